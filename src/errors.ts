@@ -1,0 +1,151 @@
+/**
+ * The one error type of the sensor and the catalogue of its codes.
+ *
+ * Every fault that reaches a log line, an SMTP reply, a gRPC status or a person carries a code of this
+ * catalogue. A fault is temporary unless the catalogue says it is permanent: temporary ones are retried.
+ */
+
+type CatalogueEntry = { readonly permanent: boolean; readonly meaning: string; readonly remedy: string };
+
+/** Code to meaning. docs/errors.md is made from it. */
+export const CATALOGUE = {
+  CONFIG_INVALID: {
+    permanent: true,
+    meaning: "The configuration file cannot be read or breaks its schema.",
+    remedy: "Run `email-sensor check-config --config FILE`: it lists every problem with its position.",
+  },
+  USAGE: {
+    permanent: true,
+    meaning: "The command line is not one the command understands.",
+    remedy: "Run `email-sensor COMMAND --help`.",
+  },
+  LISTEN_FAILED: {
+    permanent: true,
+    meaning: "A listen address cannot be bound.",
+    remedy: "Free the port or change the address in the configuration.",
+  },
+  SPOOL_FULL: {
+    permanent: false,
+    meaning: "The disk of the spool is full. Mails are answered 452 and stay in the queue of the MTA.",
+    remedy: "Free space on the file system of `spool.path`; the sensor goes on by itself.",
+  },
+  SPOOL_BUSY: {
+    permanent: false,
+    meaning: "The spool database is locked by another process.",
+    remedy: "Let the other process (a backup, a shell) finish; the sensor goes on by itself.",
+  },
+  SPOOL_BROKEN: {
+    permanent: false,
+    meaning: "The spool database cannot be read or written. Mails are answered 451.",
+    remedy: "Check the disk and restore the spool; the sensor opens it again by itself.",
+  },
+  SPOOL_NEWER: {
+    permanent: true,
+    meaning: "The spool was written by a newer version of the sensor.",
+    remedy: "Install that version or a newer one; migrations only go forward.",
+  },
+  SPOOL_IN_USE: {
+    permanent: true,
+    meaning: "Another sensor is running on this spool.",
+    remedy: "Stop the other sensor, or give this one a `spool.path` of its own.",
+  },
+  EXTRACT_CRASHED: {
+    permanent: false,
+    meaning: "An extraction helper died while it took a mail apart.",
+    remedy: "The mail is retried; after the last attempt a `mail.failed` event reports it.",
+  },
+  EXTRACT_TIMEOUT: {
+    permanent: false,
+    meaning: "Taking a mail apart took longer than `extract.timeout`.",
+    remedy: "The mail is retried; after the last attempt a `mail.failed` event reports it.",
+  },
+  EXTRACT_MEMORY: {
+    permanent: false,
+    meaning: "Taking a mail apart needed more memory than `extract.memory`.",
+    remedy: "The mail is retried; after the last attempt a `mail.failed` event reports it.",
+  },
+  EXTRACT_FAILED: {
+    permanent: false,
+    meaning: "A mail could not be taken apart.",
+    remedy: "The mail is retried; after the last attempt a `mail.failed` event reports it.",
+  },
+  VMRAY_AUTH: {
+    permanent: false,
+    meaning: "VMRay refuses the API key (401 or 403).",
+    remedy: "Check `vmray.api_key_file` and the rights of the key's user.",
+  },
+  VMRAY_UNREACHABLE: {
+    permanent: false,
+    meaning: "The VMRay server cannot be reached or does not answer in time.",
+    remedy: "Check `vmray.url`, the network and the certificate; work waits and goes on by itself.",
+  },
+  VMRAY_THROTTLED: {
+    permanent: false,
+    meaning: "VMRay asks to send fewer requests (429).",
+    remedy: "None needed: the sensor waits as long as VMRay asks.",
+  },
+  VMRAY_ANSWER: {
+    permanent: false,
+    meaning: "VMRay answered with something that is not its API.",
+    remedy: "Check that `vmray.url` is the VMRay server itself and no login page or proxy.",
+  },
+  VMRAY_REFUSED: {
+    permanent: true,
+    meaning: "VMRay refused a submission (quota, unsupported type, size).",
+    remedy: "See the reason in the event; the verdict of this part stays `not_available`.",
+  },
+  SIEM_UNREACHABLE: {
+    permanent: false,
+    meaning: "A syslog destination cannot be reached. Its events wait in the outbox.",
+    remedy: "Check the destination; events are sent in order when it is back.",
+  },
+  ALERT_REFUSED: {
+    permanent: true,
+    meaning: "The mail relay refused an alert for good (5xx).",
+    remedy: "Check `alerts[].relay`, the sender and the recipients.",
+  },
+  ALERT_UNREACHABLE: {
+    permanent: false,
+    meaning: "The mail relay cannot be reached or refuses for now.",
+    remedy: "Check `alerts[].relay`; alerts wait in the outbox.",
+  },
+  TEMPLATE_FAILED: {
+    permanent: true,
+    meaning: "A template could not be rendered for an event; the event was sent as JSON instead.",
+    remedy: "Check the template with the event named in the log line.",
+  },
+  CONTROL_UNREACHABLE: {
+    permanent: false,
+    meaning: "The control service of the sensor cannot be reached.",
+    remedy: "Start the sensor, or name its address with --address.",
+  },
+  INTERNAL: {
+    permanent: false,
+    meaning: "A fault nobody has named yet.",
+    remedy: "Report it with the log line.",
+  },
+} as const satisfies Record<string, CatalogueEntry>;
+
+export type ErrorCode = keyof typeof CATALOGUE;
+
+/** A fault with a code of {@link CATALOGUE}; `cause` keeps what was thrown below. */
+export class SensorError extends Error {
+  override readonly name = "SensorError";
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+
+  get permanent(): boolean {
+    return CATALOGUE[this.code].permanent;
+  }
+}
+
+/** Any thrown value as a SensorError; what has no code yet becomes INTERNAL. */
+export function asSensorError(thrown: unknown): SensorError {
+  if (thrown instanceof SensorError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new SensorError("INTERNAL", message, { cause: thrown });
+}

@@ -1,0 +1,68 @@
+/**
+ * The event: what destinations receive. Field names are the public schema (docs/event.schema.json).
+ */
+import type { MailFacts } from "../extract/extraction.ts";
+import type { Envelope } from "../intake/mail.ts";
+import type { Verdict, VmrayReference } from "../verdict/verdict.ts";
+
+export const EVENT_TYPES = [
+  "mail.received",
+  "mail.verdict",
+  "mail.failed",
+  "attachment.verdict",
+  "url.verdict",
+  "verdict.changed",
+  "sensor.state",
+] as const;
+export type EventType = (typeof EVENT_TYPES)[number];
+
+export type EventMail = Omit<MailFacts, "date"> & {
+  readonly id: string;
+  /** ISO 8601, UTC. */
+  readonly received_at: string;
+  readonly envelope: Envelope;
+  readonly size: number;
+  readonly sha256: string;
+};
+
+export type EventAttachment = {
+  readonly filename: string | null;
+  readonly sha256: string;
+  readonly size: number;
+  readonly type: string;
+  readonly verdict: Verdict;
+  readonly reason: string | null;
+  readonly threat_names: readonly string[];
+  readonly vmray: VmrayReference | null;
+};
+
+export type EventUrl = {
+  readonly url: string;
+  readonly verdict: Verdict;
+  readonly reason: string | null;
+  readonly threat_names: readonly string[];
+  readonly vmray: VmrayReference | null;
+};
+
+export type SensorEvent = {
+  readonly schema: string;
+  /** UUIDv7; the same event sent twice has the same id. */
+  readonly id: string;
+  readonly type: EventType;
+  /** ISO 8601, UTC. */
+  readonly time: string;
+  readonly sensor: { readonly id: string; readonly version: string };
+  /** Present on all types but sensor.state. */
+  readonly mail?: EventMail;
+  readonly verdict?: Verdict;
+  /** False where a part of the mail could not be judged. */
+  readonly complete?: boolean;
+  readonly reasons?: readonly string[];
+  readonly attachments?: readonly EventAttachment[];
+  readonly urls?: readonly EventUrl[];
+  readonly flags?: readonly string[];
+  /** On sensor.state: what changed. */
+  readonly state?: { readonly name: string; readonly message: string };
+  /** JSON pointers of values that were cut to fit a limit. */
+  readonly truncated?: readonly string[];
+};

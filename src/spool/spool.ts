@@ -1,0 +1,194 @@
+/**
+ * The spool: everything durable, behind one interface, so that another store can stand beside SQLite.
+ *
+ * Every method that writes resolves after the commit is on disk; writes that come in together share one
+ * commit. Faults are SensorError SPOOL_FULL, SPOOL_BUSY or SPOOL_BROKEN, all temporary: the same call may
+ * be made again. Times are milliseconds since 1970.
+ *
+ * A mail moves forward only:
+ *
+ *   received -> analysing -> analysed -> done
+ *        \----------------------------> failed
+ *
+ * received   its bytes are on disk, the MTA got 250
+ * analysing  taken apart and planned; waits for verdicts of its contents
+ * analysed   every content is decided; the verdict of the mail is to be made
+ * done       verdict and event are committed, together
+ * failed     it could not be taken apart; a mail.failed event is committed
+ */
+import type { Extraction } from "../extract/extraction.ts";
+import type { RawMail, ReceivedMail } from "../intake/mail.ts";
+import type { SensorEvent } from "../report/event.ts";
+import type { Plan, PlannedArtifact } from "../triage/plan.ts";
+import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
+
+export type MailState = "received" | "analysing" | "analysed" | "done" | "failed";
+
+/** A mail without its bytes. */
+export type MailRow = Omit<ReceivedMail, "body"> & {
+  readonly state: MailState;
+  /** Null until it is taken apart. */
+  readonly extraction: Omit<Extraction, "attachments" | "urls"> | null;
+  readonly artifacts: readonly ArtifactRow[];
+  /** Extractions that failed so far. */
+  readonly attempts: number;
+  readonly verdict: Verdict | null;
+  readonly complete: boolean | null;
+  readonly reasons: readonly string[];
+  /** Of the verdict or the failure. */
+  readonly finishedAt: number | null;
+  /** Code and text of the last failed extraction. */
+  readonly error: string | null;
+  /** False once retention deleted the bytes. */
+  readonly rawKept: boolean;
+};
+
+export type ArtifactRow = PlannedArtifact & {
+  /** Null while it waits. */
+  readonly verdict: ContentVerdict | null;
+};
+
+/** A mail handed out for extraction. */
+export type ClaimedMail = {
+  readonly id: string;
+  readonly size: number;
+  readonly raw: RawMail;
+  /** True where the sensor died while this mail was being taken apart: do it with no other beside it. */
+  readonly suspect: boolean;
+};
+
+/** Where the analysis of one content stands. Each is committed before the step it names begins. */
+export type AnalysisProgress =
+  | { readonly state: "queued" }
+  /** The POST may have been sent. After a restart: look whether VMRay has it before sending it again. */
+  | { readonly state: "submitting" }
+  | {
+      readonly state: "submitted";
+      readonly sampleIds: readonly number[];
+      readonly submissionIds: readonly number[];
+      readonly submittedAt: number;
+    };
+
+/** The analysis of one content, however many mails wait for it. */
+export type AnalysisJob = {
+  /** contentKey of the artifact. */
+  readonly key: string;
+  /** The artifact as it stands in `mailId`, the mail whose raw bytes hold it. */
+  readonly artifact: PlannedArtifact;
+  readonly mailId: string;
+  readonly progress: AnalysisProgress;
+  /** When it was first wanted. */
+  readonly createdAt: number;
+  /** Not before this time. */
+  readonly nextAt: number;
+  /** Consecutive faults. */
+  readonly faults: number;
+};
+
+export type OutboxEvent = {
+  /** Strictly rising in the order of the commits. */
+  readonly seq: number;
+  readonly event: SensorEvent;
+};
+
+export type OutboxCursor = {
+  readonly destination: string;
+  /** Everything up to this seq was delivered or is not wanted. */
+  readonly seq: number;
+  /** Events after it. */
+  readonly backlog: number;
+  /** Age of the oldest event after it, null where there is none. */
+  readonly oldestAt: number | null;
+};
+
+export type SpoolCounts = {
+  readonly states: Readonly<Record<MailState, number>>;
+  /** Of mails that are done, since the spool was made. */
+  readonly verdicts: Readonly<Record<Verdict, number>>;
+  readonly analyses: { readonly queued: number; readonly submitted: number };
+  readonly outbox: readonly OutboxCursor[];
+  /** Bytes of the spool on disk. */
+  readonly bytes: number;
+};
+
+export type MailFilter = {
+  readonly states?: readonly MailState[];
+  readonly verdicts?: readonly Verdict[];
+  /** Received at or after. */
+  readonly since?: number;
+  /** Received before. */
+  readonly until?: number;
+  /** Substring of subject, sender or recipient, without regard to ASCII case. */
+  readonly text?: string;
+};
+
+/** What a stage waits for: it is woken when there may be work for it. */
+export type SpoolTopic = "received" | "analyses" | "analysed" | "events";
+
+export type Spool = {
+  // intake
+  putMail(mail: ReceivedMail): Promise<void>;
+
+  // extract and triage
+  /** The oldest mails to take apart, at most `limit`, none that is handed out already. */
+  claimMails(limit: number): Promise<readonly ClaimedMail[]>;
+  /** The bytes of a mail, null where retention deleted them or the mail is unknown. */
+  rawMail(id: string): Promise<RawMail | null>;
+  /**
+   * Commits the parts and the plan. Contents with a verdict still valid are decided at once, skipped ones too;
+   * for the others an analysis is started or joined. Moves the mail to analysing or analysed.
+   */
+  recordExtraction(id: string, extraction: Extraction, plan: Plan): Promise<void>;
+  /** Counts a failed extraction; the mail is handed out again at `retryAt`. Returns the failures so far. */
+  recordExtractionFault(id: string, error: string, retryAt: number): Promise<number>;
+  /** Gives up on a mail: failed, with its event, in one commit. */
+  failMail(id: string, error: string, event: SensorEvent): Promise<void>;
+
+  // analyzer
+  /** Analyses that are due at `now`, oldest first, leaving out `running`. */
+  dueAnalyses(now: number, limit: number, running: ReadonlySet<string>): Promise<readonly AnalysisJob[]>;
+  /** When the next analysis is due, null where none is open. */
+  nextAnalysisAt(running: ReadonlySet<string>): Promise<number | null>;
+  recordProgress(key: string, progress: AnalysisProgress, nextAt: number, faults: number): Promise<void>;
+  /**
+   * Commits the verdict of a content and decides every artifact that waits for it; mails that wait for nothing
+   * more move to analysed. Until `validUntil` the verdict serves later mails (null: not at all).
+   */
+  finishAnalysis(key: string, verdict: ContentVerdict, validUntil: number | null): Promise<void>;
+
+  // verdict
+  /** Mails in state analysed, oldest first. */
+  analysedMails(limit: number): Promise<readonly MailRow[]>;
+  /** Commits the verdict of a mail with its events: done. A second call for the same mail changes nothing. */
+  finishMail(
+    id: string,
+    verdict: Verdict,
+    complete: boolean,
+    reasons: readonly string[],
+    events: readonly SensorEvent[],
+  ): Promise<void>;
+
+  // report
+  /** Events that belong to no mail. */
+  putEvents(events: readonly SensorEvent[]): Promise<void>;
+  eventsAfter(seq: number, limit: number): Promise<readonly OutboxEvent[]>;
+  /** Makes sure each destination has a cursor (new ones start at the end) and forgets those not named. */
+  setDestinations(names: readonly string[]): Promise<void>;
+  cursor(destination: string): Promise<number>;
+  advanceCursor(destination: string, seq: number): Promise<void>;
+  /** The seq of the newest event, 0 where there was none. */
+  lastSeq(): Promise<number>;
+
+  // control
+  mail(id: string): Promise<MailRow | null>;
+  /** Newest first; `before` is the id of the last mail of the page before. */
+  mails(filter: MailFilter, limit: number, before: string | null): Promise<readonly MailRow[]>;
+  counts(): Promise<SpoolCounts>;
+
+  // life
+  /** Calls `wake` after commits that may have made work for the topic. Returns how to stop. */
+  subscribe(topic: SpoolTopic, wake: () => void): () => void;
+  /** Deletes what retention no longer keeps, in small steps; true where there is more to delete. */
+  sweep(now: number): Promise<boolean>;
+  close(): Promise<void>;
+};
