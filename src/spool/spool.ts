@@ -53,8 +53,8 @@ export type ClaimedMail = {
   readonly id: string;
   readonly size: number;
   readonly raw: RawMail;
-  /** True where the sensor died while this mail was being taken apart: do it with no other beside it. */
-  readonly suspect: boolean;
+  /** How often the sensor itself died while this mail was handed out. Such a mail is handed out alone. */
+  readonly deaths: number;
 };
 
 /** Where the analysis of one content stands. Each is committed before the step it names begins. */
@@ -122,15 +122,32 @@ export type MailFilter = {
   readonly text?: string;
 };
 
+/** The bytes of one mail on their way to disk: in memory while few, in a file beside the database when many. */
+export type MailBody = {
+  /** Resolves when more may come. */
+  write(chunk: Uint8Array): Promise<void>;
+  /** Resolves when a body in a file is on disk. */
+  finish(): Promise<{ readonly size: number; readonly sha256: string; readonly raw: RawMail }>;
+  /** Removes what was written. */
+  abort(): Promise<void>;
+};
+
 /** What a stage waits for: it is woken when there may be work for it. */
 export type SpoolTopic = "received" | "analyses" | "analysed" | "events";
 
 export type Spool = {
   // intake
+  /** Throws where a mail could not be taken now: the disk is too full, the database broken. Cheap. */
+  ready(): void;
+  /** Takes the bytes of a mail as they come. */
+  body(id: string): MailBody;
   putMail(mail: ReceivedMail): Promise<void>;
 
   // extract and triage
-  /** The oldest mails to take apart, at most `limit`, none that is handed out already. */
+  /**
+   * The oldest mails to take apart, at most `limit`, none that is handed out already. One during which the
+   * sensor died is handed out when no other is, alone, and before all others.
+   */
   claimMails(limit: number): Promise<readonly ClaimedMail[]>;
   /** The bytes of a mail, null where retention deleted them or the mail is unknown. */
   rawMail(id: string): Promise<RawMail | null>;

@@ -1,0 +1,77 @@
+/**
+ * The schema of the spool database as steps that only go forward. `PRAGMA user_version` counts the steps done.
+ * A step that has been released is never changed; a new need is a new step.
+ */
+
+export const MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE mails (
+    seq INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    received_at INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    sha256 TEXT NOT NULL,
+    envelope TEXT NOT NULL,
+    raw TEXT,
+    claimed INTEGER NOT NULL DEFAULT 0,
+    deaths INTEGER NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_at INTEGER NOT NULL DEFAULT 0,
+    extraction TEXT,
+    waiting INTEGER NOT NULL DEFAULT 0,
+    verdict TEXT,
+    complete INTEGER,
+    reasons TEXT,
+    finished_at INTEGER,
+    error TEXT
+  );
+  CREATE INDEX mails_received ON mails (claimed, seq) WHERE state = 'received';
+  CREATE INDEX mails_suspect ON mails (seq) WHERE state = 'received' AND deaths > 0;
+  CREATE INDEX mails_analysing ON mails (seq) WHERE state = 'analysing';
+  CREATE INDEX mails_analysed ON mails (seq) WHERE state = 'analysed';
+  CREATE INDEX mails_failed ON mails (id) WHERE state = 'failed';
+  CREATE INDEX mails_verdict ON mails (verdict, id) WHERE verdict IN ('malicious', 'suspicious', 'not_available');
+  CREATE INDEX mails_raw ON mails (finished_at) WHERE raw IS NOT NULL AND finished_at IS NOT NULL;
+  CREATE INDEX mails_finished ON mails (finished_at) WHERE finished_at IS NOT NULL;
+
+  CREATE TABLE raw (seq INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+
+  CREATE TABLE artifacts (
+    mail INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    key TEXT NOT NULL,
+    artifact TEXT NOT NULL,
+    verdict TEXT,
+    PRIMARY KEY (mail, n)
+  ) WITHOUT ROWID;
+  CREATE INDEX artifacts_waiting ON artifacts (key) WHERE verdict IS NULL;
+
+  CREATE TABLE analyses (
+    key TEXT PRIMARY KEY,
+    open INTEGER NOT NULL,
+    mail INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    progress TEXT NOT NULL,
+    submitted INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL,
+    next_at INTEGER NOT NULL,
+    faults INTEGER NOT NULL DEFAULT 0,
+    verdict TEXT,
+    valid_until INTEGER
+  ) WITHOUT ROWID;
+  CREATE INDEX analyses_due ON analyses (next_at, created_at) WHERE open = 1;
+  CREATE INDEX analyses_submitted ON analyses (submitted) WHERE open = 1;
+  CREATE INDEX analyses_closed ON analyses (coalesce(valid_until, 0)) WHERE open = 0;
+
+  CREATE TABLE events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    time INTEGER NOT NULL,
+    body TEXT NOT NULL
+  );
+
+  CREATE TABLE cursors (destination TEXT PRIMARY KEY, seq INTEGER NOT NULL) WITHOUT ROWID;
+
+  CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+  `,
+];

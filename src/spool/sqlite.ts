@@ -1,0 +1,712 @@
+/**
+ * The spool on SQLite: one folder with the database, the bytes of large mails beside it, and a lock.
+ *
+ *   spool.db   everything but large mails          large/ID.eml      mails over `inlineSize`
+ *   lock       held while a sensor runs            incoming/ID.part  large mails still coming in
+ */
+import { Database, SQLiteError } from "bun:sqlite";
+import { chmodSync, mkdirSync, readdirSync, statfsSync, statSync, unlinkSync } from "node:fs";
+import { unlink } from "node:fs/promises";
+import { join } from "node:path";
+import { SensorError } from "../errors.ts";
+import type { Extraction } from "../extract/extraction.ts";
+import type { Envelope, RawMail } from "../intake/mail.ts";
+import type { Log } from "../log.ts";
+import type { SensorEvent } from "../report/event.ts";
+import { contentKey, type PlannedArtifact } from "../triage/plan.ts";
+import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
+import { createBody, ignoreMissing } from "./body.ts";
+import { openDatabase } from "./database.ts";
+import { spoolFault } from "./faults.ts";
+import type {
+  AnalysisJob,
+  AnalysisProgress,
+  ArtifactRow,
+  MailFilter,
+  MailRow,
+  MailState,
+  Spool,
+  SpoolTopic,
+} from "./spool.ts";
+
+export type SpoolSettings = {
+  /** Folder; made where it is missing. */
+  readonly path: string;
+  /** Bytes up to which a mail is kept in the database. */
+  readonly inlineSize: number;
+  /** Free bytes below which no mail is taken. */
+  readonly minFree: number;
+  /** Milliseconds after the verdict. */
+  readonly keepRaw: number;
+  readonly keepMetadata: number;
+  readonly keepEvents: number;
+};
+
+const FREE_SPACE_EVERY = 1_000;
+const SWEEP_STEP = 500;
+/** Pages given back to the file system in one step of the sweep (4 KB each). */
+const VACUUM_STEP = 2_000;
+const SCAN_STEP = 2_000;
+
+type MailRecord = {
+  readonly seq: number;
+  readonly id: string;
+  readonly state: MailState;
+  readonly received_at: number;
+  readonly size: number;
+  readonly sha256: string;
+  readonly envelope: string;
+  readonly raw: "inline" | "file" | null;
+  readonly deaths: number;
+  readonly attempts: number;
+  readonly extraction: string | null;
+  readonly verdict: Verdict | null;
+  readonly complete: number | null;
+  readonly reasons: string | null;
+  readonly finished_at: number | null;
+  readonly error: string | null;
+};
+
+type AnalysisRecord = {
+  readonly key: string;
+  readonly artifact: string;
+  readonly mail_id: string;
+  readonly progress: string;
+  readonly created_at: number;
+  readonly next_at: number;
+  readonly faults: number;
+};
+
+/**
+ * Opens the spool, and makes it where there is none. Mails that were handed out when the sensor last ended are
+ * handed out again. Throws SPOOL_IN_USE, SPOOL_NEWER, SPOOL_FULL or SPOOL_BROKEN.
+ */
+export async function openSpool(
+  settings: SpoolSettings,
+  log: Log,
+  now: () => number = Date.now,
+): Promise<Spool> {
+  const folder = (name: string) => join(settings.path, name);
+  const largeFile = (id: string) => join(settings.path, "large", `${id}.eml`);
+  try {
+    for (const made of [settings.path, folder("large"), folder("incoming")]) {
+      mkdirSync(made, { recursive: true, mode: 0o700 });
+    }
+  } catch (thrown) {
+    throw spoolFault(thrown, `make the spool folder ${settings.path}`);
+  }
+  const unlock = lock(folder("lock"));
+  let store: ReturnType<typeof openDatabase>;
+  try {
+    store = openDatabase(folder("spool.db"), log);
+    chmodSync(folder("spool.db"), 0o600);
+  } catch (thrown) {
+    unlock();
+    throw thrown;
+  }
+
+  const subscribers = new Map<SpoolTopic, Set<() => void>>();
+  const write = async <T>(topics: readonly SpoolTopic[], work: (db: Database) => T): Promise<T> => {
+    const result = await store.write(work);
+    for (const topic of topics) for (const wake of subscribers.get(topic) ?? []) wake();
+    return result;
+  };
+
+  let freeLookedAt = 0;
+  let free = Number.POSITIVE_INFINITY;
+  const lowSpace = (): SensorError | null => {
+    const time = Date.now();
+    if (time - freeLookedAt >= FREE_SPACE_EVERY) {
+      freeLookedAt = time;
+      try {
+        const disk = statfsSync(settings.path);
+        free = disk.bavail * disk.bsize;
+      } catch (thrown) {
+        return spoolFault(thrown, "look for free space");
+      }
+    }
+    if (free >= settings.minFree) return null;
+    return new SensorError("SPOOL_FULL", `only ${free} bytes are free where ${settings.minFree} are wanted`);
+  };
+
+  await write([], (db) =>
+    db.run("UPDATE mails SET claimed = 0, deaths = deaths + 1 WHERE state = 'received' AND claimed = 1"),
+  );
+  removeLeftovers(store.read, folder("incoming"), folder("large"));
+
+  const rawOf = (db: Database, row: Pick<MailRecord, "seq" | "id" | "raw">): RawMail | null => {
+    if (row.raw === null) return null;
+    if (row.raw === "file") return { kind: "file", path: largeFile(row.id) };
+    const found = db
+      .query<{ bytes: Uint8Array }, [number]>("SELECT bytes FROM raw WHERE seq = ?")
+      .get(row.seq);
+    return found === null ? null : { kind: "inline", bytes: found.bytes };
+  };
+
+  return {
+    ready: () => {
+      const error = lowSpace();
+      if (error !== null) throw error;
+      store.check();
+    },
+
+    body: (id) => createBody(largeFile(id), join(folder("incoming"), `${id}.part`), settings.inlineSize),
+
+    putMail: (mail) =>
+      write(["received"], (db) => {
+        const { lastInsertRowid } = db
+          .query(
+            `INSERT INTO mails (id, state, received_at, size, sha256, envelope, raw)
+             VALUES (?, 'received', ?, ?, ?, ?, ?)`,
+          )
+          .run(
+            mail.id,
+            mail.receivedAt,
+            mail.size,
+            mail.sha256,
+            JSON.stringify(mail.envelope),
+            mail.body.kind,
+          );
+        if (mail.body.kind === "inline") {
+          db.query("INSERT INTO raw (seq, bytes) VALUES (?, ?)").run(lastInsertRowid, mail.body.bytes);
+        }
+        count(db, "received", 1);
+      }),
+
+    claimMails: (limit) =>
+      write([], (db) => {
+        const time = now();
+        const suspect = db
+          .query<MailRecord, [number]>(
+            `SELECT * FROM mails WHERE state = 'received' AND deaths > 0 AND claimed = 0 AND next_at <= ?
+             ORDER BY seq LIMIT 1`,
+          )
+          .get(time);
+        const claimed = db
+          .query<{ deaths: number }, []>(
+            `SELECT max(deaths) AS deaths FROM mails WHERE state = 'received' AND claimed = 1
+             HAVING count(*) > 0`,
+          )
+          .get();
+        if (claimed !== null && (suspect !== null || claimed.deaths > 0)) return [];
+        const rows =
+          suspect === null
+            ? db
+                .query<MailRecord, [number, number]>(
+                  `SELECT * FROM mails WHERE state = 'received' AND claimed = 0 AND next_at <= ?
+                   ORDER BY seq LIMIT ?`,
+                )
+                .all(time, limit)
+            : [suspect];
+        const claim = db.query("UPDATE mails SET claimed = 1 WHERE seq = ?");
+        return rows.map((row) => {
+          claim.run(row.seq);
+          // Bytes that are gone fail when the file is opened, and so cost this mail alone.
+          const raw = rawOf(db, row) ?? { kind: "file", path: largeFile(row.id) };
+          return { id: row.id, size: row.size, raw, deaths: row.deaths };
+        });
+      }),
+
+    rawMail: async (id) =>
+      store.read((db) => {
+        const row = db.query<MailRecord, [string]>("SELECT * FROM mails WHERE id = ?").get(id);
+        return row === null ? null : rawOf(db, row);
+      }),
+
+    recordExtraction: (id, extraction, plan) =>
+      write(["analyses", "analysed"], (db) => {
+        const row = db
+          .query<{ seq: number }, [string]>("SELECT seq FROM mails WHERE id = ? AND state = 'received'")
+          .get(id);
+        if (row === null) return;
+        const time = now();
+        let waiting = 0;
+        for (const [n, artifact] of plan.entries()) {
+          const key = analysisKey(artifact);
+          const verdict =
+            artifact.decision.action === "skip"
+              ? skipped(artifact.decision.reason)
+              : (knownVerdict(db, key, time) ?? knownVerdict(db, contentKey(artifact), time));
+          if (verdict === null) {
+            waiting += 1;
+            wantAnalysis(db, key, row.seq, n, time);
+          }
+          db.query("INSERT INTO artifacts (mail, n, key, artifact, verdict) VALUES (?, ?, ?, ?, ?)").run(
+            row.seq,
+            n,
+            key,
+            JSON.stringify(artifact),
+            verdict === null ? null : JSON.stringify(verdict),
+          );
+        }
+        const { attachments: _attachments, urls: _urls, ...kept } = extraction;
+        db.query(
+          "UPDATE mails SET state = ?, claimed = 0, waiting = ?, extraction = ?, error = NULL WHERE seq = ?",
+        ).run(waiting > 0 ? "analysing" : "analysed", waiting, JSON.stringify(kept), row.seq);
+      }),
+
+    recordExtractionFault: (id, error, retryAt) =>
+      write(["received"], (db) => {
+        db.query(
+          `UPDATE mails SET claimed = 0, attempts = attempts + 1, error = ?, next_at = ?
+           WHERE id = ? AND state = 'received'`,
+        ).run(error, retryAt, id);
+        const row = db
+          .query<{ attempts: number }, [string]>("SELECT attempts FROM mails WHERE id = ?")
+          .get(id);
+        return row?.attempts ?? 0;
+      }),
+
+    failMail: (id, error, event) =>
+      write(["events"], (db) => {
+        const { changes } = db
+          .query(
+            `UPDATE mails SET state = 'failed', claimed = 0, error = ?, finished_at = ?
+             WHERE id = ? AND state = 'received'`,
+          )
+          .run(error, now(), id);
+        if (changes === 0) return;
+        count(db, "failed", 1);
+        putEvents(db, [event]);
+      }),
+
+    dueAnalyses: async (time, limit, running) =>
+      store.read((db) =>
+        db
+          .query<AnalysisRecord, [number, number]>(
+            `SELECT a.key, a.progress, a.created_at, a.next_at, a.faults, m.id AS mail_id, r.artifact
+             FROM analyses a JOIN mails m ON m.seq = a.mail JOIN artifacts r ON r.mail = a.mail AND r.n = a.n
+             WHERE a.open = 1 AND a.next_at <= ? ORDER BY a.next_at, a.created_at LIMIT ?`,
+          )
+          .all(time, limit + running.size)
+          .filter((row) => !running.has(row.key))
+          .slice(0, limit)
+          .map(
+            (row): AnalysisJob => ({
+              key: row.key,
+              artifact: JSON.parse(row.artifact),
+              mailId: row.mail_id,
+              progress: JSON.parse(row.progress),
+              createdAt: row.created_at,
+              nextAt: row.next_at,
+              faults: row.faults,
+            }),
+          ),
+      ),
+
+    nextAnalysisAt: async (running) =>
+      store.read((db) => {
+        const rows = db
+          .query<{ key: string; next_at: number }, [number]>(
+            "SELECT key, next_at FROM analyses WHERE open = 1 ORDER BY next_at, created_at LIMIT ?",
+          )
+          .all(running.size + 1);
+        return rows.find((row) => !running.has(row.key))?.next_at ?? null;
+      }),
+
+    recordProgress: (key, progress, nextAt, faults) =>
+      write(["analyses"], (db) => {
+        db.query(
+          "UPDATE analyses SET progress = ?, submitted = ?, next_at = ?, faults = ? WHERE key = ? AND open = 1",
+        ).run(JSON.stringify(progress), progress.state === "submitted" ? 1 : 0, nextAt, faults, key);
+      }),
+
+    finishAnalysis: (key, verdict, validUntil) =>
+      write(["analysed"], (db) => {
+        const text = JSON.stringify(verdict);
+        const { changes } = db
+          .query("UPDATE analyses SET open = 0, verdict = ?, valid_until = ? WHERE key = ? AND open = 1")
+          .run(text, validUntil, key);
+        if (changes === 0) return;
+        const waiting = db
+          .query<{ mail: number; parts: number }, [string]>(
+            "SELECT mail, count(*) AS parts FROM artifacts WHERE key = ? AND verdict IS NULL GROUP BY mail",
+          )
+          .all(key);
+        db.query("UPDATE artifacts SET verdict = ? WHERE key = ? AND verdict IS NULL").run(text, key);
+        const settle = db.query(
+          `UPDATE mails SET waiting = waiting - ?1,
+             state = CASE WHEN waiting = ?1 THEN 'analysed' ELSE state END
+           WHERE seq = ?2 AND state = 'analysing'`,
+        );
+        for (const { mail, parts } of waiting) settle.run(parts, mail);
+      }),
+
+    analysedMails: async (limit) =>
+      store.read((db) =>
+        db
+          .query<MailRecord, [number]>("SELECT * FROM mails WHERE state = 'analysed' ORDER BY seq LIMIT ?")
+          .all(limit)
+          .map((row) => mailRow(db, row)),
+      ),
+
+    finishMail: (id, verdict, complete, reasons, events) =>
+      write(["events"], (db) => {
+        const { changes } = db
+          .query(
+            `UPDATE mails SET state = 'done', verdict = ?, complete = ?, reasons = ?, finished_at = ?
+             WHERE id = ? AND state = 'analysed'`,
+          )
+          .run(verdict, complete ? 1 : 0, JSON.stringify(reasons), now(), id);
+        if (changes === 0) return;
+        count(db, "done", 1);
+        count(db, `verdict.${verdict}`, 1);
+        putEvents(db, events);
+      }),
+
+    putEvents: (events) => write(["events"], (db) => putEvents(db, events)),
+
+    eventsAfter: async (seq, limit) =>
+      store.read((db) =>
+        db
+          .query<{ seq: number; body: string }, [number, number]>(
+            "SELECT seq, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
+          )
+          .all(seq, limit)
+          .map((row) => ({ seq: row.seq, event: JSON.parse(row.body) as SensorEvent })),
+      ),
+
+    setDestinations: (names) =>
+      write([], (db) => {
+        const last = lastSeq(db);
+        for (const { destination } of db.query<{ destination: string }, []>("SELECT * FROM cursors").all()) {
+          if (!names.includes(destination))
+            db.query("DELETE FROM cursors WHERE destination = ?").run(destination);
+        }
+        for (const name of names) {
+          db.query("INSERT OR IGNORE INTO cursors (destination, seq) VALUES (?, ?)").run(name, last);
+        }
+      }),
+
+    cursor: async (destination) =>
+      store.read((db) => {
+        const row = db
+          .query<{ seq: number }, [string]>("SELECT seq FROM cursors WHERE destination = ?")
+          .get(destination);
+        if (row === null) throw new SensorError("INTERNAL", `the outbox has no destination ${destination}`);
+        return row.seq;
+      }),
+
+    advanceCursor: (destination, seq) =>
+      write([], (db) => {
+        db.query("UPDATE cursors SET seq = ?2 WHERE destination = ?1 AND seq < ?2").run(destination, seq);
+      }),
+
+    lastSeq: async () => store.read(lastSeq),
+
+    mail: async (id) =>
+      store.read((db) => {
+        const row = db.query<MailRecord, [string]>("SELECT * FROM mails WHERE id = ?").get(id);
+        return row === null ? null : mailRow(db, row);
+      }),
+
+    mails: async (filter, limit, before) => {
+      const found: MailRow[] = [];
+      let last = before;
+      for (;;) {
+        const [rows, more] = store.read((db) => {
+          const [where, values] = conditions(filter, last);
+          const page = db
+            .query<MailRecord, (string | number)[]>(
+              `SELECT * FROM mails ${where} ORDER BY id DESC LIMIT ${SCAN_STEP}`,
+            )
+            .all(...values);
+          const wanted = page.filter((row) => matches(row, filter)).slice(0, limit - found.length);
+          last = page.at(-1)?.id ?? last;
+          return [wanted.map((row) => mailRow(db, row)), page.length === SCAN_STEP] as const;
+        });
+        found.push(...rows);
+        if (found.length >= limit || !more) return found;
+        await Bun.sleep(0);
+      }
+    },
+
+    counts: async () =>
+      store.read((db) => {
+        const open = (state: MailState) =>
+          db.query<{ n: number }, []>(`SELECT count(*) AS n FROM mails WHERE state = '${state}'`).get()?.n ??
+          0;
+        const counted = (name: string) =>
+          db.query<{ value: number }, [string]>("SELECT value FROM counters WHERE name = ?").get(name)
+            ?.value ?? 0;
+        const analyses = (submitted: number) =>
+          db
+            .query<{ n: number }, [number]>(
+              "SELECT count(*) AS n FROM analyses WHERE open = 1 AND submitted = ?",
+            )
+            .get(submitted)?.n ?? 0;
+        const last = lastSeq(db);
+        return {
+          states: {
+            received: open("received"),
+            analysing: open("analysing"),
+            analysed: open("analysed"),
+            done: counted("done"),
+            failed: counted("failed"),
+          },
+          verdicts: {
+            malicious: counted("verdict.malicious"),
+            suspicious: counted("verdict.suspicious"),
+            clean: counted("verdict.clean"),
+            not_available: counted("verdict.not_available"),
+          },
+          analyses: { queued: analyses(0), submitted: analyses(1) },
+          outbox: db
+            .query<{ destination: string; seq: number }, []>("SELECT * FROM cursors ORDER BY destination")
+            .all()
+            .map(({ destination, seq }) => ({
+              destination,
+              seq,
+              backlog: last - seq,
+              oldestAt:
+                db
+                  .query<{ time: number }, [number]>(
+                    "SELECT time FROM events WHERE seq > ? ORDER BY seq LIMIT 1",
+                  )
+                  .get(seq)?.time ?? null,
+            })),
+          bytes: folderSize(settings.path),
+        };
+      }),
+
+    subscribe: (topic, wake) => {
+      const topicSubscribers = subscribers.get(topic) ?? new Set();
+      subscribers.set(topic, topicSubscribers.add(wake));
+      return () => topicSubscribers.delete(wake);
+    },
+
+    sweep: async (time) => {
+      const { files, more } = await write([], (db) => sweepStep(db, time, settings));
+      for (const id of files) await unlink(largeFile(id)).catch(ignoreMissing);
+      if (more) return true;
+      // Stepped to the end: each step gives back one page.
+      const left = await write([], (db) => {
+        db.query(`PRAGMA incremental_vacuum(${VACUUM_STEP})`).all();
+        return db.query<{ freelist_count: number }, []>("PRAGMA freelist_count").get()?.freelist_count ?? 0;
+      });
+      if (left > 0) return true;
+      store.truncateLog();
+      return false;
+    },
+
+    close: async () => {
+      await store.close();
+      unlock();
+    },
+  };
+}
+
+/** A look-up alone and an analysis of the same content are two jobs: the first must not answer for the second. */
+function analysisKey(artifact: PlannedArtifact): string {
+  return artifact.decision.action === "lookup" ? `lookup:${contentKey(artifact)}` : contentKey(artifact);
+}
+
+function skipped(reason: string): ContentVerdict {
+  return { outcome: "skipped", verdict: "not_available", reason, threat_names: [], vmray: null };
+}
+
+function knownVerdict(db: Database, key: string, time: number): ContentVerdict | null {
+  const row = db
+    .query<{ verdict: string }, [string, number]>(
+      "SELECT verdict FROM analyses WHERE key = ? AND open = 0 AND valid_until > ?",
+    )
+    .get(key, time);
+  return row === null ? null : JSON.parse(row.verdict);
+}
+
+function wantAnalysis(db: Database, key: string, mail: number, n: number, time: number): void {
+  const queued: AnalysisProgress = { state: "queued" };
+  db.query(
+    `INSERT INTO analyses (key, open, mail, n, progress, created_at, next_at)
+     VALUES (?1, 1, ?2, ?3, ?4, ?5, ?5)
+     ON CONFLICT (key) DO UPDATE SET open = 1, mail = ?2, n = ?3, progress = ?4, submitted = 0,
+       created_at = ?5, next_at = ?5, faults = 0, verdict = NULL, valid_until = NULL
+     WHERE open = 0`,
+  ).run(key, mail, n, JSON.stringify(queued), time);
+}
+
+function putEvents(db: Database, events: readonly SensorEvent[]): void {
+  const insert = db.query("INSERT INTO events (time, body) VALUES (?, ?)");
+  for (const event of events) insert.run(Date.parse(event.time), JSON.stringify(event));
+}
+
+function count(db: Database, name: string, by: number): void {
+  db.query(
+    "INSERT INTO counters (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = value + ?2",
+  ).run(name, by);
+}
+
+function lastSeq(db: Database): number {
+  // Not max(seq): retention may have deleted every event.
+  const row = db.query<{ seq: number }, []>("SELECT seq FROM sqlite_sequence WHERE name = 'events'").get();
+  return row?.seq ?? 0;
+}
+
+function mailRow(db: Database, row: MailRecord): MailRow {
+  const artifacts = db
+    .query<{ artifact: string; verdict: string | null }, [number]>(
+      "SELECT artifact, verdict FROM artifacts WHERE mail = ? ORDER BY n",
+    )
+    .all(row.seq);
+  return {
+    id: row.id,
+    state: row.state,
+    receivedAt: row.received_at,
+    envelope: JSON.parse(row.envelope) as Envelope,
+    size: row.size,
+    sha256: row.sha256,
+    extraction:
+      row.extraction === null
+        ? null
+        : (JSON.parse(row.extraction) as Omit<Extraction, "attachments" | "urls">),
+    artifacts: artifacts.map(
+      ({ artifact, verdict }): ArtifactRow => ({
+        ...(JSON.parse(artifact) as PlannedArtifact),
+        verdict: verdict === null ? null : (JSON.parse(verdict) as ContentVerdict),
+      }),
+    ),
+    attempts: row.attempts,
+    verdict: row.verdict,
+    complete: row.complete === null ? null : row.complete === 1,
+    reasons: row.reasons === null ? [] : (JSON.parse(row.reasons) as string[]),
+    finishedAt: row.finished_at,
+    error: row.error,
+    rawKept: row.raw !== null,
+  };
+}
+
+/** The part of a filter that SQLite can answer from an index; `matches` does the rest. */
+function conditions(filter: MailFilter, before: string | null): [string, (string | number)[]] {
+  const where: string[] = [];
+  const values: (string | number)[] = [];
+  const until = filter.until === undefined ? null : firstId(filter.until);
+  const below = [before, until].filter((id) => id !== null).sort()[0];
+  if (below !== undefined) {
+    where.push("id < ?");
+    values.push(below);
+  }
+  if (filter.since !== undefined) {
+    where.push("id >= ?");
+    values.push(firstId(filter.since));
+  }
+  for (const [column, wanted] of [
+    ["state", filter.states],
+    ["verdict", filter.verdicts],
+  ] as const) {
+    if (wanted === undefined || wanted.length === 0) continue;
+    where.push(`${column} IN (${wanted.map(() => "?").join(", ")})`);
+    values.push(...wanted);
+  }
+  return [where.length === 0 ? "" : `WHERE ${where.join(" AND ")}`, values];
+}
+
+function matches(row: MailRecord, filter: MailFilter): boolean {
+  if (filter.text === undefined || filter.text === "") return true;
+  const wanted = filter.text.toLowerCase();
+  const envelope = JSON.parse(row.envelope) as Envelope;
+  const extraction = row.extraction === null ? null : (JSON.parse(row.extraction) as Extraction);
+  return [
+    extraction?.mail.subject ?? "",
+    extraction?.mail.message_id ?? "",
+    envelope.from,
+    ...envelope.to,
+    ...(extraction?.mail.from ?? []),
+  ].some((value) => value.toLowerCase().includes(wanted));
+}
+
+/** The smallest UUIDv7 of a millisecond. */
+function firstId(time: number): string {
+  const hex = Math.max(0, Math.floor(time)).toString(16).padStart(12, "0");
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-`;
+}
+
+function sweepStep(
+  db: Database,
+  time: number,
+  settings: SpoolSettings,
+): { readonly files: readonly string[]; readonly more: boolean } {
+  const old = db
+    .query<Pick<MailRecord, "seq" | "id" | "raw">, [number, number]>(
+      `SELECT seq, id, raw FROM mails WHERE raw IS NOT NULL AND finished_at IS NOT NULL AND finished_at < ?
+       ORDER BY finished_at LIMIT ?`,
+    )
+    .all(time - settings.keepRaw, SWEEP_STEP);
+  for (const { seq } of old) {
+    db.query("DELETE FROM raw WHERE seq = ?").run(seq);
+    db.query("UPDATE mails SET raw = NULL WHERE seq = ?").run(seq);
+  }
+  const forgotten = db
+    .query<{ seq: number }, [number, number]>(
+      `SELECT seq FROM mails WHERE finished_at IS NOT NULL AND finished_at < ? AND raw IS NULL
+       ORDER BY finished_at LIMIT ?`,
+    )
+    .all(time - settings.keepMetadata, SWEEP_STEP);
+  for (const { seq } of forgotten) {
+    db.query("DELETE FROM artifacts WHERE mail = ?").run(seq);
+    db.query("DELETE FROM mails WHERE seq = ?").run(seq);
+  }
+  const delivered =
+    db.query<{ seq: number | null }, []>("SELECT min(seq) AS seq FROM cursors").get()?.seq ?? lastSeq(db);
+  const events = db
+    .query(
+      `DELETE FROM events WHERE seq IN
+         (SELECT seq FROM events WHERE seq <= ? AND time < ? ORDER BY seq LIMIT ?)`,
+    )
+    .run(delivered, time - settings.keepEvents, SWEEP_STEP).changes;
+  const analyses = db
+    .query(
+      `DELETE FROM analyses WHERE key IN
+         (SELECT key FROM analyses WHERE open = 0 AND coalesce(valid_until, 0) < ? LIMIT ?)`,
+    )
+    .run(time, SWEEP_STEP).changes;
+  return {
+    files: old.filter(({ raw }) => raw === "file").map(({ id }) => id),
+    more: [old.length, forgotten.length, events, analyses].some((deleted) => deleted >= SWEEP_STEP),
+  };
+}
+
+/** Files of mails that never got their 250, or whose rows are gone. */
+function removeLeftovers(read: <T>(work: (db: Database) => T) => T, incoming: string, large: string): void {
+  for (const name of readdirSync(incoming)) unlinkSync(join(incoming, name));
+  for (const name of readdirSync(large)) {
+    const id = name.replace(/\.eml$/, "");
+    const kept = read((db) =>
+      db.query<{ one: number }, [string]>("SELECT 1 AS one FROM mails WHERE id = ? AND raw = 'file'").get(id),
+    );
+    if (kept === null) unlinkSync(join(large, name));
+  }
+}
+
+function folderSize(path: string): number {
+  let bytes = 0;
+  for (const entry of readdirSync(path, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    try {
+      bytes += statSync(join(entry.parentPath, entry.name)).size;
+    } catch (thrown) {
+      ignoreMissing(thrown);
+    }
+  }
+  return bytes;
+}
+
+/**
+ * Holds the spool for this process. SQLite's own lock does it: the kernel releases it however the process
+ * ends, so nothing stale is left. Throws SPOOL_IN_USE.
+ */
+function lock(path: string): () => void {
+  const holder = new Database(path, { create: true, readwrite: true });
+  try {
+    holder.run("PRAGMA locking_mode = EXCLUSIVE");
+    holder.run("BEGIN EXCLUSIVE");
+  } catch (thrown) {
+    holder.close();
+    if (thrown instanceof SQLiteError && (thrown.code ?? "").startsWith("SQLITE_BUSY")) {
+      throw new SensorError("SPOOL_IN_USE", "another sensor runs on this spool: stop it first", {
+        cause: thrown,
+      });
+    }
+    throw spoolFault(thrown, "lock the spool");
+  }
+  return () => holder.close();
+}
