@@ -1,0 +1,264 @@
+/**
+ * Bounds of an event: how long its texts and lists may be, and how it is made to fit a number of bytes.
+ *
+ * Pure. An event goes in and one comes out that keeps every limit; each value that was cut is named in
+ * `truncated` by its JSON pointer (RFC 6901) in the event that comes out. Ids and hashes are never cut.
+ */
+
+import { cutText } from "../text.ts";
+import { VERDICT_ORDER, type Verdict } from "../verdict/verdict.ts";
+import type { EventAttachment, EventMail, EventUrl, SensorEvent } from "./event.ts";
+
+/** Texts in UTF-16 units, lists in items. docs/event.schema.json repeats these. */
+export type EventLimits = {
+  readonly subject: number;
+  readonly messageId: number;
+  readonly address: number;
+  readonly helo: number;
+  readonly tls: number;
+  readonly filename: number;
+  readonly mediaType: number;
+  readonly url: number;
+  readonly reason: number;
+  readonly threatName: number;
+  readonly flag: number;
+  readonly message: number;
+  readonly recipients: number;
+  readonly headerAddresses: number;
+  readonly attachments: number;
+  readonly urls: number;
+  readonly reasons: number;
+  readonly threatNames: number;
+  readonly flags: number;
+};
+
+export const LIMITS: EventLimits = {
+  subject: 1024,
+  messageId: 998,
+  address: 320,
+  helo: 255,
+  tls: 128,
+  filename: 512,
+  mediaType: 127,
+  url: 2048,
+  reason: 512,
+  threatName: 128,
+  flag: 64,
+  message: 1024,
+  recipients: 500,
+  headerAddresses: 200,
+  attachments: 200,
+  urls: 200,
+  reasons: 20,
+  threatNames: 20,
+  flags: 50,
+};
+
+/** More pointers than this are given as the lists they lie in. */
+export const MAX_POINTERS = 50;
+
+const SHORTEST_TEXT = 16;
+
+/** Where a value is in the event that comes out, and where it was in the one that went in. */
+type Place = { readonly at: string; readonly was: string };
+
+const into = (place: Place, key: string | number, formerKey: string | number = key): Place => ({
+  at: `${place.at}/${key}`,
+  was: `${place.was}/${formerKey}`,
+});
+
+/** The event within `limits`. Lone surrogates become the replacement character. */
+export function boundEvent(event: SensorEvent, limits: EventLimits = LIMITS): SensorEvent {
+  const cuts = createCuts(event.truncated ?? []);
+  const root: Place = { at: "", was: "" };
+  const strings = (values: readonly string[], list: number, length: number, place: Place) =>
+    cuts.list(values, list, place).map(([value, at]) => cuts.text(value, length, at));
+  const nullable = (value: string | null, length: number, place: Place) =>
+    value === null ? null : cuts.text(value, length, place);
+
+  const boundMail = (mail: EventMail, place: Place): EventMail => {
+    const envelope = into(place, "envelope");
+    return {
+      id: mail.id,
+      message_id: nullable(mail.message_id, limits.messageId, into(place, "message_id")),
+      received_at: mail.received_at,
+      envelope: {
+        from: cuts.text(mail.envelope.from, limits.address, into(envelope, "from")),
+        to: strings(mail.envelope.to, limits.recipients, limits.address, into(envelope, "to")),
+        client_ip: cuts.text(mail.envelope.client_ip, limits.address, into(envelope, "client_ip")),
+        helo: cuts.text(mail.envelope.helo, limits.helo, into(envelope, "helo")),
+        tls: nullable(mail.envelope.tls, limits.tls, into(envelope, "tls")),
+      },
+      from: strings(mail.from, limits.headerAddresses, limits.address, into(place, "from")),
+      to: strings(mail.to, limits.headerAddresses, limits.address, into(place, "to")),
+      cc: strings(mail.cc, limits.headerAddresses, limits.address, into(place, "cc")),
+      subject: nullable(mail.subject, limits.subject, into(place, "subject")),
+      size: mail.size,
+      sha256: mail.sha256,
+    };
+  };
+  const judged = (part: EventAttachment | EventUrl, place: Place) => ({
+    verdict: part.verdict,
+    reason: nullable(part.reason, limits.reason, into(place, "reason")),
+    threat_names: strings(
+      part.threat_names,
+      limits.threatNames,
+      limits.threatName,
+      into(place, "threat_names"),
+    ),
+    vmray: part.vmray && {
+      sample_id: part.vmray.sample_id,
+      submission_id: part.vmray.submission_id,
+      url: nullable(part.vmray.url, limits.url, into(into(place, "vmray"), "url")),
+    },
+  });
+  const boundAttachment = (part: EventAttachment, place: Place): EventAttachment => ({
+    filename: nullable(part.filename, limits.filename, into(place, "filename")),
+    sha256: part.sha256,
+    size: part.size,
+    type: cuts.text(part.type, limits.mediaType, into(place, "type")),
+    ...judged(part, place),
+  });
+  const boundUrl = (part: EventUrl, place: Place): EventUrl => ({
+    url: cuts.text(part.url, limits.url, into(place, "url")),
+    ...judged(part, place),
+  });
+
+  const { mail, verdict, complete, reasons, attachments, urls, flags, state } = event;
+  const bounded: SensorEvent = {
+    schema: event.schema,
+    id: event.id,
+    type: event.type,
+    time: event.time,
+    sensor: {
+      id: cuts.text(event.sensor.id, limits.helo, into(into(root, "sensor"), "id")),
+      version: event.sensor.version,
+    },
+    ...(mail && { mail: boundMail(mail, into(root, "mail")) }),
+    ...(verdict && { verdict }),
+    ...(complete !== undefined && { complete }),
+    ...(reasons && { reasons: strings(reasons, limits.reasons, limits.reason, into(root, "reasons")) }),
+    ...(attachments && {
+      attachments: cuts
+        .list(attachments, limits.attachments, into(root, "attachments"), badness)
+        .map(([part, place]) => boundAttachment(part, place)),
+    }),
+    ...(urls && {
+      urls: cuts
+        .list(urls, limits.urls, into(root, "urls"), badness)
+        .map(([part, place]) => boundUrl(part, place)),
+    }),
+    ...(flags && { flags: strings(flags, limits.flags, limits.flag, into(root, "flags")) }),
+    ...(state && {
+      state: {
+        name: cuts.text(state.name, limits.flag, into(into(root, "state"), "name")),
+        message: cuts.text(state.message, limits.message, into(into(root, "state"), "message")),
+      },
+    }),
+  };
+  const truncated = cuts.pointers();
+  return truncated.length === 0 ? bounded : { ...bounded, truncated };
+}
+
+/**
+ * The event cut so far that `format` of it has at most `maxBytes` in UTF-8. Recipients go first, then every
+ * text and list shrinks by halves, the worst parts being kept longest. What is still too long at the end (every
+ * list empty, every text short) is given back as it is.
+ */
+export function shrinkEvent(
+  event: SensorEvent,
+  maxBytes: number,
+  format: (event: SensorEvent) => string,
+): { readonly event: SensorEvent; readonly text: string; readonly fits: boolean } {
+  const fits = (text: string) =>
+    text.length <= maxBytes && (text.length * 3 <= maxBytes || Buffer.byteLength(text) <= maxBytes);
+  let current = event;
+  let text = format(current);
+  if (fits(text)) return { event: current, text, fits: true };
+  for (const limits of shrinkingLimits()) {
+    current = boundEvent(event, limits);
+    text = format(current);
+    if (fits(text)) return { event: current, text, fits: true };
+  }
+  return { event: current, text, fits: false };
+}
+
+function* shrinkingLimits(): Generator<EventLimits> {
+  yield { ...LIMITS, recipients: 100, headerAddresses: 50 };
+  for (let divisor = 1; divisor <= 512; divisor *= 2) yield dividedLimits(divisor, 1);
+  yield dividedLimits(1024, 0);
+}
+
+function dividedLimits(divisor: number, leastItems: number): EventLimits {
+  const text = (key: keyof EventLimits) => Math.max(SHORTEST_TEXT, Math.floor(LIMITS[key] / divisor));
+  const list = (key: keyof EventLimits, most = LIMITS[key]) =>
+    Math.max(leastItems, Math.floor(Math.min(most, LIMITS[key]) / divisor));
+  return {
+    subject: text("subject"),
+    messageId: text("messageId"),
+    address: text("address"),
+    helo: text("helo"),
+    tls: text("tls"),
+    filename: text("filename"),
+    mediaType: text("mediaType"),
+    url: text("url"),
+    reason: text("reason"),
+    threatName: text("threatName"),
+    flag: text("flag"),
+    message: text("message"),
+    recipients: list("recipients", 20),
+    headerAddresses: list("headerAddresses", 20),
+    attachments: list("attachments"),
+    urls: list("urls"),
+    reasons: list("reasons"),
+    threatNames: list("threatNames"),
+    flags: list("flags"),
+  };
+}
+
+function badness(part: { readonly verdict: Verdict }): number {
+  return VERDICT_ORDER.indexOf(part.verdict);
+}
+
+/** Cuts values and remembers where; cuts made earlier are carried over to where the value is now. */
+function createCuts(earlier: readonly string[]) {
+  const former = new Set(earlier);
+  const found = new Set<string>(former.has("") ? [""] : []);
+  const collapsed = new Set([...former].filter((pointer) => !/\/\d+(\/|$)/.test(pointer)));
+  return {
+    text(value: string, max: number, { at, was }: Place): string {
+      const kept = cutText(value.toWellFormed(), max);
+      if (kept.length < value.length || former.has(was)) found.add(at);
+      return kept;
+    },
+    /** At most `max` values in their order, the ones of highest `worth` where some must go. */
+    list<T>(
+      values: readonly T[],
+      max: number,
+      place: Place,
+      worth?: (value: T) => number,
+    ): readonly (readonly [T, Place])[] {
+      if (values.length > max || collapsed.has(place.was)) found.add(place.at);
+      const kept = values.length <= max ? values.map((_, index) => index) : pick(values, max, worth);
+      return kept.flatMap((index, position) => {
+        const value = values[index];
+        return value === undefined ? [] : [[value, into(place, position, index)] as const];
+      });
+    },
+    pointers(): readonly string[] {
+      if (found.size <= MAX_POINTERS) return [...found];
+      const lists = new Set([...found].map((pointer) => pointer.replace(/\/\d+(\/.*)?$/, "")));
+      return lists.size <= MAX_POINTERS ? [...lists] : [""];
+    },
+  };
+}
+
+function pick<T>(values: readonly T[], max: number, worth?: (value: T) => number): readonly number[] {
+  const indexes = values.map((_, index) => index);
+  if (worth === undefined) return indexes.slice(0, max);
+  const worths = values.map(worth);
+  return indexes
+    .sort((a, b) => (worths[b] ?? 0) - (worths[a] ?? 0) || a - b)
+    .slice(0, max)
+    .sort((a, b) => a - b);
+}

@@ -1,0 +1,167 @@
+/**
+ * Makes events out of what the stages know.
+ *
+ * Pure but for the random part of the ids. Rows of the spool go in, events come out that keep the limits of
+ * bounds.ts and the schema in docs/event.schema.json. Nothing of a mail ever becomes a key. Never throws.
+ */
+
+import type { FoundUrl } from "../extract/extraction.ts";
+import type { ArtifactRow, MailRow } from "../spool/spool.ts";
+import { toJsonLine } from "../text.ts";
+import { type Judgement, partVerdict, UNDECIDED } from "../verdict/judge.ts";
+import { type ContentVerdict, VERDICT_ORDER } from "../verdict/verdict.ts";
+import { boundEvent, LIMITS, shrinkEvent } from "./bounds.ts";
+import type { EventAttachment, EventMail, EventType, EventUrl, SensorEvent } from "./event.ts";
+
+export const EVENT_SCHEMA = "email-sensor/event/1";
+
+/** An event in the outbox has at most this many bytes as JSON. */
+export const MAX_EVENT_BYTES = 128 * 1024;
+
+export type SensorIdentity = { readonly id: string; readonly version: string };
+
+/** Events of single parts say who the mail was for with fewer addresses: there may be hundreds of them. */
+const PART_LIMITS = { ...LIMITS, recipients: 20, headerAddresses: 20 };
+
+/**
+ * The events of a mail that was judged: always one `mail.verdict`, before it those of `wanted` that apply:
+ * one `mail.received`, one `attachment.verdict` or `url.verdict` for each part that policy did not skip.
+ */
+export function composeMailEvents(
+  mail: MailRow,
+  judgement: Judgement,
+  sensor: SensorIdentity,
+  wanted: ReadonlySet<EventType>,
+  now: number,
+): readonly SensorEvent[] {
+  const about = eventMail(mail);
+  const counted = mail.artifacts.filter((artifact) => (artifact.verdict ?? UNDECIDED).outcome !== "skipped");
+  const worst = [...counted].sort((a, b) => rank(b) - rank(a));
+  const parts = (kind: ArtifactRow["kind"], type: EventType, limit: number) =>
+    wanted.has(type) ? worst.filter((artifact) => artifact.kind === kind).slice(0, limit) : [];
+  const partEvents = [
+    ...parts("attachment", "attachment.verdict", LIMITS.attachments),
+    ...parts("url", "url.verdict", LIMITS.urls),
+  ].map((artifact) => composePart(artifact, about, sensor, now));
+  const verdictEvent = finished({
+    ...envelopeOf("mail.verdict", sensor, now),
+    mail: about,
+    verdict: judgement.verdict,
+    complete: judgement.complete,
+    reasons: judgement.reasons,
+    attachments: mail.artifacts.flatMap((artifact) =>
+      artifact.kind === "attachment" ? [eventAttachment(artifact)] : [],
+    ),
+    urls: mail.artifacts.flatMap((artifact) => (artifact.kind === "url" ? [eventUrl(artifact)] : [])),
+    flags: mail.extraction?.flags ?? [],
+  });
+  const received = wanted.has("mail.received")
+    ? [finished({ ...envelopeOf("mail.received", sensor, now), mail: about })]
+    : [];
+  return [...received, ...partEvents, verdictEvent];
+}
+
+/** `mail.failed`: the mail could not be taken apart; `error` is the code and the text of the last fault. */
+export function composeFailed(
+  mail: MailRow,
+  error: string,
+  sensor: SensorIdentity,
+  now: number,
+): SensorEvent {
+  return finished({
+    ...envelopeOf("mail.failed", sensor, now),
+    mail: eventMail(mail),
+    verdict: "not_available",
+    complete: false,
+    reasons: [error],
+  });
+}
+
+/** `sensor.state`: something about the sensor itself changed, like `started` or `analyzer_down`. */
+export function composeState(
+  name: string,
+  message: string,
+  sensor: SensorIdentity,
+  now: number,
+): SensorEvent {
+  return finished({ ...envelopeOf("sensor.state", sensor, now), state: { name, message } });
+}
+
+function composePart(
+  artifact: ArtifactRow,
+  mail: EventMail,
+  sensor: SensorIdentity,
+  now: number,
+): SensorEvent {
+  const content = artifact.verdict ?? UNDECIDED;
+  const shared = {
+    mail,
+    verdict: partVerdict(content),
+    complete: content.outcome !== "failed",
+    reasons: content.reason === null ? [] : [content.reason],
+  };
+  const event: SensorEvent =
+    artifact.kind === "attachment"
+      ? {
+          ...envelopeOf("attachment.verdict", sensor, now),
+          ...shared,
+          attachments: [eventAttachment(artifact)],
+        }
+      : { ...envelopeOf("url.verdict", sensor, now), ...shared, urls: [eventUrl(artifact)] };
+  return boundEvent(event, PART_LIMITS);
+}
+
+function envelopeOf(type: EventType, sensor: SensorIdentity, now: number) {
+  return {
+    schema: EVENT_SCHEMA,
+    id: Bun.randomUUIDv7("hex", now),
+    type,
+    time: new Date(now).toISOString(),
+    sensor: { id: sensor.id, version: sensor.version },
+  };
+}
+
+function finished(event: SensorEvent): SensorEvent {
+  return shrinkEvent(boundEvent(event), MAX_EVENT_BYTES, toJsonLine).event;
+}
+
+function eventMail(mail: MailRow): EventMail {
+  const facts = mail.extraction?.mail;
+  const { from, to, client_ip, helo, tls } = mail.envelope;
+  return {
+    id: mail.id,
+    message_id: facts?.message_id ?? null,
+    received_at: new Date(mail.receivedAt).toISOString(),
+    envelope: { from, to, client_ip, helo, tls },
+    from: facts?.from ?? [],
+    to: facts?.to ?? [],
+    cc: facts?.cc ?? [],
+    subject: facts?.subject ?? null,
+    size: mail.size,
+    sha256: mail.sha256,
+  };
+}
+
+function eventAttachment(artifact: Extract<ArtifactRow, { kind: "attachment" }>): EventAttachment {
+  const { filename, sha256, size, type } = artifact.attachment;
+  return { filename, sha256, size, type, ...judgedPart(artifact) };
+}
+
+function eventUrl(artifact: ArtifactRow & { readonly url: FoundUrl }): EventUrl {
+  return { url: artifact.url.url, ...judgedPart(artifact) };
+}
+
+function judgedPart(artifact: ArtifactRow) {
+  const content: ContentVerdict = artifact.verdict ?? UNDECIDED;
+  const { vmray } = content;
+  return {
+    verdict: partVerdict(content),
+    reason: content.reason,
+    threat_names: content.threat_names,
+    vmray: vmray && { sample_id: vmray.sample_id, submission_id: vmray.submission_id, url: vmray.url },
+  };
+}
+
+function rank(artifact: ArtifactRow): number {
+  return VERDICT_ORDER.indexOf(partVerdict(artifact.verdict ?? UNDECIDED));
+}

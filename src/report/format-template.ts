@@ -1,0 +1,108 @@
+/**
+ * The `template` format: the customer's own line, written in Liquid with the event's fields in it.
+ *
+ * A template text goes in and a renderer comes out. The engine has no files, no includes and limits on time and
+ * memory. Texts of a mail cannot forge a line: control characters are escaped, and line breaks of the template
+ * itself become spaces. A template with an error throws CONFIG_INVALID with its line when it is compiled;
+ * one that fails on an event throws TEMPLATE_FAILED, and the caller sends the event as JSON instead.
+ */
+import { Liquid } from "liquidjs";
+import { SensorError } from "../errors.ts";
+import { escapeControls, toJsonLine } from "../text.ts";
+import { shrinkEvent } from "./bounds.ts";
+import type { SensorEvent } from "./event.ts";
+
+export const MAX_TEMPLATE_LENGTH = 64 * 1024;
+const MAX_RENDER_MS = 250;
+/** Units of the engine: about one for each character or list item a filter makes. */
+const MAX_RENDER_MEMORY = 10_000_000;
+const MAX_OUTPUT_LENGTH = 1024 * 1024;
+const CUT_MARK = " [cut]";
+
+export type Template = {
+  /** The line for an event, at most `maxBytes` in UTF-8: the event is cut first, then the line. */
+  render(event: SensorEvent, maxBytes: number): string;
+};
+
+/** Tags that load other templates. */
+const FORBIDDEN_TAGS = ["include", "render", "layout", "block"];
+
+function createEngine(): Liquid {
+  const engine = new Liquid({
+    templates: {},
+    strictFilters: true,
+    strictVariables: false,
+    ownPropertyOnly: true,
+    dynamicPartials: false,
+    cache: false,
+    outputEscape: (value: unknown) =>
+      escapeControls(typeof value === "object" && value !== null ? toJsonLine(value) : String(value ?? "")),
+    timezoneOffset: 0,
+    locale: "en-US",
+    parseLimit: MAX_TEMPLATE_LENGTH,
+    renderLimit: MAX_RENDER_MS,
+    memoryLimit: MAX_RENDER_MEMORY,
+  });
+  for (const tag of FORBIDDEN_TAGS) delete engine.tags[tag];
+  engine.registerFilter("json", { raw: true, handler: (value: unknown) => toJsonLine(value ?? null) });
+  return engine;
+}
+
+/** Throws CONFIG_INVALID, with the line where the engine knows it. */
+export function compileTemplate(text: string): Template {
+  if (text.length > MAX_TEMPLATE_LENGTH) {
+    throw new SensorError("CONFIG_INVALID", `the template is longer than ${MAX_TEMPLATE_LENGTH} characters`);
+  }
+  if (text.trim() === "") throw new SensorError("CONFIG_INVALID", "the template is empty");
+  const engine = createEngine();
+  const parsed = attempt(() => engine.parse(text), "CONFIG_INVALID");
+  const renderLine = (event: SensorEvent): string => {
+    const output = attempt(() => String(engine.renderSync(parsed, event)), "TEMPLATE_FAILED");
+    if (output.length > MAX_OUTPUT_LENGTH) {
+      throw new SensorError("TEMPLATE_FAILED", `the template made more than ${MAX_OUTPUT_LENGTH} characters`);
+    }
+    const line = escapeControls(output.replace(/[ \t]*[\r\n\t][ \r\n\t]*/g, " ").trim());
+    if (line === "") throw new SensorError("TEMPLATE_FAILED", "the template made an empty line");
+    return line;
+  };
+  return {
+    render(event, maxBytes) {
+      const { text: line, fits } = shrinkEvent(event, maxBytes, renderLine);
+      return fits ? line : cutBytes(line, maxBytes - CUT_MARK.length) + CUT_MARK;
+    },
+  };
+}
+
+/** The start of a text with at most `maxBytes` in UTF-8, no character split. */
+function cutBytes(text: string, maxBytes: number): string {
+  const room = new Uint8Array(Math.max(0, maxBytes));
+  const { read } = new TextEncoder().encodeInto(text, room);
+  return text.slice(0, read);
+}
+
+/** What a template may not do has one code; the message names the line and no text of an event. */
+function attempt<T>(work: () => T, code: "CONFIG_INVALID" | "TEMPLATE_FAILED"): T {
+  try {
+    return work();
+  } catch (thrown) {
+    const { message, line } = describe(thrown);
+    throw new SensorError(code, `${line === null ? "" : `template line ${line}: `}${message}`, {
+      cause: thrown,
+    });
+  }
+}
+
+/** Liquid errors are Error with the first line saying what and `token.getPosition()` saying where. */
+function describe(thrown: unknown): { readonly message: string; readonly line: number | null } {
+  if (!(thrown instanceof Error)) return { message: String(thrown), line: null };
+  const message = escapeControls((thrown.message.split("\n")[0] ?? "").slice(0, 300));
+  const token: unknown = "token" in thrown ? thrown.token : null;
+  if (typeof token !== "object" || token === null || !("getPosition" in token))
+    return { message, line: null };
+  const position: unknown = typeof token.getPosition === "function" ? token.getPosition() : null;
+  const line: unknown = Array.isArray(position) ? position[0] : null;
+  return {
+    message: message.replace(/, line:\d+, col:\d+$/, ""),
+    line: typeof line === "number" ? line : null,
+  };
+}

@@ -1,0 +1,18 @@
+/**
+ * What carries syslog messages to a destination. UDP and TCP are the two there are.
+ */
+import type { SensorError } from "../errors.ts";
+
+/** How many of what was handed over, counted from the first, need not be sent again; and why not all. */
+export type Delivery = { readonly delivered: number; readonly fault: SensorError | null };
+
+export type Transport = {
+  /**
+   * Sends messages, each a whole one without framing. Resolves when the transport has reason to believe that
+   * they arrived, or with the fault that kept them from it; never rejects. Several calls may be open at once:
+   * they are sent in the order of the calls, and after a fault every open one ends with a fault.
+   */
+  send(messages: readonly Uint8Array[]): Promise<Delivery>;
+  /** Lets what was sent arrive, for a bounded time, then closes. Open calls end. */
+  close(): Promise<void>;
+};
