@@ -24,6 +24,11 @@ export const CATALOGUE = {
     meaning: "A listen address cannot be bound.",
     remedy: "Free the port or change the address in the configuration.",
   },
+  MAIL_TOO_LARGE: {
+    permanent: true,
+    meaning: "A mail is larger than `smtp.max_size` and was answered 552.",
+    remedy: "Raise `smtp.max_size` to at least the limit of the MTA, or the MTA's copies of such mails are lost.",
+  },
   SPOOL_FULL: {
     permanent: false,
     meaning: "The disk of the spool is full. Mails are answered 452 and stay in the queue of the MTA.",

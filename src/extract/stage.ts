@@ -1,0 +1,133 @@
+/**
+ * The extraction stage: takes mails from the spool in the order they came, has each taken apart by a helper,
+ * plans what to do with its parts, and commits both.
+ *
+ * A mail whose helper dies, hangs or grows too large is tried again after a pause, `attempts` times in all; then
+ * it has failed, and a mail.failed event says so. A mail costs itself alone: its neighbours go on beside it.
+ */
+import { asSensorError, SensorError } from "../errors.ts";
+import type { RawMail } from "../intake/mail.ts";
+import { faultFields, type Log } from "../log.ts";
+import type { SensorEvent } from "../report/event.ts";
+import { untilStored } from "../spool/retry.ts";
+import type { ClaimedMail, MailRow, Spool } from "../spool/spool.ts";
+import type { Plan } from "../triage/plan.ts";
+import type { Extraction } from "./extraction.ts";
+
+export type ExtractionStage = {
+  /** Takes no more mails; resolves when those in work are committed or given back. */
+  stop(): Promise<void>;
+};
+
+export type ExtractionStageOptions = {
+  readonly spool: Spool;
+  readonly extract: (raw: RawMail) => Promise<Extraction>;
+  readonly triage: (extraction: Extraction) => Plan;
+  readonly failedEvent: (mail: MailRow, error: SensorError) => SensorEvent;
+  /** Mails in work at once. */
+  readonly concurrency: number;
+  readonly attempts: number;
+  readonly log: Log;
+  readonly now?: () => number;
+};
+
+/** A mail during which the whole sensor died this often is given up; it was alone each time but the first. */
+const MAX_DEATHS = 10;
+const RETRY_PAUSE = 1_000;
+/** Mails that wait out a pause wake nobody: the stage looks for them this often. */
+const LOOK_EVERY = 500;
+
+export function startExtraction(options: ExtractionStageOptions): ExtractionStage {
+  const { spool, now = Date.now } = options;
+  const log = options.log.with({ stage: "extract" });
+  const inWork = new Set<Promise<void>>();
+  let stopping = false;
+  let claiming = false;
+  const stopped = () => stopping;
+
+  const giveUp = async (mail: ClaimedMail, error: SensorError) => {
+    const row = await spool.mail(mail.id);
+    if (row === null) return;
+    await spool.failMail(mail.id, `${error.code}: ${error.message}`, options.failedEvent(row, error));
+    log.error("mail given up", { mail_id: mail.id, ...faultFields(error) });
+  };
+
+  const work = async (mail: ClaimedMail) => {
+    const startedAt = now();
+    try {
+      if (mail.deaths >= MAX_DEATHS) {
+        throw new SensorError(
+          "EXTRACT_CRASHED",
+          `the sensor died ${mail.deaths} times while it took this mail apart`,
+        );
+      }
+      const extraction = await options.extract(mail.raw);
+      const plan = options.triage(extraction);
+      await untilStored(() => spool.recordExtraction(mail.id, extraction, plan), stopped, log);
+      log.info("mail taken apart", {
+        mail_id: mail.id,
+        attachments: extraction.attachments.length,
+        urls: extraction.urls.length,
+        to_analyse: plan.filter((part) => part.decision.action !== "skip").length,
+        complete: extraction.complete,
+        ms: now() - startedAt,
+      });
+    } catch (thrown) {
+      if (stopping) return;
+      const error = asSensorError(thrown);
+      log.warn("a mail could not be taken apart", { mail_id: mail.id, ...faultFields(error) });
+      const text = `${error.code}: ${error.message}`;
+      await untilStored(
+        async () => {
+          const row = await spool.mail(mail.id);
+          const attempts = (row?.attempts ?? 0) + 1;
+          if (mail.deaths >= MAX_DEATHS || attempts >= options.attempts) return giveUp(mail, error);
+          await spool.recordExtractionFault(mail.id, text, now() + RETRY_PAUSE * 4 ** (attempts - 1));
+        },
+        stopped,
+        log,
+      );
+    }
+  };
+
+  const pump = async () => {
+    if (claiming || stopping) return;
+    claiming = true;
+    try {
+      while (!stopping && inWork.size < options.concurrency) {
+        const mails = await spool.claimMails(options.concurrency - inWork.size);
+        if (mails.length === 0) break;
+        for (const mail of mails) {
+          const job = work(mail).catch((thrown) => {
+            log.error("a mail waits for the next start", {
+              mail_id: mail.id,
+              ...faultFields(asSensorError(thrown)),
+            });
+          });
+          inWork.add(job);
+          job.then(() => {
+            inWork.delete(job);
+            wake();
+          });
+        }
+      }
+    } catch (thrown) {
+      log.warn("no mails from the spool", faultFields(asSensorError(thrown)));
+    } finally {
+      claiming = false;
+    }
+  };
+  const wake = () => void pump();
+
+  const unsubscribe = spool.subscribe("received", wake);
+  const timer = setInterval(wake, LOOK_EVERY);
+  wake();
+  return {
+    stop: async () => {
+      stopping = true;
+      unsubscribe();
+      clearInterval(timer);
+      await Promise.all(inWork);
+    },
+  };
+}

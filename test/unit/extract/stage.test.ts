@@ -1,0 +1,102 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { SensorError } from "../../../src/errors.ts";
+import { type ExtractionStage, startExtraction } from "../../../src/extract/stage.ts";
+import type { RawMail } from "../../../src/intake/mail.ts";
+import type { Spool } from "../../../src/spool/spool.ts";
+import { extractionOf, open, QUIET, someEvent, someMail, temporaryFolder } from "../spool/fixtures.ts";
+
+let folder: ReturnType<typeof temporaryFolder>;
+let spool: Spool;
+let stage: ExtractionStage;
+beforeEach(async () => {
+  folder = temporaryFolder();
+  spool = await open(folder.path);
+});
+afterEach(async () => {
+  await stage.stop();
+  await spool.close();
+  folder.remove();
+});
+
+const textOf = (raw: RawMail) => (raw.kind === "inline" ? new TextDecoder().decode(raw.bytes) : "");
+
+function start(extract: (raw: RawMail) => Promise<ReturnType<typeof extractionOf>>, on: Spool = spool) {
+  stage = startExtraction({
+    spool: on,
+    extract,
+    triage: () => [],
+    failedEvent: () => someEvent("mail.failed"),
+    concurrency: 2,
+    attempts: 2,
+    log: QUIET,
+  });
+}
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 8000;
+  while (!(await condition())) {
+    if (Date.now() > deadline) throw new Error("it did not come about in time");
+    await Bun.sleep(10);
+  }
+}
+
+test("a poison mail fails after its last attempt, with its event, while its neighbours go on", async () => {
+  const poison = someMail("poison");
+  await spool.putMail(poison);
+  const tries: string[] = [];
+  start(async (raw) => {
+    tries.push(textOf(raw));
+    if (textOf(raw) === "poison") throw new SensorError("EXTRACT_CRASHED", "helper died");
+    return extractionOf([]);
+  });
+  const neighbours = Array.from({ length: 5 }, (_, i) => someMail(`good ${i}`));
+  for (const mail of neighbours) await spool.putMail(mail);
+  await until(async () => (await spool.analysedMails(9)).length === 5);
+  await until(async () => (await spool.mail(poison.id))?.state === "failed");
+  expect(tries.filter((text) => text === "poison")).toHaveLength(2);
+  expect((await spool.mail(poison.id))?.error).toContain("EXTRACT_CRASHED");
+  expect((await spool.eventsAfter(0, 9)).map(({ event }) => event.type)).toEqual(["mail.failed"]);
+}, 10_000);
+
+test("a result waits for a spool in trouble instead of being lost", async () => {
+  const mail = someMail();
+  await spool.putMail(mail);
+  let troubles = 3;
+  let extractions = 0;
+  start(
+    async () => {
+      extractions += 1;
+      return extractionOf([]);
+    },
+    {
+      ...spool,
+      recordExtraction: (...args) => {
+        troubles -= 1;
+        if (troubles >= 0) return Promise.reject(new SensorError("SPOOL_FULL", "full"));
+        return spool.recordExtraction(...args);
+      },
+    },
+  );
+  await until(async () => (await spool.mail(mail.id))?.state === "analysed");
+  expect(extractions).toBe(1);
+}, 10_000);
+
+test("a mail in work when the stage stops is handed out again after the next start", async () => {
+  const mail = someMail();
+  await spool.putMail(mail);
+  let letGo = () => {};
+  start(
+    () =>
+      new Promise((_resolve, reject) => {
+        letGo = () => reject(new SensorError("EXTRACT_CRASHED", "the pool was closed"));
+      }),
+  );
+  await Bun.sleep(50);
+  const stopped = stage.stop();
+  letGo();
+  await stopped;
+  await spool.close();
+  spool = await open(folder.path);
+  expect(await spool.claimMails(1)).toMatchObject([{ id: mail.id }]);
+  expect((await spool.mail(mail.id))?.attempts).toBe(0);
+});
