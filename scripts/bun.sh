@@ -39,7 +39,7 @@ install() {
     fail "neither npm nor bun is on the PATH" "install Node.js 20 or newer, or Bun 1.4.5, and run this again"
   fi
   if ! $command </dev/null >"$log" 2>&1; then
-    tail -n 25 "$log" >&2
+    grep -v EBADENGINE "$log" | head -n 25 >&2
     fail "'$command' failed" "see its lines above; it needs to reach the npm registry (npm config get registry)"
   fi
   : >"$stamp"
