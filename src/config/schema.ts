@@ -40,7 +40,7 @@ function quantity(
   const max = parse(bounds.max) ?? Number.MAX_SAFE_INTEGER;
   return z
     .string(advice)
-    .regex(new RegExp(`^ *\\d{1,15}(\\.\\d{1,6})? ?(${names.join("|")}) *$`), { error: advice, abort: true })
+    .regex(new RegExp(`^ *\\d{1,15}(\\.\\d{1,6})? ?(${names.join("|")}) *$`), advice)
     .transform((text, context) => {
       const value = parse(text);
       if (value !== null && value >= min && value <= max) return value;
@@ -68,9 +68,10 @@ function text(kind: string, read: (value: string) => string | Problematic) {
 }
 
 function hostPort(minPort: 0 | 1 = 0) {
-  const checked = z.string().regex(HOST_PORT, { error: "must be HOST:PORT, like 127.0.0.1:25", abort: true });
+  const checked = z.string().regex(HOST_PORT, "must be HOST:PORT, like 127.0.0.1:25");
   return noted(
     checked.superRefine((value, context) => {
+      if (!HOST_PORT.test(value)) return;
       const result = readHostPort(value, minPort);
       if ("problem" in result) context.addIssue({ code: "custom", message: result.problem });
     }),
@@ -78,12 +79,15 @@ function hostPort(minPort: 0 | 1 = 0) {
   );
 }
 
+const SYSLOG_TARGET = /^(udp|tcp):\/\//;
+
 function syslogTarget() {
   return noted(
     z
       .string()
-      .regex(/^(udp|tcp):\/\//, { error: "must be udp://HOST:PORT or tcp://HOST:PORT", abort: true })
+      .regex(SYSLOG_TARGET, "must be udp://HOST:PORT or tcp://HOST:PORT")
       .superRefine((value, context) => {
+        if (!SYSLOG_TARGET.test(value)) return;
         const result = readHostPort(value.slice("udp://".length), 1);
         if ("problem" in result) context.addIssue({ code: "custom", message: result.problem });
       }),

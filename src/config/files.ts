@@ -1,0 +1,155 @@
+/**
+ * The files a configuration names: read bounded, checked for being what their key says.
+ *
+ * Faults are told in words that complete "PATH ...", without a word of what is in the file.
+ */
+import { createPrivateKey, X509Certificate } from "node:crypto";
+import { open, stat } from "node:fs/promises";
+import { SensorError } from "../errors.ts";
+import type { FileKind } from "./note.ts";
+import { printable } from "./problem.ts";
+
+const MAX_SECRET = 64 * 1024;
+const MAX_FILE = 1024 * 1024;
+
+type Read = { readonly bytes: Buffer; readonly mode: number; readonly gid: number };
+type Fault = { readonly fault: string };
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: "does not exist",
+  ENOTDIR: "does not exist",
+  EACCES: "may not be read by this user",
+  EPERM: "may not be read by this user",
+  EISDIR: "is a folder",
+  ELOOP: "is a symbolic link to itself",
+  ENAMETOOLONG: "has too long a name",
+};
+
+/**
+ * The bytes of a file of at most `limit` bytes, or what keeps it from being read. A pipe or a device could make
+ * it wait for ever: only `any` lets them in, for a configuration that comes from /dev/stdin.
+ */
+export async function readBounded(
+  path: string,
+  limit: number,
+  allow: "file" | "any" = "file",
+): Promise<Read | Fault> {
+  try {
+    const facts = await stat(path);
+    if (facts.isDirectory()) return { fault: "is a folder" };
+    if (allow === "file" && !facts.isFile()) return { fault: "is no plain file" };
+    await using file = await open(path, "r");
+    const buffer = Buffer.alloc(limit + 1);
+    let length = 0;
+    while (length <= limit) {
+      const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
+      if (bytesRead === 0) break;
+      length += bytesRead;
+    }
+    if (length > limit) return { fault: `is larger than ${limit / 1024} KB` };
+    return { bytes: buffer.subarray(0, length), mode: facts.mode, gid: facts.gid };
+  } catch (thrown) {
+    const code = thrown instanceof Error ? String(Reflect.get(thrown, "code")) : "";
+    return {
+      fault: Object.hasOwn(REASONS, code) ? (REASONS[code] ?? "") : `cannot be read (${printable(code, 40)})`,
+    };
+  }
+}
+
+/** The text of UTF-8 bytes without byte order mark, null where they are none. */
+export function utf8(bytes: Uint8Array): string | null {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+function secretOf(file: Read): string | Fault {
+  const secret = utf8(file.bytes)?.trim();
+  if (secret === "") return { fault: "is empty" };
+  if (secret === undefined || !/^[!-~]+$/.test(secret)) {
+    return { fault: "must hold one line of printable ASCII characters without spaces" };
+  }
+  return secret;
+}
+
+/**
+ * The secret in a file: one line, white space around it taken off, at most 64 KB.
+ * Throws SensorError CONFIG_INVALID; its message names the file and never what is in it.
+ */
+export async function loadSecret(path: string): Promise<string> {
+  const file = await readBounded(path, MAX_SECRET);
+  const secret = "fault" in file ? file : secretOf(file);
+  if (typeof secret === "string") return secret;
+  throw new SensorError("CONFIG_INVALID", `the secret file ${printable(path)} ${secret.fault}`);
+}
+
+/**
+ * Who may read a secret beside its owner, in words; null where it is kept well. A group that this process is in
+ * may read it: root:email-sensor 0640 is a good way to keep one. Root cannot tell which group is the sensor's.
+ */
+function exposure(file: Read): string | null {
+  if ((file.mode & 0o004) !== 0) return "may be read by every user of this machine: chmod o-r";
+  const groups = [process.getgid?.(), ...(process.getgroups?.() ?? [])];
+  const own = process.getuid?.() === 0 || groups.includes(file.gid);
+  return (file.mode & 0o040) !== 0 && !own
+    ? "may be read by a group that is not the sensor's: chmod g-r"
+    : null;
+}
+
+export type FileFinding = { readonly problem: string | null; readonly warning: string | null };
+
+const NOTHING: FileFinding = { problem: null, warning: null };
+
+function certificateFinding(bytes: Buffer, now: Date): FileFinding {
+  try {
+    const certificate = new X509Certificate(bytes);
+    const end = new Date(certificate.validTo);
+    return end < now ? { problem: null, warning: `expired on ${end.toISOString().slice(0, 10)}` } : NOTHING;
+  } catch {
+    return { problem: "holds no certificate in PEM", warning: null };
+  }
+}
+
+function privateKeyFinding(file: Read): FileFinding {
+  try {
+    createPrivateKey(file.bytes);
+    return { problem: null, warning: exposure(file) };
+  } catch {
+    return { problem: "holds no private key in PEM, or one with a passphrase", warning: null };
+  }
+}
+
+/** Looks at a file of the configuration as the sensor will use it. */
+export async function checkFile(path: string, kind: FileKind, now: Date): Promise<FileFinding> {
+  if (kind === "folder") return NOTHING;
+  const file = await readBounded(path, kind === "secret" ? MAX_SECRET : MAX_FILE);
+  if ("fault" in file) return { problem: file.fault, warning: null };
+  switch (kind) {
+    case "secret": {
+      const secret = secretOf(file);
+      if (typeof secret !== "string") return { problem: secret.fault, warning: null };
+      return { problem: null, warning: exposure(file) };
+    }
+    case "certificate":
+      return certificateFinding(file.bytes, now);
+    case "private key":
+      return privateKeyFinding(file);
+    case "text": {
+      const text = utf8(file.bytes);
+      if (text === null) return { problem: "is not UTF-8 text", warning: null };
+      return text.trim() === "" ? { problem: "is empty", warning: null } : NOTHING;
+    }
+  }
+}
+
+/** True where a certificate and a private key, both good for themselves, belong together. */
+export async function keyFits(certificatePath: string, keyPath: string): Promise<boolean> {
+  const [certificate, key] = await Promise.all([
+    readBounded(certificatePath, MAX_FILE),
+    readBounded(keyPath, MAX_FILE),
+  ]);
+  if ("fault" in certificate || "fault" in key) return false;
+  return new X509Certificate(certificate.bytes).checkPrivateKey(createPrivateKey(key.bytes));
+}
