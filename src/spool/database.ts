@@ -20,6 +20,10 @@ const BUSY_STEP = 20;
 const REOPEN_EVERY = 1_000;
 /** The file is looked at for having been replaced or overwritten at most this often. */
 const LOOK_EVERY = 250;
+/** A commit waits for more writes until this many turns of the event loop brought none, */
+const QUIET_TURNS = 2;
+/** but no longer than this, milliseconds: one flush to disk for many mails, where many come at once. */
+const GATHER = 3;
 const MAX_GROUP = 1_000;
 const MAGIC = "SQLite format 3\0";
 
@@ -119,8 +123,20 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
   const later = (delay: number) => {
     if (scheduled) return;
     scheduled = true;
-    if (delay === 0) setImmediate(flush);
-    else setTimeout(flush, delay);
+    if (delay > 0) {
+      setTimeout(flush, delay);
+      return;
+    }
+    const since = performance.now();
+    let seen = pending.length;
+    let quiet = 0;
+    const gather = () => {
+      quiet = pending.length > seen ? 0 : quiet + 1;
+      seen = pending.length;
+      if (quiet >= QUIET_TURNS || performance.now() - since > GATHER) flush();
+      else setImmediate(gather);
+    };
+    setImmediate(gather);
   };
 
   const flush = () => {

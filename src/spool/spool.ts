@@ -67,6 +67,8 @@ export type AnalysisProgress =
       readonly sampleIds: readonly number[];
       readonly submissionIds: readonly number[];
       readonly submittedAt: number;
+      /** What VMRay said when it took the submission only in part (a quota). */
+      readonly note?: string;
     };
 
 /** The analysis of one content, however many mails wait for it. */
