@@ -15,7 +15,7 @@ import type { Plan } from "../triage/plan.ts";
 import type { Extraction } from "./extraction.ts";
 
 export type ExtractionStage = {
-  /** Takes no more mails; resolves when those in work are committed or given back. */
+  /** Takes no more mails and lets those in work be committed; what takes too long is done after the next start. */
   stop(): Promise<void>;
 };
 
@@ -33,6 +33,7 @@ export type ExtractionStageOptions = {
 
 /** A mail during which the whole sensor died this often is given up; it was alone each time but the first. */
 const MAX_DEATHS = 10;
+const STOP_GRACE = 3_000;
 const RETRY_PAUSE = 1_000;
 /** Mails that wait out a pause wake nobody: the stage looks for them this often. */
 const LOOK_EVERY = 500;
@@ -127,7 +128,7 @@ export function startExtraction(options: ExtractionStageOptions): ExtractionStag
       stopping = true;
       unsubscribe();
       clearInterval(timer);
-      await Promise.all(inWork);
+      await Promise.race([Promise.all(inWork), Bun.sleep(STOP_GRACE)]);
     },
   };
 }
