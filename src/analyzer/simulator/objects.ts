@@ -316,7 +316,7 @@ export function createObjects(store: Store, webif: string) {
       analysis_ids: analysisIds(of),
       id: 0,
       ioc: true,
-      numeric_severity: of.judgement.outcome === "malicious" ? 5 : 3,
+      numeric_severity: of.judgement.outcome === "malicious" ? 4 : 3,
       severity: facts.severity,
       verdict: facts.verdict,
       verdict_reason_code: null,

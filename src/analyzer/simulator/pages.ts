@@ -3,7 +3,10 @@
  *
  * All text is escaped, and the page may load nothing and run nothing (Content-Security-Policy).
  */
+import { showText } from "../../text.ts";
 import type { Sample, Store } from "./store.ts";
+
+const MAX_SHOWN = 2000;
 
 const HEADERS = {
   "content-type": "text/html; charset=utf-8",
@@ -22,11 +25,9 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
-/** Text for HTML: special characters become entities, control characters a replacement character. */
+/** One line of text for HTML: what hides or reorders is replaced, special characters become entities. */
 export function escapeHtml(text: string): string {
-  return text
-    .replace(/[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/g, "\ufffd")
-    .replace(/[&<>"']/g, (character) => ESCAPES[character] ?? "");
+  return showText(text, MAX_SHOWN).replace(/[&<>"']/g, (character) => ESCAPES[character] ?? "");
 }
 
 function page(title: string, rows: readonly (readonly [string, string])[]): string {

@@ -436,6 +436,8 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
         hostname,
         port,
         development: false,
+        // Bun shares the port with whoever else binds it outside development mode, unless told not to.
+        reusePort: false,
         idleTimeout: 60,
         maxRequestBodySize: MAX_BODY_SIZE,
         async fetch(request, bound) {

@@ -1,14 +1,14 @@
 /**
  * The form of POST /rest/sample/submit: every field the API knows, each with its check.
  *
- * Takes the request, gives the checked form. What breaks a rule is an ApiError 400 that names the field; a body
+ * Takes the request, gives the checked form. What breaks a rule is an ApiError 400 that names the field; a sample
  * over the limit is 413. Fields may stand in the body (multipart/form-data) or in the query, as the API allows.
  */
 import { ApiError } from "./api-error.ts";
 
 /** Also `webif_max_sample_size` and `webif_max_upload_size` of system_info. */
 export const MAX_SAMPLE_SIZE = 200 * 1024 ** 2;
-/** Room for the other fields and the multipart framing. */
+/** With room for the other fields and the multipart framing; the server refuses more with an empty 413. */
 export const MAX_BODY_SIZE = MAX_SAMPLE_SIZE + 1024 ** 2;
 const MAX_FIELDS = 64;
 const MAX_TEXT = 4096;
@@ -180,13 +180,6 @@ function readUrl(value: string): SubmittedContent {
   return { kind: "url", text: value, url };
 }
 
-function refuseLargeBody(request: Request): void {
-  const length = Number(request.headers.get("content-length") ?? "0");
-  if (length > MAX_BODY_SIZE) {
-    throw new ApiError(413, `The request is larger than ${MAX_BODY_SIZE} bytes.`);
-  }
-}
-
 async function readBody(request: Request): Promise<Iterable<[string, string | File]>> {
   const type = request.headers.get("content-type");
   if (type === null && (request.body === null || request.headers.get("content-length") === "0")) return [];
@@ -203,7 +196,6 @@ async function readBody(request: Request): Promise<Iterable<[string, string | Fi
 
 /** Reads and checks the form of a submission. Throws ApiError where the API would refuse the request. */
 export async function readSubmitForm(request: Request, query: URLSearchParams): Promise<SubmitForm> {
-  refuseLargeBody(request);
   const fields = new Map<string, string>();
   let file: File | undefined;
   for (const [name, value] of [...query.entries(), ...(await readBody(request))]) {

@@ -1,0 +1,121 @@
+/**
+ * `email-sensor simulate-analyzer`: a stand-in for a VMRay Analyzer, until a signal ends it.
+ *
+ * In: an address and a key. Out: on stdout where it listens and how a sensor is pointed at it. Exit 0 when it
+ * was told to stop, 1 where the address cannot be bound, 2 for bad usage.
+ */
+import { parseArgs } from "node:util";
+import { startSimulator } from "../analyzer/simulator/simulator.ts";
+import { SensorError } from "../errors.ts";
+import { parseDuration } from "../units.ts";
+import type { Command, ExitCode } from "./command.ts";
+
+const DEFAULTS = { listen: "127.0.0.1:8480", queued: "1s", work: "3s" } as const;
+/** A day: an analysis that takes longer is a mistake in the unit. */
+const LONGEST = 86_400_000;
+
+export const command: Command = {
+  summary: "A VMRay Analyzer stand-in over the same REST API, for tests and trials",
+  usage: `use: email-sensor simulate-analyzer --api-key KEY [--listen HOST:PORT] [--queued 1s] [--work 3s]
+
+A simulator of the VMRay REST API, to try a sensor before there is a licence. It analyses nothing: verdicts
+follow fixed rules. It keeps hashes and names in memory only, and forgets them when it stops.
+
+  --api-key KEY        the key that a client has to send (Authorization: api_key KEY)
+  --listen HOST:PORT   where to listen; default ${DEFAULTS.listen}; port 0 takes a free one
+  --queued DURATION    how long a submission is queued; default ${DEFAULTS.queued}
+  --work DURATION      how long it is then in work; default ${DEFAULTS.work}
+
+Files, by their bytes or, in a zip or OOXML document, those of its members; the first that applies:
+  the EICAR test file              malicious, threat name EICAR-Test-File
+  VMRAY-SIMULATOR: malicious       malicious
+  VMRAY-SIMULATOR: suspicious      suspicious
+  VMRAY-SIMULATOR: error           the analysis ends with errors and without a verdict
+  VMRAY-SIMULATOR: not_available   not_available
+  a zip with encrypted members     not_available
+  anything else                    clean (also VMRAY-SIMULATOR: clean)
+
+URLs, by a label of the host name under .example, .test, .invalid, .localhost, example.com, .net or .org:
+  malicious     http://malicious.example/       malicious
+  suspicious    http://www.suspicious.example/  suspicious
+  error         http://error.example/           the analysis ends with errors and without a verdict
+  unknown       http://unknown.example/         not_available
+  anything else, and every real host            clean
+
+GET /simulator/statistics (from this machine only) counts calls and submissions of each content as JSON.
+Each web link of an answer leads to a page that says what the simulator decided and why.
+
+SIGINT and SIGTERM stop it. Exit codes: 0 stopped, 1 cannot listen, 2 bad usage.
+`,
+  run,
+};
+
+type Options = {
+  readonly apiKey: string;
+  readonly hostname: string;
+  readonly port: number;
+  readonly queuedMs: number;
+  readonly inWorkMs: number;
+};
+
+/** Reads the words after the command. Throws SensorError USAGE. */
+function readOptions(args: readonly string[]): Options {
+  const { values } = parse(args);
+  const key = values["api-key"];
+  if (key === undefined || !/^[\x21-\x7e]{1,256}$/.test(key)) {
+    throw new SensorError("USAGE", "--api-key needs a key of 1 to 256 printable ASCII characters");
+  }
+  const listen = values.listen ?? DEFAULTS.listen;
+  const parts = /^(?:\[([0-9A-Fa-f:.]+)\]|([^\s:[\]]+)):(\d{1,5})$/.exec(listen);
+  const port = Number(parts?.[3]);
+  const hostname = parts?.[1] ?? parts?.[2];
+  if (hostname === undefined || port > 65_535) {
+    throw new SensorError("USAGE", "--listen needs HOST:PORT, like 127.0.0.1:8480 or [::1]:8480");
+  }
+  return {
+    apiKey: key,
+    hostname,
+    port,
+    queuedMs: duration("--queued", values.queued ?? DEFAULTS.queued),
+    inWorkMs: duration("--work", values.work ?? DEFAULTS.work),
+  };
+}
+
+function parse(args: readonly string[]) {
+  const text = { type: "string" } as const;
+  try {
+    return parseArgs({
+      args: [...args],
+      options: { "api-key": text, listen: text, queued: text, work: text },
+    });
+  } catch (cause) {
+    throw new SensorError("USAGE", cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+}
+
+function duration(option: string, value: string): number {
+  const milliseconds = parseDuration(value);
+  if (milliseconds === null || milliseconds > LONGEST) {
+    throw new SensorError("USAGE", `${option} needs a duration of at most 1d, like 500ms or 3s`);
+  }
+  return milliseconds;
+}
+
+async function run(args: readonly string[]): Promise<ExitCode> {
+  const { apiKey, hostname, port, queuedMs, inWorkMs } = readOptions(args);
+  const stopped = new Promise<void>((resolve) => {
+    process.once("SIGINT", resolve);
+    process.once("SIGTERM", resolve);
+  });
+  const simulator = await startSimulator({ apiKey, hostname, port, queuedMs, inWorkMs });
+  process.stdout.write(`analyzer simulator listening on ${simulator.url}
+This is a simulator, not a VMRay Analyzer: it analyses nothing, verdicts follow fixed rules (--help).
+To use it, put the key into a file and name both in the configuration of the sensor:
+  vmray:
+    url: ${simulator.url}
+    api_key_file: FILE
+`);
+  await stopped;
+  await simulator.stop();
+  return 0;
+}
