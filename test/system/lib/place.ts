@@ -1,0 +1,164 @@
+/**
+ * A place for one system test: a folder under the system's temporary folder and the processes started in it.
+ *
+ * What is started in a place is ended with it, last first, whatever the test did; a test run that is ended early
+ * ends them too. Nothing outside the folder is written, and no port number is fixed.
+ */
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+export type Place = {
+  /** The folder; readable by the users that servers change to. */
+  readonly path: string;
+  /** Runs `step` when the place is closed; steps run in the opposite order. */
+  onClose(step: () => Promise<void> | void): void;
+  close(): Promise<void>;
+};
+
+/** A process of a place. Its output is in a file, so that a full pipe can never stop it. */
+export type Started = {
+  readonly pid: number;
+  readonly stdoutPath: string;
+  readonly stderrPath: string;
+  stdout(): string;
+  stderr(): string;
+  /** Null while it runs. */
+  exitCode(): number | null;
+  /** Sends the signal and waits until the process is gone; after `seconds` it is killed. */
+  stop(signal?: "SIGTERM" | "SIGINT" | "SIGKILL", seconds?: number): Promise<number | null>;
+};
+
+const alive = new Set<number>();
+process.on("exit", () => {
+  for (const pid of alive) signalQuietly(pid, "SIGKILL");
+});
+
+/** Signals a process that may be gone already. */
+export function signalQuietly(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (thrown) {
+    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ESRCH")) throw thrown;
+  }
+}
+
+/** Remembers a process that was not started by {@link start} (a daemon), to be killed with this one. */
+export function endWithTests(pid: number): void {
+  alive.add(pid);
+}
+
+export function openPlace(name: string): Place {
+  const path = mkdtempSync(join(tmpdir(), `email-sensor-${name}-`));
+  chmodSync(path, 0o755);
+  const steps: (() => Promise<void> | void)[] = [];
+  return {
+    path,
+    onClose: (step) => void steps.push(step),
+    async close() {
+      for (let step = steps.pop(); step !== undefined; step = steps.pop()) await step();
+      if (process.env.KEEP_PLACES === undefined) rmSync(path, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Starts a program in the place; ended with it. */
+export function start(
+  place: Place,
+  name: string,
+  command: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Started {
+  const stdoutPath = join(place.path, `${name}.stdout`);
+  const stderrPath = join(place.path, `${name}.stderr`);
+  const child = Bun.spawn([...command], {
+    cwd: place.path,
+    env: { ...process.env, ...env },
+    stdin: "ignore",
+    stdout: Bun.file(stdoutPath),
+    stderr: Bun.file(stderrPath),
+  });
+  alive.add(child.pid);
+  void child.exited.then(() => alive.delete(child.pid));
+  const read = (path: string) => (existsSync(path) ? readFileSync(path, "utf8") : "");
+  const started: Started = {
+    pid: child.pid,
+    stdoutPath,
+    stderrPath,
+    stdout: () => read(stdoutPath),
+    stderr: () => read(stderrPath),
+    exitCode: () => child.exitCode ?? (child.signalCode === null ? null : 128),
+    async stop(signal = "SIGTERM", seconds = 15) {
+      child.kill(signal);
+      const timer = setTimeout(() => child.kill("SIGKILL"), seconds * 1000);
+      await child.exited;
+      clearTimeout(timer);
+      return child.exitCode;
+    },
+  };
+  place.onClose(async () => void (await started.stop()));
+  return started;
+}
+
+/** Runs a program to its end, at most `seconds`; never throws for its exit code. */
+export async function runToEnd(
+  command: readonly string[],
+  options: {
+    readonly cwd?: string;
+    readonly env?: Readonly<Record<string, string>>;
+    readonly seconds?: number;
+    readonly input?: string | Uint8Array;
+  } = {},
+): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
+  const child = Bun.spawn([...command], {
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    env: { ...process.env, ...options.env },
+    stdin: options.input === undefined ? "ignore" : Buffer.from(options.input),
+    stdout: "pipe",
+    stderr: "pipe",
+    timeout: (options.seconds ?? 60) * 1000,
+    killSignal: "SIGKILL",
+  });
+  const [stdout, stderr] = await Promise.all([
+    new Response(child.stdout).text(),
+    new Response(child.stderr).text(),
+    child.exited,
+  ]);
+  return { code: child.exitCode ?? 128, stdout, stderr };
+}
+
+/** The path of a program a test needs. Throws with the Debian package that has it. */
+export function needProgram(program: string, debianPackage: string): string {
+  const path = Bun.which(program, { PATH: `${process.env.PATH}:/usr/sbin:/sbin` });
+  if (path === null) throw new Error(`this test needs ${program}: apt-get install ${debianPackage}`);
+  return path;
+}
+
+/** A port of 127.0.0.1 that nothing listens on, for servers that cannot choose one themselves. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", resolve);
+  });
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === "string") throw new Error("no port was bound");
+  return address.port;
+}
+
+/** Asks `probe` until it gives something else than undefined, at most `seconds`; then throws with `what`. */
+export async function waitFor<T>(
+  what: string,
+  probe: () => T | undefined | Promise<T | undefined>,
+  seconds = 15,
+): Promise<T> {
+  const end = performance.now() + seconds * 1000;
+  for (;;) {
+    const found = await probe();
+    if (found !== undefined) return found;
+    if (performance.now() > end) throw new Error(`waited ${seconds} s in vain for ${what}`);
+    await Bun.sleep(20);
+  }
+}
