@@ -1,0 +1,132 @@
+/**
+ * The shapes of VMRay's answers, as far as the sensor reads them.
+ *
+ * Versions differ (2017 to 2026): only ids are required, every other field and every list may be missing or null,
+ * a number may come as text, unknown keys are ignored. A field of a wrong type counts as null. Where `undefined`
+ * and null mean different things (a version without verdicts, or no verdict) both stay apart.
+ */
+import { z } from "zod";
+
+/** Most items of one list that are looked at; `max_api_items` of a real system is 1000. */
+const MAX_ITEMS = 1000;
+
+const id = z
+  .union([
+    z.number(),
+    z
+      .string()
+      .regex(/^\d{1,15}$/)
+      .transform(Number),
+  ])
+  .pipe(z.int().nonnegative());
+const optionalId = id.nullish().catch(null);
+const number = z
+  .union([
+    z.number(),
+    z
+      .string()
+      .regex(/^-?\d{1,15}(\.\d{1,15})?$/)
+      .transform(Number),
+  ])
+  .nullish()
+  .catch(null);
+const text = z.string().nullish().catch(null);
+const flag = z
+  .union([
+    z.boolean(),
+    z.enum(["true", "True", "false", "False"]).transform((word) => word.toLowerCase() === "true"),
+  ])
+  .nullish()
+  .catch(null);
+
+/** A list that may be missing; an item without its id makes the answer invalid, since it would be lost. */
+function list<T extends z.ZodType>(item: T) {
+  return z
+    .array(z.unknown())
+    .nullish()
+    .transform((items) => (items ?? []).slice(0, MAX_ITEMS))
+    .pipe(z.array(item));
+}
+
+/** A list of what is good to have: items of a wrong shape are left out. */
+function looseList<T extends z.ZodType>(item: T) {
+  return z
+    .unknown()
+    .transform((value) =>
+      (Array.isArray(value) ? value.slice(0, MAX_ITEMS) : []).flatMap((each: unknown): z.output<T>[] => {
+        const parsed = item.safeParse(each);
+        return parsed.success ? [parsed.data] : [];
+      }),
+    )
+    .optional()
+    .default([]);
+}
+
+/** The envelope around every answer; `result` is missing in some real answers. */
+export const envelope = z.object({
+  result: text,
+  error_msg: text,
+  data: z.unknown().optional(),
+  continuation_id: z.union([z.number(), z.string()]).nullish().catch(null),
+});
+
+export const sample = z.object({
+  sample_id: id,
+  sample_sha256hash: text,
+  sample_verdict: text,
+  sample_verdict_reason_description: text,
+  sample_severity: text,
+  sample_score: number,
+  sample_threat_names: looseList(z.string()),
+  sample_webif_url: text,
+  sample_child_relations: looseList(
+    z.object({ relation_type: z.string(), relation_child_sample_verdict: z.string() }),
+  ),
+});
+export type Sample = z.output<typeof sample>;
+
+export const submission = z.object({
+  submission_id: id,
+  submission_sample_id: optionalId,
+  submission_finished: flag,
+  submission_has_errors: flag,
+  submission_status: text,
+  submission_verdict: text,
+  submission_verdict_reason_description: text,
+  submission_severity: text,
+  submission_score: number,
+  submission_submission_metadata: text,
+  submission_webif_url: text,
+});
+export type Submission = z.output<typeof submission>;
+
+/** Answer to POST /sample/submit. */
+export const submitAnswer = z.object({
+  errors: looseList(z.object({ error_msg: z.string() })),
+  samples: list(z.object({ sample_id: id })),
+  submissions: list(z.object({ submission_id: id, submission_sample_id: optionalId })),
+});
+export type SubmitAnswer = z.output<typeof submitAnswer>;
+
+export const threatNames = z
+  .object({
+    sample_threat_names: looseList(z.object({ threat_name: z.string() })),
+    children_threat_names: looseList(z.object({ threat_name: z.string() })),
+  })
+  .transform((names) =>
+    [...names.sample_threat_names, ...names.children_threat_names].map((each) => each.threat_name),
+  );
+
+export const reputationLookup = z.object({
+  reputation_lookup_verdict: text,
+  reputation_lookup_severity: text,
+  reputation_lookup_result_code: number,
+});
+export type ReputationLookup = z.output<typeof reputationLookup>;
+
+export const systemInfo = z.object({
+  version: text,
+  webif_max_sample_size: number,
+  webif_max_upload_size: number,
+});
+export type SystemInfo = z.output<typeof systemInfo>;

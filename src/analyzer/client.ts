@@ -1,0 +1,412 @@
+/**
+ * The VMRay REST API (2017 to 2026.2), as far as the sensor uses it.
+ *
+ * Takes ids, hashes, a file on disk or a URL; gives checked answers. Every fault is a VmrayError: VMRAY_AUTH (401,
+ * 403), VMRAY_THROTTLED (429), VMRAY_UNREACHABLE (network, time-out, 5xx), VMRAY_ANSWER (not the API, or not its
+ * shapes), VMRAY_REFUSED (VMRay will not take it, for good). Redirects are not followed and answers are bounded.
+ * A GET is sent once more where its connection broke; a POST never is, since VMRay may have taken the first one.
+ */
+import { readFileSync } from "node:fs";
+import { getCACertificates } from "node:tls";
+import { z } from "zod";
+import type { Config } from "../config/schema.ts";
+import { SensorError } from "../errors.ts";
+import { VERSION } from "../version.ts";
+import * as shapes from "./api-shapes.ts";
+import { type FormField, type FormFile, multipartBody } from "./multipart.ts";
+import { publicReason, VmrayError } from "./vmray-error.ts";
+
+export type VmrayConnection = Pick<
+  Config["vmray"],
+  "url" | "ca_file" | "tls_verify" | "request_timeout" | "upload_timeout" | "analysis_timeout" | "tags"
+>;
+
+export type FileSubmission = {
+  /** The content on disk; it is streamed, never held in memory. */
+  readonly path: string;
+  /** Bytes; the file must have exactly as many. */
+  readonly size: number;
+  /** The name the mail gives it, hostile text; null where there is none. */
+  readonly filename: string | null;
+  /** Comes back in `submission_submission_metadata`. */
+  readonly correlation: string;
+};
+
+export type UrlSubmission = { readonly url: string; readonly correlation: string };
+
+/** Every call may be ended by `signal`; it then throws the reason of the signal. */
+export type VmrayClient = {
+  /** Samples with this SHA-256 the key may see; [] where there is none. */
+  samplesBySha256(sha256: string, signal?: AbortSignal): Promise<readonly shapes.Sample[]>;
+  /** Null where VMRay has no such sample. */
+  sample(id: number, signal?: AbortSignal): Promise<shapes.Sample | null>;
+  /** Null where VMRay has no such submission. */
+  submission(id: number, signal?: AbortSignal): Promise<shapes.Submission | null>;
+  /** In no particular order, at most a few thousand. */
+  submissionsOfSample(sampleId: number, signal?: AbortSignal): Promise<readonly shapes.Submission[]>;
+  submitFile(file: FileSubmission, signal?: AbortSignal): Promise<shapes.SubmitAnswer>;
+  /** Asks for the reputation of a URL: VMRay does not open it. */
+  submitUrl(url: UrlSubmission, signal?: AbortSignal): Promise<shapes.SubmitAnswer>;
+  /** Names of the sample and then of what was found in it; null where this version has no such list. */
+  threatNames(sampleId: number, signal?: AbortSignal): Promise<readonly string[] | null>;
+  reputationLookups(submissionId: number, signal?: AbortSignal): Promise<readonly shapes.ReputationLookup[]>;
+  systemInfo(signal?: AbortSignal): Promise<shapes.SystemInfo>;
+};
+
+const MAX_ANSWER = 8 * 1024 ** 2;
+const MAX_PAGES = 20;
+const MAX_RETRY_AFTER = 600_000;
+const MAX_FILENAME_BYTES = 200;
+const IDLE_SECONDS = 20;
+const METADATA_KEY = "email_sensor";
+
+/**
+ * A client for one VMRay server. Throws SensorError CONFIG_INVALID where the URL, the CA file or the key cannot
+ * be used; makes no call yet.
+ */
+export function createVmrayClient(
+  connection: VmrayConnection,
+  apiKey: string,
+  clock: { readonly now: () => number } = { now: Date.now },
+): VmrayClient {
+  const base = apiBase(connection.url);
+  if (!/^[\x21-\x7e]{1,512}$/.test(apiKey)) {
+    throw new SensorError("CONFIG_INVALID", "the VMRay API key is empty or holds spaces or line breaks");
+  }
+  const headers = {
+    Authorization: `api_key ${apiKey}`,
+    "User-Agent": `email-sensor/${VERSION}`,
+    Accept: "application/json",
+    // An answer that unpacks to more than it is could not be bounded chunk by chunk.
+    "Accept-Encoding": "identity",
+  };
+  const session = new Bun.FetchSession({
+    tls: {
+      rejectUnauthorized: connection.tls_verify,
+      ...(connection.ca_file === undefined
+        ? {}
+        : { ca: [...getCACertificates("default"), readCa(connection.ca_file)] }),
+    },
+    // Shorter than servers keep theirs, so that a POST seldom meets a connection that is just being closed.
+    keepAlive: { idleTimeout: IDLE_SECONDS },
+  });
+
+  async function exchange(path: string, init: BunFetchRequestInit, call: Call): Promise<Reply> {
+    const ending = new AbortController();
+    const timer = setTimeout(() => ending.abort(new TimedOut(call.timeout)), call.timeout);
+    const onAbort = () => ending.abort(call.signal?.reason);
+    if (call.signal?.aborted) onAbort();
+    call.signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      const response = await session.fetch(`${base}${path}`, {
+        ...init,
+        headers: { ...headers, ...init.headers },
+        redirect: "manual",
+        decompress: false,
+        timeout: false,
+        signal: ending.signal,
+      });
+      return { status: response.status, headers: response.headers, text: await boundedText(response) };
+    } catch (thrown) {
+      throw networkFault(thrown, call);
+    } finally {
+      clearTimeout(timer);
+      call.signal?.removeEventListener("abort", onAbort);
+    }
+  }
+
+  async function get(path: string, signal?: AbortSignal): Promise<Answer | null> {
+    const call: Call = { timeout: connection.request_timeout, signal };
+    let reply: Reply;
+    try {
+      reply = await exchange(path, { method: "GET" }, call);
+    } catch (thrown) {
+      if (!isBrokenConnection(thrown)) throw thrown;
+      reply = await exchange(path, { method: "GET" }, call);
+    }
+    return readAnswer(reply, clock.now, "optional");
+  }
+
+  async function getOne<T extends z.ZodType>(
+    path: string,
+    shape: T,
+    signal?: AbortSignal,
+  ): Promise<z.output<T> | null> {
+    const answer = await get(path, signal);
+    return answer === null ? null : checked(answer.data, shape);
+  }
+
+  async function getList<T extends z.ZodType>(
+    path: string,
+    shape: T,
+    signal?: AbortSignal,
+  ): Promise<z.output<T>[]> {
+    const items: z.output<T>[] = [];
+    let next: string | null = path;
+    for (let page = 0; next !== null && page < MAX_PAGES; page++) {
+      const answer: Answer | null = await get(next, signal);
+      if (answer === null) break;
+      const data = Array.isArray(answer.data) ? answer.data : [answer.data];
+      items.push(...checked(data, z.array(shape)));
+      next = answer.continuation === null ? null : `/rest/continuation/${answer.continuation}`;
+    }
+    return items;
+  }
+
+  async function submit(
+    fields: readonly FormField[],
+    file: FormFile | null,
+    correlation: string,
+    signal: AbortSignal | undefined,
+  ): Promise<shapes.SubmitAnswer> {
+    const tags = connection.tags.filter((tag) => tag !== "").join(",");
+    const body = multipartBody(
+      [
+        ...fields,
+        { name: "shareable", value: "False" },
+        ...(tags === "" ? [] : [{ name: "tags", value: tags }]),
+        { name: "submission_metadata", value: JSON.stringify({ [METADATA_KEY]: correlation }) },
+      ],
+      file,
+    );
+    const reply = await exchange(
+      "/rest/sample/submit",
+      {
+        method: "POST",
+        headers: { "Content-Type": body.contentType, "Content-Length": String(body.length) },
+        body: body.stream(),
+      },
+      { timeout: file === null ? connection.request_timeout : connection.upload_timeout, signal },
+    );
+    const answer = readAnswer(reply, clock.now, "required");
+    return checked(answer.data, shapes.submitAnswer);
+  }
+
+  return {
+    async samplesBySha256(sha256, signal) {
+      const samples = await getList(`/rest/sample/sha256/${hash(sha256)}`, shapes.sample, signal);
+      // A server that ignores the hash must not lend this content the verdict of another.
+      return samples.filter(
+        (each) => each.sample_sha256hash == null || each.sample_sha256hash.toLowerCase() === hash(sha256),
+      );
+    },
+    sample: (id, signal) => getOne(`/rest/sample/${whole(id)}`, shapes.sample, signal),
+    submission: (id, signal) => getOne(`/rest/submission/${whole(id)}`, shapes.submission, signal),
+    submissionsOfSample: (sampleId, signal) =>
+      getList(`/rest/submission/sample/${whole(sampleId)}`, shapes.submission, signal),
+    submitFile(file, signal) {
+      const timeout = connection.analysis_timeout;
+      const config =
+        timeout === undefined
+          ? []
+          : [{ name: "user_config", value: JSON.stringify({ timeout: seconds(timeout) }) }];
+      const name = Buffer.from(submittedFilename(file.filename)).toString("base64");
+      return submit(
+        [{ name: "sample_filename_b64enc", value: name }, ...config],
+        { name: "sample_file", path: file.path, size: file.size },
+        file.correlation,
+        signal,
+      );
+    },
+    submitUrl: ({ url, correlation }, signal) =>
+      submit(
+        [
+          { name: "sample_url", value: url },
+          { name: "analyzer_mode", value: "reputation" },
+          { name: "enable_reputation", value: "True" },
+        ],
+        null,
+        correlation,
+        signal,
+      ),
+    threatNames: (sampleId, signal) =>
+      getOne(`/rest/sample/${whole(sampleId)}/threat_names`, shapes.threatNames, signal),
+    reputationLookups: (submissionId, signal) =>
+      getList(`/rest/reputation_lookup/submission/${whole(submissionId)}`, shapes.reputationLookup, signal),
+    async systemInfo(signal) {
+      const info = await getOne("/rest/system_info", shapes.systemInfo, signal);
+      if (info === null)
+        throw new VmrayError("VMRAY_ANSWER", "VMRay has no system information", { status: 404 });
+      return info;
+    },
+  };
+}
+
+/** What `submission_submission_metadata` says our submissions are; null where it is not ours or unreadable. */
+export function correlationOf(submission: shapes.Submission): string | null {
+  const text = submission.submission_submission_metadata;
+  if (text == null || text.length > 4096) return null;
+  try {
+    const parsed = z.object({ [METADATA_KEY]: z.string() }).safeParse(JSON.parse(text));
+    return parsed.success ? (parsed.data[METADATA_KEY] ?? null) : null;
+  } catch {
+    return null; // not JSON: somebody else's text
+  }
+}
+
+/** Any spelling people use for the server ("host", "https://host/", "https://host/rest/") as one. */
+function apiBase(url: string): string {
+  const text = /^[a-z][a-z0-9+.-]*:\/\//i.test(url.trim()) ? url.trim() : `https://${url.trim()}`;
+  const wrong = (why: string) => new SensorError("CONFIG_INVALID", `vmray.url ${why}`);
+  if (!URL.canParse(text)) throw wrong("is not a URL");
+  const parsed = new URL(text);
+  if (parsed.protocol !== "https:" && parsed.protocol !== "http:")
+    throw wrong("must begin with https:// or http://");
+  if (parsed.username !== "" || parsed.password !== "") throw wrong("must not hold a user name or password");
+  if (parsed.search !== "" || parsed.hash !== "") throw wrong("must end with the host or a path");
+  const path = parsed.pathname.replace(/\/+$/, "").replace(/\/rest$/, "");
+  return `${parsed.origin}${path}`;
+}
+
+function readCa(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new SensorError("CONFIG_INVALID", `vmray.ca_file cannot be read: ${path}`, { cause });
+  }
+}
+
+function hash(sha256: string): string {
+  if (!/^[0-9a-f]{64}$/i.test(sha256)) throw new SensorError("INTERNAL", "not a SHA-256");
+  return sha256.toLowerCase();
+}
+
+function whole(id: number): string {
+  if (!Number.isSafeInteger(id) || id < 0) throw new SensorError("INTERNAL", "not an id of VMRay");
+  return String(id);
+}
+
+const seconds = (ms: number): number => Math.max(1, Math.round(ms / 1000));
+
+/**
+ * The name of a mail's attachment as VMRay may see it: without folders and without the characters for which VMRay
+ * would replace the whole name by a random one, its extension kept when it is cut.
+ */
+export function submittedFilename(name: string | null): string {
+  const last = (name ?? "").slice(-4096).toWellFormed().split(/[/\\]/).at(-1) ?? "";
+  const clean = last
+    .replace(/[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff:<>"|?*]/g, "_")
+    .trim();
+  if (/^[._ ]*$/.test(clean)) return "attachment";
+  const extension = /\.[A-Za-z0-9]{1,10}$/.exec(clean)?.[0] ?? "";
+  let stem = clean.slice(0, clean.length - extension.length).slice(0, MAX_FILENAME_BYTES);
+  while (Buffer.byteLength(stem) + extension.length > MAX_FILENAME_BYTES) stem = stem.slice(0, -1);
+  return `${stem.toWellFormed()}${extension}`;
+}
+
+type Call = { readonly timeout: number; readonly signal: AbortSignal | undefined };
+type Reply = { readonly status: number; readonly headers: Headers; readonly text: string };
+type Answer = { readonly data: unknown; readonly continuation: string | null };
+
+class TimedOut extends Error {
+  constructor(ms: number) {
+    super(`no answer within ${seconds(ms)} s`);
+  }
+}
+
+async function boundedText(response: Response): Promise<string> {
+  const coding = response.headers.get("content-encoding");
+  if (coding !== null && coding.trim().toLowerCase() !== "identity") {
+    throw new VmrayError("VMRAY_ANSWER", "VMRay packed an answer that was asked for unpacked", {
+      status: response.status,
+    });
+  }
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length;
+    if (size > MAX_ANSWER) {
+      throw new VmrayError("VMRAY_ANSWER", `VMRay sent an answer of more than ${MAX_ANSWER} bytes`, {
+        status: response.status,
+      });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function networkFault(thrown: unknown, call: Call): unknown {
+  if (thrown instanceof SensorError) return thrown;
+  if (call.signal?.aborted) return call.signal.reason;
+  const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  // The file that was to be sent, not the network.
+  if (/^(ENOENT|EACCES|EIO|EISDIR)$/.test(code)) {
+    return new SensorError("INTERNAL", "the temporary copy of a content cannot be read", { cause: thrown });
+  }
+  return new VmrayError("VMRAY_UNREACHABLE", publicReason(`VMRay cannot be reached: ${message}`), {
+    cause: thrown,
+  });
+}
+
+/** True where the connection ended without an answer, as one that was kept open too long does. */
+function isBrokenConnection(thrown: unknown): boolean {
+  if (!(thrown instanceof VmrayError) || thrown.status !== null || thrown.code !== "VMRAY_UNREACHABLE")
+    return false;
+  const cause = thrown.cause;
+  return (
+    cause instanceof Error &&
+    "code" in cause &&
+    /^(ECONNRESET|EPIPE|ConnectionClosed)$/.test(String(cause.code))
+  );
+}
+
+function readAnswer(reply: Reply, now: () => number, absence: "optional"): Answer | null;
+function readAnswer(reply: Reply, now: () => number, absence: "required"): Answer;
+/** The data of an answer; null for 404 where absence is an answer. Everything else is thrown. */
+function readAnswer(reply: Reply, now: () => number, absence: "optional" | "required"): Answer | null {
+  const { status } = reply;
+  const body = parseEnvelope(reply.text);
+  const said =
+    body?.error_msg == null || body.error_msg === "" ? `HTTP ${status}` : publicReason(body.error_msg);
+  const fault = (code: VmrayError["code"], message: string, retryAfter: number | null = null) =>
+    new VmrayError(code, message, { status, retryAfter });
+
+  if (status === 401 || status === 403) throw fault("VMRAY_AUTH", `VMRay refuses the API key: ${said}`);
+  if (status === 429) {
+    throw fault("VMRAY_THROTTLED", `VMRay asks to wait: ${said}`, retryAfter(reply.headers, now()));
+  }
+  if (status >= 500 || status === 408) {
+    throw fault("VMRAY_UNREACHABLE", `VMRay has a fault: ${said}`, retryAfter(reply.headers, now()));
+  }
+  if (status >= 300 && status < 400) {
+    throw fault(
+      "VMRAY_ANSWER",
+      `VMRay answered with a redirect (HTTP ${status}); vmray.url must be the server itself`,
+    );
+  }
+  if (status === 404 && absence === "optional" && body !== null) return null;
+  if (status === 404 || status === 405) throw fault("VMRAY_ANSWER", `vmray.url has no such call: ${said}`);
+  if (status >= 400) throw fault("VMRAY_REFUSED", `VMRay refused the request: ${said}`);
+  if (status < 200 || status >= 300 || body === null) {
+    throw fault("VMRAY_ANSWER", `VMRay answered with something that is not its API (HTTP ${status})`);
+  }
+  if (body.result != null && body.result !== "ok")
+    throw fault("VMRAY_REFUSED", `VMRay refused the request: ${said}`);
+  if (body.data === undefined) throw fault("VMRAY_ANSWER", "VMRay answered without data");
+  const continuation = body.continuation_id == null ? "" : String(body.continuation_id);
+  return { data: body.data, continuation: /^[A-Za-z0-9_-]{1,128}$/.test(continuation) ? continuation : null };
+}
+
+function parseEnvelope(text: string): z.output<typeof shapes.envelope> | null {
+  try {
+    const parsed = shapes.envelope.safeParse(JSON.parse(text));
+    return parsed.success ? parsed.data : null;
+  } catch {
+    return null; // the caller decides by the status what an answer that is no JSON means
+  }
+}
+
+function checked<T extends z.ZodType>(data: unknown, shape: T): z.output<T> {
+  const parsed = shape.safeParse(data);
+  if (parsed.success) return parsed.data;
+  const where = parsed.error.issues[0]?.path.map(String).join(".") ?? "";
+  throw new VmrayError("VMRAY_ANSWER", publicReason(`VMRay answered without a usable ${where || "object"}`));
+}
+
+/** Retry-After in milliseconds (RFC 9110 section 10.2.3: seconds or a date), capped; null where it is missing. */
+function retryAfter(headers: Headers, now: number): number | null {
+  const value = headers.get("retry-after")?.trim() ?? "";
+  const wait = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
+  return Number.isNaN(wait) ? null : Math.min(Math.max(wait, 0), MAX_RETRY_AFTER);
+}

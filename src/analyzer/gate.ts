@@ -1,0 +1,84 @@
+/**
+ * A gate in front of one kind of VMRay call: shut by a fault that concerns every call, opened by a success.
+ *
+ * open -> (fault) shut until a time -> trial: one call at a time is let through -> open or shut again, longer.
+ * Time and randomness come in; nothing here waits or calls.
+ */
+
+export type PauseReason = "auth" | "throttled" | "unreachable";
+
+export type GateTiming = {
+  /** First and longest wait before VMRay is tried again, milliseconds. */
+  readonly probeFirst: number;
+  readonly probeMax: number;
+  /** Wait before a refused key is tried again, milliseconds. */
+  readonly probeAuth: number;
+};
+
+export type Tripped = {
+  /** True where this fault shut the gate; false where it was shut already or the call began before that. */
+  readonly news: boolean;
+  /** True where other calls went well since the last fault: the trouble may be with this call alone. */
+  readonly others: boolean;
+};
+
+export type Gate = {
+  state(now: number): "open" | "shut" | "trial";
+  /** Null while it is open. */
+  reason(): PauseReason | null;
+  /** When a shut gate becomes a trial. */
+  until(): number;
+  /** Faults in a row. */
+  faults(): number;
+  /** To be given back by the call's outcome: outcomes of calls begun before the last fault change nothing. */
+  ticket(): number;
+  /** A fault; `wait` is what VMRay asked for in milliseconds. */
+  trip(reason: PauseReason, ticket: number, now: number, wait: number | null): Tripped;
+  /** A success. True where it opened the gate. */
+  pass(ticket: number): boolean;
+};
+
+/** Exponential, capped, and between half and the whole of it at random, so that many do not come at once. */
+export function backoff(faults: number, first: number, longest: number, random: () => number): number {
+  const full = Math.min(longest, first * 2 ** Math.min(Math.max(faults - 1, 0), 40));
+  return Math.round(full * (0.5 + random() / 2));
+}
+
+/** An open gate. */
+export function createGate(timing: GateTiming, random: () => number): Gate {
+  let reason: PauseReason | null = null;
+  let until = 0;
+  let faults = 0;
+  let epoch = 0;
+  let passes = 0;
+  return {
+    state: (now) => (reason === null ? "open" : now < until ? "shut" : "trial"),
+    reason: () => reason,
+    until: () => until,
+    faults: () => faults,
+    ticket: () => epoch,
+    trip(why, ticket, now, wait) {
+      if (ticket !== epoch) {
+        if (wait !== null && reason !== null) until = Math.max(until, now + wait);
+        return { news: false, others: false };
+      }
+      const tripped: Tripped = { news: reason !== why, others: passes > 0 };
+      epoch += 1;
+      faults += 1;
+      passes = 0;
+      reason = why;
+      const own =
+        why === "auth" ? timing.probeAuth : backoff(faults, timing.probeFirst, timing.probeMax, random);
+      until = now + (wait ?? own);
+      return tripped;
+    },
+    pass(ticket) {
+      if (ticket !== epoch) return false;
+      const opened = reason !== null;
+      reason = null;
+      faults = 0;
+      passes += 1;
+      return opened;
+    },
+  };
+}

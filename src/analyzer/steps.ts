@@ -1,0 +1,302 @@
+/**
+ * The steps of the analysis of one content, without their scheduling: look up, submit, follow.
+ *
+ * Each takes the job and makes its calls; it gives what comes next, and throws the VmrayError of a call that failed.
+ * Nothing is committed here.
+ */
+import { createHash } from "node:crypto";
+import type { AnalysisJob, AnalysisProgress } from "../spool/spool.ts";
+import type { PlannedArtifact } from "../triage/plan.ts";
+import type { ContentVerdict } from "../verdict/verdict.ts";
+import type { Sample, Submission, SubmitAnswer } from "./api-shapes.ts";
+import { correlationOf, type VmrayClient } from "./client.ts";
+import { type FinishedPart, referenceOf, verdictOfKnownSamples, verdictOfParts } from "./verdict-of.ts";
+import { oneLine, publicReason, VmrayError } from "./vmray-error.ts";
+
+export type SubmittedProgress = Extract<AnalysisProgress, { readonly state: "submitted" }>;
+
+/** What follows a step. */
+export type Next =
+  /** `lasting`: it may serve later mails. */
+  | { readonly kind: "finish"; readonly verdict: ContentVerdict; readonly lasting: boolean }
+  | { readonly kind: "submit" }
+  | { readonly kind: "follow"; readonly progress: SubmittedProgress }
+  /** VMRay is not done yet. */
+  | { readonly kind: "wait" };
+
+/** Submissions and samples of one answer that are followed at most. */
+const MAX_FOLLOWED = 50;
+/** Samples of one hash whose submissions are looked through. */
+const MAX_JOINED_SAMPLES = 3;
+const MAX_THREAT_NAMES = 50;
+const MAX_THREAT_NAME = 200;
+
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
+
+/** A content in log lines: a URL is text of a mail, so only its hash appears. */
+export function contentId(artifact: PlannedArtifact): string {
+  return artifact.kind === "attachment"
+    ? `file:${artifact.attachment.sha256}`
+    : `url-sha256:${sha256(artifact.url.normalized)}`;
+}
+
+/** What marks the submissions of this analysis, and of no other of the same content, in VMRay. */
+export function correlationId(job: AnalysisJob): string {
+  return `${job.createdAt.toString(36)}-${sha256(job.key).slice(0, 32)}`;
+}
+
+/** An analysis that was wanted and did not come about. */
+export function failed(reason: string, vmray: ContentVerdict["vmray"] = null): Next {
+  return {
+    kind: "finish",
+    lasting: false,
+    verdict: {
+      outcome: "failed",
+      verdict: "not_available",
+      reason: oneLine(reason),
+      threat_names: [],
+      vmray,
+    },
+  };
+}
+
+/**
+ * The hashes under which VMRay may know the content. A URL sample is the text of the URL, and VMRay keeps it as it
+ * was given: with and without the slash after a bare host name, and as the mail spells it.
+ */
+export function knownHashes(artifact: PlannedArtifact): readonly string[] {
+  if (artifact.kind === "attachment") return [artifact.attachment.sha256];
+  const { normalized, url } = artifact.url;
+  const bare = /^https?:\/\/[^/?#]+\/$/i.test(normalized) ? [normalized.slice(0, -1)] : [];
+  return [...new Set([normalized, ...bare, url])].map(sha256);
+}
+
+/**
+ * Looks whether VMRay knows the content or has it in work. A job that may have been submitted (`submitting`) joins
+ * its own submission where VMRay has it.
+ */
+export async function lookUp(
+  client: VmrayClient,
+  job: AnalysisJob,
+  now: number,
+  signal: AbortSignal,
+): Promise<Next> {
+  const { decision } = job.artifact;
+  const resumed = job.progress.state === "submitting";
+  const samples: Sample[] = [];
+  for (const hash of knownHashes(job.artifact)) {
+    samples.push(...(await client.samplesBySha256(hash, signal)));
+    const known = resumed ? null : await finishKnown(client, samples, signal);
+    if (known !== null) return known;
+  }
+  if (decision.action !== "analyse") {
+    const known = await finishKnown(client, samples, signal);
+    if (known !== null) return known;
+    const reason =
+      samples.length === 0
+        ? "unknown to VMRay; only looked up, as the policy wants"
+        : "VMRay has no verdict for it";
+    return {
+      kind: "finish",
+      lasting: false,
+      verdict: { outcome: "judged", verdict: "not_available", reason, threat_names: [], vmray: null },
+    };
+  }
+  const joined = await submissionToJoin(client, job, samples, signal);
+  if (joined?.own) return follow([joined.submission], now, null);
+  const known = resumed ? await finishKnown(client, samples, signal) : null;
+  if (known !== null) return known;
+  return joined === null ? { kind: "submit" } : follow([joined.submission], now, null);
+}
+
+async function finishKnown(
+  client: VmrayClient,
+  samples: readonly Sample[],
+  signal: AbortSignal,
+): Promise<Next | null> {
+  const known = verdictOfKnownSamples(samples);
+  if (known === null) return null;
+  const verdict = await withThreatNames(client, known.verdict, known.sample, signal);
+  return { kind: "finish", verdict, lasting: true };
+}
+
+/** Newest first: a submission of this analysis, else one that is still in work. */
+async function submissionToJoin(
+  client: VmrayClient,
+  job: AnalysisJob,
+  samples: readonly Sample[],
+  signal: AbortSignal,
+): Promise<{ readonly submission: Submission; readonly own: boolean } | null> {
+  const newest = samples.toSorted((a, b) => b.sample_id - a.sample_id).slice(0, MAX_JOINED_SAMPLES);
+  const submissions: Submission[] = [];
+  for (const sample of newest) {
+    submissions.push(...((await permitted(client.submissionsOfSample(sample.sample_id, signal))) ?? []));
+  }
+  submissions.sort((a, b) => b.submission_id - a.submission_id);
+  if (job.progress.state === "submitting") {
+    const correlation = correlationId(job);
+    const own = submissions.find((each) => correlationOf(each) === correlation);
+    if (own !== undefined) return { submission: own, own: true };
+    // A version that gives no metadata back cannot say whose it is: take the newest rather than submit twice.
+    const first = submissions[0];
+    if (first !== undefined && first.submission_submission_metadata === undefined) {
+      return { submission: first, own: true };
+    }
+  }
+  const inWork = submissions.find((each) => each.submission_finished === false);
+  return inWork === undefined ? null : { submission: inWork, own: false };
+}
+
+type Submitted = {
+  readonly submission_id: number;
+  readonly submission_sample_id?: number | null | undefined;
+};
+
+function follow(submissions: readonly Submitted[], now: number, note: string | null): Next {
+  const first = submissions.slice(0, MAX_FOLLOWED);
+  return {
+    kind: "follow",
+    progress: {
+      state: "submitted",
+      submissionIds: [...new Set(first.map((each) => each.submission_id))],
+      sampleIds: [...new Set(first.flatMap((each) => each.submission_sample_id ?? []))],
+      submittedAt: now,
+      ...(note === null ? {} : { note }),
+    },
+  };
+}
+
+/**
+ * What VMRay's answer to a submission means. A 200 does not mean that it was taken: `errors` may stand alone, beside
+ * submissions (a quota that allows a part), or say that VMRay has the content already ("not stored").
+ */
+export async function afterSubmit(
+  client: VmrayClient,
+  job: AnalysisJob,
+  answer: SubmitAnswer,
+  now: number,
+  signal: AbortSignal,
+): Promise<Next> {
+  const messages = [...new Set(answer.errors.map((each) => publicReason(each.error_msg)))];
+  const note = messages.length === 0 ? null : oneLine(messages.join("; "));
+  if (answer.submissions.length > 0) return follow(answer.submissions, now, note);
+  if (
+    messages.some((message) => /not stored/i.test(message)) ||
+    (note === null && answer.samples.length > 0)
+  ) {
+    return alreadyStored(client, job, answer, now, signal);
+  }
+  if (note !== null) return failed(`VMRay refused the submission: ${note}`);
+  throw new VmrayError("VMRAY_ANSWER", "VMRay took a submission without naming it");
+}
+
+async function alreadyStored(
+  client: VmrayClient,
+  job: AnalysisJob,
+  answer: SubmitAnswer,
+  now: number,
+  signal: AbortSignal,
+): Promise<Next> {
+  const samples: Sample[] = [];
+  for (const { sample_id } of answer.samples.slice(0, MAX_FOLLOWED)) {
+    const sample = await permitted(client.sample(sample_id, signal));
+    if (sample !== null) samples.push(sample);
+  }
+  const known = await finishKnown(client, samples, signal);
+  if (known !== null) return known;
+  const next = await lookUp(client, job, now, signal);
+  if (next.kind !== "submit") return next;
+  const [sample] = samples;
+  return failed(
+    "VMRay knows this content, has no verdict for it and does not analyse it again",
+    sample === undefined ? null : referenceOf(sample, null),
+  );
+}
+
+/** Asks after the submissions; when all are finished reads the verdict, when they take too long gives up. */
+export async function poll(
+  client: VmrayClient,
+  job: AnalysisJob,
+  progress: SubmittedProgress,
+  limits: { readonly now: number; readonly giveUpAfter: number },
+  signal: AbortSignal,
+): Promise<Next> {
+  const submissions: (Submission | null)[] = [];
+  for (const id of progress.submissionIds) {
+    const submission = await client.submission(id, signal);
+    if (submission !== null && submission.submission_finished !== true) {
+      if (limits.now - progress.submittedAt < limits.giveUpAfter) return { kind: "wait" };
+      const waited = Math.max(1, Math.round(limits.giveUpAfter / 60_000));
+      return failed(`VMRay did not finish the analysis within ${waited} min`, referenceOf(null, submission));
+    }
+    submissions.push(submission);
+  }
+  const kind = job.artifact.kind === "url" ? "url" : "file";
+  let parts: FinishedPart[] = [];
+  const samples = new Map<number, Sample | null>();
+  for (const submission of submissions) {
+    const id =
+      submission?.submission_sample_id ?? (submissions.length === 1 ? progress.sampleIds[0] : undefined);
+    if (id !== undefined && !samples.has(id)) samples.set(id, await permitted(client.sample(id, signal)));
+    parts.push({ submission, sample: id === undefined ? null : (samples.get(id) ?? null), lookups: [] });
+  }
+  let judged = verdictOfParts(parts, kind, progress.note ?? null);
+  if (kind === "url" && judged.verdict.verdict === "not_available") {
+    parts = await withLookups(client, parts, signal);
+    judged = verdictOfParts(parts, kind, progress.note ?? null);
+  }
+  const verdict = await withThreatNames(client, judged.verdict, judged.sample, signal);
+  const lasting =
+    verdict.outcome === "judged" && (progress.note === undefined || verdict.verdict === "malicious");
+  return { kind: "finish", verdict, lasting };
+}
+
+async function withLookups(
+  client: VmrayClient,
+  parts: readonly FinishedPart[],
+  signal: AbortSignal,
+): Promise<FinishedPart[]> {
+  const filled: FinishedPart[] = [];
+  for (const part of parts) {
+    const id = part.submission?.submission_id;
+    filled.push(id === undefined ? part : { ...part, lookups: await client.reputationLookups(id, signal) });
+  }
+  return filled;
+}
+
+/** Null where the key may not see the thing asked for. */
+async function permitted<T>(call: Promise<T>): Promise<T | null> {
+  try {
+    return await call;
+  } catch (thrown) {
+    if (thrown instanceof VmrayError && thrown.status === 403) return null;
+    throw thrown;
+  }
+}
+
+async function withThreatNames(
+  client: VmrayClient,
+  verdict: ContentVerdict,
+  sample: Sample | null,
+  signal: AbortSignal,
+): Promise<ContentVerdict> {
+  if (sample === null || (verdict.verdict !== "malicious" && verdict.verdict !== "suspicious"))
+    return verdict;
+  const names = (await namesOrNull(client, sample.sample_id, signal)) ?? sample.sample_threat_names;
+  const clean = names.map((name) => oneLine(name, MAX_THREAT_NAME)).filter((name) => name !== "");
+  return { ...verdict, threat_names: [...new Set(clean)].slice(0, MAX_THREAT_NAMES) };
+}
+
+/** A bad verdict must not wait for its names: the sample has some of its own, though VMRay is to drop them. */
+async function namesOrNull(
+  client: VmrayClient,
+  sampleId: number,
+  signal: AbortSignal,
+): Promise<readonly string[] | null> {
+  try {
+    return await client.threatNames(sampleId, signal);
+  } catch (thrown) {
+    if (thrown instanceof VmrayError && thrown.code !== "VMRAY_THROTTLED") return null;
+    throw thrown;
+  }
+}

@@ -1,0 +1,233 @@
+/**
+ * What answers of VMRay, of any version, mean for one content. Pure functions.
+ *
+ * Takes samples, submissions and reputation look-ups; gives a ContentVerdict without its threat names. What VMRay
+ * does not say is `not_available`, never clean; an analysis that did not come about is `failed` with the reason.
+ */
+import { type ContentVerdict, VERDICT_ORDER, type Verdict, type VmrayReference } from "../verdict/verdict.ts";
+import type { ReputationLookup, Sample, Submission } from "./api-shapes.ts";
+import { oneLine, publicReason } from "./vmray-error.ts";
+
+/** A verdict that says something. */
+export type KnownVerdict = Exclude<Verdict, "not_available">;
+
+/** One submission of the content, with what VMRay says now about its sample. */
+export type FinishedPart = {
+  /** Null where VMRay no longer has it. */
+  readonly submission: Submission | null;
+  readonly sample: Sample | null;
+  /** Of this submission, for URLs. */
+  readonly lookups: readonly ReputationLookup[];
+};
+
+const MAX_URL = 2048;
+
+const BY_SEVERITY: Readonly<Record<string, KnownVerdict>> = {
+  malicious: "malicious",
+  blacklisted: "malicious",
+  suspicious: "suspicious",
+  not_suspicious: "clean",
+  whitelisted: "clean",
+};
+
+/** Relations that mean "is a part of it"; what a sample dropped or contacted while it ran is in its own verdict. */
+const PART_OF: ReadonlySet<string> = new Set(["Attachment", "Embedded File", "Embedded URL"]);
+
+type Said = {
+  readonly verdict: string | null | undefined;
+  readonly severity: string | null | undefined;
+  readonly score?: number | null | undefined;
+};
+
+/**
+ * The verdict in a `*_verdict` field; where the version has no such field (before 4.0) the one `*_severity` or,
+ * without that, `*_score` (0 to 24 clean, to 74 suspicious, to 100 malicious) stands for. Null: nothing is known.
+ */
+function knownVerdict({ verdict, severity, score }: Said): KnownVerdict | null {
+  if (verdict !== undefined) {
+    return verdict === "malicious" || verdict === "suspicious" || verdict === "clean" ? verdict : null;
+  }
+  if (severity !== undefined) {
+    return severity !== null && Object.hasOwn(BY_SEVERITY, severity) ? (BY_SEVERITY[severity] ?? null) : null;
+  }
+  if (score == null || score < 0 || score > 100) return null;
+  return score < 25 ? "clean" : score < 75 ? "suspicious" : "malicious";
+}
+
+type Finding = { readonly verdict: KnownVerdict; readonly reason: string | null };
+
+function worse<T extends { readonly verdict: Verdict }>(a: T, b: T): T {
+  return VERDICT_ORDER.indexOf(b.verdict) > VERDICT_ORDER.indexOf(a.verdict) ? b : a;
+}
+
+/** What a sample is, raised to the worst of the parts VMRay found in it. */
+function findingOfSample(sample: Sample): Finding | null {
+  const own = knownVerdict({
+    verdict: sample.sample_verdict,
+    severity: sample.sample_severity,
+    score: sample.sample_score,
+  });
+  const findings: Finding[] =
+    own === null ? [] : [{ verdict: own, reason: said(sample.sample_verdict_reason_description) }];
+  for (const relation of sample.sample_child_relations) {
+    const verdict = relation.relation_child_sample_verdict;
+    if (!PART_OF.has(relation.relation_type) || (verdict !== "malicious" && verdict !== "suspicious"))
+      continue;
+    findings.push({ verdict, reason: `VMRay found a part of it ${verdict} (${relation.relation_type})` });
+  }
+  return findings.length === 0 ? null : findings.reduce(worse);
+}
+
+/** A sentence of VMRay, null where it gives none. */
+function said(description: string | null | undefined): string | null {
+  const line = description == null ? "" : publicReason(description);
+  return line === "" ? null : line;
+}
+
+/** The page for people, null where VMRay gives none that a person could follow. */
+function page(...links: readonly (string | null | undefined)[]): string | null {
+  for (const link of links) {
+    if (link == null || link.length > MAX_URL || oneLine(link, MAX_URL) !== link || !URL.canParse(link))
+      continue;
+    const { protocol } = new URL(link);
+    if (protocol === "https:" || protocol === "http:") return link;
+  }
+  return null;
+}
+
+/** Where VMRay keeps a part. */
+export function referenceOf(sample: Sample | null, submission: Submission | null): VmrayReference {
+  return {
+    sample_id: sample?.sample_id ?? submission?.submission_sample_id ?? null,
+    submission_id: submission?.submission_id ?? null,
+    url: page(sample?.sample_webif_url, submission?.submission_webif_url),
+  };
+}
+
+export type JudgedSample = { readonly sample: Sample; readonly verdict: ContentVerdict };
+
+/** The worst of what VMRay already knows about samples with the content's hash; null where it knows nothing. */
+export function verdictOfKnownSamples(samples: readonly Sample[]): JudgedSample | null {
+  const judged = samples.flatMap((sample) => {
+    const finding = findingOfSample(sample);
+    return finding === null ? [] : [{ sample, verdict: finding.verdict, reason: finding.reason }];
+  });
+  if (judged.length === 0) return null;
+  const { sample, verdict, reason } = judged.reduce(worse);
+  return {
+    sample,
+    verdict: { outcome: "judged", verdict, reason, threat_names: [], vmray: referenceOf(sample, null) },
+  };
+}
+
+type JudgedPart = {
+  readonly part: FinishedPart;
+  readonly outcome: "judged" | "failed";
+  readonly verdict: Verdict;
+  readonly reason: string | null;
+};
+
+function hasErrors(submission: Submission): boolean {
+  return submission.submission_has_errors === true || submission.submission_status === "error";
+}
+
+function findingOfReputation(lookups: readonly ReputationLookup[]): Finding | null {
+  const known = lookups.flatMap((lookup): Finding[] => {
+    if (lookup.reputation_lookup_result_code != null && lookup.reputation_lookup_result_code !== 1) return [];
+    const verdict = knownVerdict({
+      verdict: lookup.reputation_lookup_verdict,
+      severity: lookup.reputation_lookup_severity,
+    });
+    return verdict === null ? [] : [{ verdict, reason: null }];
+  });
+  return known.length === 0 ? null : known.reduce(worse);
+}
+
+function judgePart(part: FinishedPart, kind: "file" | "url"): JudgedPart {
+  const { submission, sample } = part;
+  if (submission === null) {
+    return {
+      part,
+      outcome: "failed",
+      verdict: "not_available",
+      reason: "VMRay no longer has the submission",
+    };
+  }
+  const ofSubmission = knownVerdict({
+    verdict: submission.submission_verdict,
+    severity: submission.submission_severity,
+    score: submission.submission_score,
+  });
+  const description = said(submission.submission_verdict_reason_description);
+  // The sample first: its verdict is over everything VMRay knows about it.
+  const finding: Finding | null =
+    (sample === null ? null : findingOfSample(sample)) ??
+    (ofSubmission === null ? null : { verdict: ofSubmission, reason: description }) ??
+    (kind === "url" ? findingOfReputation(part.lookups) : null);
+  const errors = hasErrors(submission);
+  if (finding !== null) {
+    const reason = errors
+      ? joined(finding.reason, "the analysis ended with errors, so VMRay may not have seen everything")
+      : finding.reason;
+    return { part, outcome: "judged", verdict: finding.verdict, reason };
+  }
+  const why = said(sample?.sample_verdict_reason_description) ?? description;
+  if (errors) {
+    const reason = joined("the analysis ended with errors and without a verdict", why);
+    return { part, outcome: "failed", verdict: "not_available", reason };
+  }
+  const nothing = kind === "url" ? "VMRay knows nothing about this URL" : "VMRay finished without a verdict";
+  return { part, outcome: "judged", verdict: "not_available", reason: joined(nothing, why) };
+}
+
+function joined(...reasons: readonly (string | null)[]): string {
+  return oneLine(reasons.filter((reason) => reason !== null).join("; "));
+}
+
+export type JudgedParts = { readonly sample: Sample | null; readonly verdict: ContentVerdict };
+
+/**
+ * The verdict over all submissions one content led to (an archive may give several), which are finished: the worst
+ * counts. `note` is what VMRay said when it took the submission only in part, null where it took all of it.
+ */
+export function verdictOfParts(
+  parts: readonly FinishedPart[],
+  kind: "file" | "url",
+  note: string | null,
+): JudgedParts {
+  const judged = parts.map((part) => judgePart(part, kind));
+  const failed = judged.filter((each) => each.outcome === "failed");
+  const first = judged[0];
+  if (first === undefined) {
+    return {
+      sample: null,
+      verdict: {
+        outcome: "failed",
+        verdict: "not_available",
+        reason: "VMRay named no submission",
+        threat_names: [],
+        vmray: null,
+      },
+    };
+  }
+  // Of parts without a verdict a failed one is the one to report.
+  const worst = judged.reduce((a, b) =>
+    a.verdict === b.verdict && a.outcome === "judged" && b.outcome === "failed" ? b : worse(a, b),
+  );
+  const others = failed.filter((each) => each !== worst).length;
+  const reasons = [
+    worst.reason,
+    others === 0 ? null : `${others} of ${judged.length} parts could not be analysed`,
+    note === null ? null : `VMRay took it only in part: ${note}`,
+  ].filter((reason) => reason !== null);
+  return {
+    sample: worst.part.sample,
+    verdict: {
+      outcome: worst.outcome,
+      verdict: worst.verdict,
+      reason: reasons.length === 0 ? null : joined(...reasons),
+      threat_names: [],
+      vmray: referenceOf(worst.part.sample, worst.part.submission),
+    },
+  };
+}
