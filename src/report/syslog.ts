@@ -22,6 +22,10 @@ export const FACILITIES = {
   cron: 9,
   authpriv: 10,
   ftp: 11,
+  ntp: 12,
+  audit: 13,
+  alert: 14,
+  clock: 15,
   local0: 16,
   local1: 17,
   local2: 18,
@@ -32,10 +36,6 @@ export const FACILITIES = {
   local7: 23,
 } as const;
 export type Facility = keyof typeof FACILITIES;
-
-export function isFacility(name: string): name is Facility {
-  return Object.hasOwn(FACILITIES, name);
-}
 
 export type SyslogSettings = {
   readonly facility: Facility;
@@ -57,6 +57,7 @@ const MAX_MSGID = 32;
 export function severityOf(event: SensorEvent): number {
   if (event.type === "mail.failed") return 3;
   if (event.type === "sensor.state") return 5;
+  if (event.verdict === undefined) return 6;
   switch (event.verdict) {
     case "malicious":
       return 2;
@@ -66,8 +67,6 @@ export function severityOf(event: SensorEvent): number {
       return 5;
     case "clean":
       return event.complete === false ? 5 : 6;
-    case undefined:
-      return 6;
   }
 }
 

@@ -1,0 +1,298 @@
+/**
+ * Delivery from the outbox to one destination: events in, in order, until the cursor has passed them.
+ *
+ * A loop reads events after the cursor, leaves out what the destination does not want, hands the rest to a
+ * carrier and moves the durable cursor behind what was carried. Several hand-overs may be open at once. A fault of
+ * the destination is logged once and everything not carried is handed over again after a growing pause; a fault of
+ * the spool likewise. At least once, in order; a crash repeats at most what the cursor had not passed.
+ */
+import { asSensorError, type SensorError } from "../errors.ts";
+import { faultFields, type Log } from "../log.ts";
+import type { OutboxEvent, Spool } from "../spool/spool.ts";
+import type { SensorEvent } from "./event.ts";
+import type { Delivery } from "./transport.ts";
+
+export type Carrier = {
+  /**
+   * Hands over events in order. Begins before it returns; resolves with how many, from the first on, need not be
+   * handed over again. After a fault every open call ends with one.
+   */
+  carry(events: readonly SensorEvent[]): Promise<Delivery>;
+  close(): Promise<void>;
+};
+
+export type DestinationStatus = {
+  /** Name of the cursor: `siem:NAME` or `alert:NAME`. */
+  readonly destination: string;
+  readonly name: string;
+  /** `idle`: nothing was handed over since the start. */
+  readonly state: "idle" | "up" | "down";
+  /** Events after the cursor, wanted or not. */
+  readonly backlog: number;
+  /** The last fault, kept when it is over. */
+  readonly lastError: string | null;
+  /** Events carried since the start. */
+  readonly delivered: number;
+};
+
+export type DestinationLoop = {
+  status(): Promise<DestinationStatus>;
+  /** Lets open hand-overs end, commits the cursor. */
+  stop(): Promise<void>;
+};
+
+const READ_BATCH = 500;
+/** Open hand-overs, and events in them. */
+const MAX_OPEN = 64;
+const MAX_OPEN_EVENTS = 5000;
+const COMMIT_EVERY_MS = 200;
+const COMMIT_EVERY_EVENTS = 500;
+const POLL_MS = 1000;
+const FIRST_PAUSE_MS = 200;
+const LONGEST_PAUSE_MS = 30_000;
+
+/** The pause before try number `faults` + 1: doubling, capped, half of it random. */
+export function pauseAfter(faults: number, random: () => number = Math.random): number {
+  const whole = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(faults - 1, 16));
+  return whole / 2 + (whole / 2) * random();
+}
+
+type Handover = {
+  readonly seqs: readonly number[];
+  /** What the cursor may pass when all are carried: unwanted events behind the last one included. */
+  end: number;
+  /** Null while it is open. */
+  result: Delivery | null;
+  readonly over: Promise<void>;
+};
+
+export function startDelivery(options: {
+  readonly destination: string;
+  readonly name: string;
+  readonly spool: Spool;
+  readonly log: Log;
+  readonly carrier: Carrier;
+  /** Most events in one hand-over. */
+  readonly batch: number;
+  /** Most events handed over and not carried yet. */
+  readonly maxOpen?: number;
+  readonly wants: (event: SensorEvent) => boolean;
+}): DestinationLoop {
+  const { destination, name, spool, carrier } = options;
+  const maxOpenEvents = options.maxOpen ?? MAX_OPEN_EVENTS;
+  const log = options.log.with({ destination });
+  let stopped = false;
+  let state: DestinationStatus["state"] = "idle";
+  let lastError: string | null = null;
+  let delivered = 0;
+  let faults = 0;
+  /** Everything up to here is carried or unwanted. */
+  let carried = 0;
+  let committed = 0;
+  let committing: Promise<void> | null = null;
+  let commitTimer: Timer | null = null;
+  let open: Handover[] = [];
+
+  let woken = false;
+  let wake: (() => void) | null = null;
+  const rouse = () => {
+    woken = true;
+    wake?.();
+  };
+  const unsubscribe = spool.subscribe("events", rouse);
+
+  /** Returns early when there are events, a hand-over ended, or the loop is to stop. */
+  const idle = async (milliseconds: number) => {
+    if (stopped || woken) return;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+    wake = null;
+  };
+
+  /** Returns early only when the loop is to stop. */
+  const pause = async (milliseconds: number) => {
+    const until = performance.now() + milliseconds;
+    while (!stopped && performance.now() < until) {
+      woken = false;
+      await idle(until - performance.now());
+    }
+  };
+
+  const commit = async () => {
+    const seq = carried;
+    if (seq <= committed) return;
+    try {
+      await spool.advanceCursor(destination, seq);
+      committed = seq;
+    } catch (thrown) {
+      log.warn("the cursor could not be moved, it is tried again", faultFields(asSensorError(thrown)));
+      if (!stopped) commitLater(POLL_MS);
+    }
+  };
+  const commitNow = () => {
+    if (commitTimer !== null) clearTimeout(commitTimer);
+    commitTimer = null;
+    committing ??= commit().finally(() => {
+      committing = null;
+      if (carried > committed && !stopped) commitLater(COMMIT_EVERY_MS);
+    });
+    return committing;
+  };
+  const commitLater = (milliseconds: number) => {
+    commitTimer ??= setTimeout(() => void commitNow(), milliseconds);
+  };
+  const passTo = (seq: number) => {
+    if (seq <= carried) return;
+    carried = seq;
+    if (carried - committed >= COMMIT_EVERY_EVENTS) void commitNow();
+    else commitLater(COMMIT_EVERY_MS);
+  };
+
+  const goDown = (error: SensorError) => {
+    faults += 1;
+    lastError = `${error.code}: ${error.message}`;
+    if (state !== "down") log.warn("the destination is down, its events wait", faultFields(error));
+    state = "down";
+  };
+  const goUp = (count: number) => {
+    delivered += count;
+    faults = 0;
+    if (state === "down") log.info("the destination is up again");
+    state = "up";
+  };
+
+  /** Takes the results in, oldest first. True where there was a fault: what is open is to be done again. */
+  const takeResults = (): boolean => {
+    for (;;) {
+      const first = open[0];
+      if (first === undefined || first.result === null) return false;
+      const { fault } = first.result;
+      const count = Math.min(first.result.delivered, first.seqs.length);
+      if (count > 0) goUp(count);
+      if (fault !== null) {
+        const last = first.seqs[count - 1];
+        if (last !== undefined) passTo(last);
+        // What a stop interrupts is no fault of the destination.
+        if (!stopped) goDown(fault);
+        return true;
+      }
+      passTo(first.end);
+      open.shift();
+    }
+  };
+
+  const handOver = (events: readonly OutboxEvent[], end: number) => {
+    const carrying = carrier
+      .carry(events.map(({ event }) => event))
+      .catch((thrown: unknown): Delivery => ({ delivered: 0, fault: asSensorError(thrown) }));
+    const handover: Handover = {
+      seqs: events.map(({ seq }) => seq),
+      end,
+      result: null,
+      over: carrying.then((result) => {
+        handover.result = result;
+        rouse();
+      }),
+    };
+    open.push(handover);
+  };
+
+  const wanted = ({ seq, event }: OutboxEvent): boolean => {
+    try {
+      return options.wants(event);
+    } catch (thrown) {
+      log.error("an event cannot be read, it is left out", { seq, ...faultFields(asSensorError(thrown)) });
+      return false;
+    }
+  };
+
+  const full = () =>
+    open.length >= MAX_OPEN || open.reduce((sum, { seqs }) => sum + seqs.length, 0) >= maxOpenEvents;
+  const broken = () => open.some(({ result }) => result !== null && result.fault !== null);
+
+  /** Reads on behind `from` and hands over what is wanted, as far as there is room; resolves to how far. */
+  const readOn = async (from: number): Promise<number> => {
+    const events = await spool.eventsAfter(from, READ_BATCH);
+    const last = events.at(-1);
+    // A fault that came in meanwhile goes first: nothing may overtake what it sends back.
+    if (last === undefined || stopped || broken()) return from;
+    const wants = events.filter(wanted);
+    if (wants.length === 0) {
+      const latest = open.at(-1);
+      if (latest === undefined) passTo(last.seq);
+      else latest.end = last.seq;
+      return last.seq;
+    }
+    let reached = from;
+    for (let at = 0; at < wants.length && !full(); at += options.batch) {
+      const next = wants[at + options.batch];
+      reached = next === undefined ? last.seq : next.seq - 1;
+      handOver(wants.slice(at, at + options.batch), reached);
+    }
+    return reached;
+  };
+
+  const readCursor = async () => {
+    for (let failed = 1; !stopped; failed += 1) {
+      try {
+        carried = await spool.cursor(destination);
+        committed = carried;
+        return;
+      } catch (thrown) {
+        log.warn("the cursor could not be read, it is tried again", faultFields(asSensorError(thrown)));
+        await pause(pauseAfter(failed));
+      }
+    }
+  };
+
+  const run = async () => {
+    await readCursor();
+    let read = carried;
+    let spoolFaults = 0;
+    while (!stopped) {
+      woken = false;
+      if (takeResults()) {
+        await Promise.all(open.map(({ over }) => over));
+        open = [];
+        read = carried;
+        await pause(pauseAfter(faults));
+        continue;
+      }
+      try {
+        const reached = full() ? read : await readOn(read);
+        spoolFaults = 0;
+        if (reached > read) read = reached;
+        else await idle(POLL_MS);
+      } catch (thrown) {
+        spoolFaults += 1;
+        log.warn("the outbox could not be read, it is tried again", faultFields(asSensorError(thrown)));
+        await pause(pauseAfter(spoolFaults));
+      }
+    }
+  };
+  const running = run();
+
+  return {
+    async status() {
+      const backlog = Math.max(0, (await spool.lastSeq()) - carried);
+      return { destination, name, state, backlog, lastError, delivered };
+    },
+    async stop() {
+      stopped = true;
+      unsubscribe();
+      wake?.();
+      await carrier.close();
+      await running;
+      await Promise.all(open.map(({ over }) => over));
+      takeResults();
+      if (commitTimer !== null) clearTimeout(commitTimer);
+      await committing;
+      await commit();
+    },
+  };
+}

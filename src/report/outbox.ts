@@ -1,0 +1,170 @@
+/**
+ * Reporting: every event to every syslog destination that wants it, each at its own pace.
+ *
+ * Destinations of the configuration in, syslog messages out. A destination that is down holds no other up and
+ * loses nothing: its events wait in the outbox, in order (delivery.ts). One event that cannot be formatted is sent
+ * in a plainer form and never blocks the others. The cursors must exist: Spool.setDestinations comes first.
+ */
+import { readFileSync, statSync } from "node:fs";
+import { type HostPort, readHostPort } from "../config/address.ts";
+import type { SiemConfig } from "../config/schema.ts";
+import { asSensorError, SensorError } from "../errors.ts";
+import { faultFields, type Log } from "../log.ts";
+import type { Spool } from "../spool/spool.ts";
+import { toJsonLine } from "../text.ts";
+import { atLeast } from "../verdict/verdict.ts";
+import { type Carrier, type DestinationStatus, startDelivery } from "./delivery.ts";
+import type { SensorEvent } from "./event.ts";
+import { formatJson } from "./format-json.ts";
+import { compileTemplate, MAX_TEMPLATE_LENGTH, type Template } from "./format-template.ts";
+import { formatSyslog, type SyslogSettings, syslogHeader } from "./syslog.ts";
+import type { Transport } from "./transport.ts";
+import { createTcpTransport } from "./transport-tcp.ts";
+import { createUdpTransport } from "./transport-udp.ts";
+
+export type Reporting = {
+  status(): Promise<readonly DestinationStatus[]>;
+  /** Lets what is under way arrive, for at most the time-out of each destination. */
+  stop(): Promise<void>;
+};
+
+/** RFC 5424 section 6.1 and RFC 5426 section 3.2 ask receivers for 2048 at least; common ones take these. */
+const DEFAULT_UDP_BYTES = 8192;
+const DEFAULT_TCP_BYTES = 64 * 1024;
+/** Below this an event cannot be told any more. */
+export const MIN_MESSAGE_BYTES = 2048;
+/** What an IPv4 datagram can hold. */
+const MAX_UDP_BYTES = 65_507;
+const BATCH = 100;
+
+/** The name of the outbox cursor of a destination. */
+export function siemCursor(destination: Pick<SiemConfig, "name">): string {
+  return `siem:${destination.name}`;
+}
+
+export function startReporting(options: {
+  readonly destinations: readonly SiemConfig[];
+  readonly spool: Spool;
+  /** HOSTNAME of the messages. */
+  readonly sensorId: string;
+  readonly log: Log;
+}): Reporting {
+  const log = options.log.with({ stage: "report" });
+  // Everything that can be wrong is found before the first loop starts.
+  const carriers = options.destinations.map((destination) => ({
+    destination,
+    carrier: createCarrier(destination, options.sensorId, log.with({ destination: siemCursor(destination) })),
+  }));
+  const loops = carriers.map(({ destination, carrier }) => {
+    const types = new Set(destination.events);
+    return startDelivery({
+      destination: siemCursor(destination),
+      name: destination.name,
+      spool: options.spool,
+      log,
+      carrier,
+      batch: BATCH,
+      wants: ({ type, verdict }) =>
+        types.has(type) && (verdict === undefined || atLeast(verdict, destination.min_verdict)),
+    });
+  });
+  return {
+    status: () => Promise.all(loops.map((loop) => loop.status())),
+    async stop() {
+      await Promise.all(loops.map((loop) => loop.stop()));
+    },
+  };
+}
+
+/** The template of a destination, null for the json format. Throws CONFIG_INVALID. */
+export function templateOf(
+  destination: Pick<SiemConfig, "name" | "format" | "template" | "template_file">,
+): Template | null {
+  if (destination.format !== "template") return null;
+  const where = `siem destination ${JSON.stringify(destination.name)}`;
+  try {
+    return compileTemplate(destination.template ?? readTemplate(destination.template_file));
+  } catch (thrown) {
+    throw new SensorError("CONFIG_INVALID", `${where}: ${asSensorError(thrown).message}`, { cause: thrown });
+  }
+}
+
+function readTemplate(path: string | undefined): string {
+  if (path === undefined) {
+    throw new SensorError("CONFIG_INVALID", "the template format needs template or template_file");
+  }
+  // Each character has four bytes at most.
+  if (statSync(path).size > MAX_TEMPLATE_LENGTH * 4) {
+    throw new SensorError("CONFIG_INVALID", "the template file is too large");
+  }
+  return readFileSync(path, "utf8");
+}
+
+function createCarrier(destination: SiemConfig, sensorId: string, log: Log): Carrier {
+  const { scheme, host, port } = readTarget(destination);
+  const settings: SyslogSettings = {
+    facility: destination.facility,
+    hostname: sensorId,
+    appName: destination.app_name,
+    procId: String(process.pid),
+  };
+  const template = templateOf(destination);
+  const maxBytes = Math.max(
+    MIN_MESSAGE_BYTES,
+    scheme === "udp"
+      ? Math.min(destination.max_message_size ?? DEFAULT_UDP_BYTES, MAX_UDP_BYTES)
+      : (destination.max_message_size ?? DEFAULT_TCP_BYTES),
+  );
+  const create: (target: HostPort & { readonly timeout: number }) => Transport =
+    scheme === "udp" ? createUdpTransport : createTcpTransport;
+  const transport = create({ host, port, timeout: destination.timeout });
+  return {
+    carry: (events) =>
+      transport.send(events.map((event) => formatMessage(event, settings, template, maxBytes, log))),
+    close: () => transport.close(),
+  };
+}
+
+/** One syslog message; whatever is wrong with the event or the template, there is one. */
+export function formatMessage(
+  event: SensorEvent,
+  settings: SyslogSettings,
+  template: Template | null,
+  maxBytes: number,
+  log: Log,
+): Uint8Array {
+  try {
+    const room = maxBytes - syslogHeader(event, settings).length;
+    return Buffer.from(formatSyslog(event, formatText(event, template, room, log), settings));
+  } catch (thrown) {
+    log.error("an event could not be formatted, only its id is sent", {
+      event_id: String(event.id),
+      ...faultFields(asSensorError(thrown)),
+    });
+    const { schema, id, type, time } = event;
+    const bare = toJsonLine({ schema, id, type, time, truncated: [""] });
+    return Buffer.from(`<131>1 - - - - - - ${bare}`);
+  }
+}
+
+function formatText(event: SensorEvent, template: Template | null, room: number, log: Log): string {
+  if (template === null) return formatJson(event, room);
+  try {
+    return template.render(event, room);
+  } catch (thrown) {
+    log.error("the template failed, the event is sent as JSON", {
+      event_id: event.id,
+      ...faultFields(asSensorError(thrown)),
+    });
+    return formatJson(event, room);
+  }
+}
+
+function readTarget({ name, syslog }: SiemConfig): HostPort & { readonly scheme: string } {
+  const [scheme = "", rest = ""] = syslog.split("://");
+  const address = readHostPort(rest, 1);
+  if ("problem" in address) {
+    throw new SensorError("CONFIG_INVALID", `siem destination ${name}: syslog ${address.problem}`);
+  }
+  return { scheme, ...address };
+}
