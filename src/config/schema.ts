@@ -271,9 +271,12 @@ const siemDestination = z
     template: key(
       "The text of `format: template` in the Liquid language, one event a message.",
       template(65_536).optional(),
-      { example: "{{ type }} {{ verdict }} {{ mail.message_id }}" },
+      { alternative: true, example: "{{ type }} {{ verdict }} {{ mail.message_id }}" },
     ),
-    template_file: key("The same from a file.", path("text").optional(), { example: "siem.liquid" }),
+    template_file: key("The same from a file.", path("text").optional(), {
+      alternative: true,
+      example: "siem.liquid",
+    }),
     events: key(
       "Types of events to send.",
       z
@@ -289,7 +292,7 @@ const siemDestination = z
     app_name: key("APP-NAME of the syslog header.", printable(48).prefault("email-sensor")),
     max_message_size: key(
       "Longest syslog message; longer events are cut with a note in `truncated`, never dropped.",
-      size("480B", "16MB").optional(),
+      size("2KB", "16MB").optional(),
       { fallback: "set by the transport", example: "8KB" },
     ),
     timeout: key(
@@ -545,7 +548,7 @@ export const schema = z
             "The API key itself, best from the environment. Either this or `api_key_file`.",
             printable(4096).optional(),
             // biome-ignore lint/suspicious/noTemplateCurlyInString: the placeholder of the configuration file
-            { example: "${VMRAY_API_KEY}" },
+            { alternative: true, example: "${VMRAY_API_KEY}" },
           ),
           ca_file: key(
             "Certificates to trust beside those of the system, PEM: the way to go for a server with a certificate of its own.",
