@@ -1,19 +1,226 @@
 /**
- * The sensor: starts every stage of the way of a mail in order, and stops them in order.
+ * The sensor: starts every stage of the way of a mail, last stage first, so that nothing waits for a stage that
+ * is not there; stops them in the opposite order.
  */
+import { join } from "node:path";
+import { alertCursor, startAlerts } from "./alert/stage.ts";
+import { startAnalyzer } from "./analyzer/analyzer.ts";
+import { createVmrayClient } from "./analyzer/client.ts";
+import { vmrayApiKey } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
-import type { Log } from "./log.ts";
+import { startControl } from "./control/server.ts";
+import { asSensorError, SensorError } from "./errors.ts";
+import { createExtractPool } from "./extract/pool.ts";
+import { startExtraction } from "./extract/stage.ts";
+import { type Intake, startIntake } from "./intake/intake.ts";
+import { faultFields, type Log } from "./log.ts";
+import { composeFailed, composeState } from "./report/compose.ts";
+import { siemCursor, startReporting } from "./report/outbox.ts";
 import type { Spool } from "./spool/spool.ts";
+import { openSpool } from "./spool/sqlite.ts";
+import { startSweep } from "./spool/sweep.ts";
+import { triage } from "./triage/triage.ts";
+import { startVerdicts } from "./verdict/stage.ts";
+import { VERSION } from "./version.ts";
 
 export type Sensor = {
   /** Where SMTP is taken, with the ports really bound (a configured port 0 becomes the one the system chose). */
   readonly smtp: readonly { readonly host: string; readonly port: number }[];
+  /** The control service, as clients write its address. */
+  readonly control: string;
   readonly spool: Spool;
   /** Stops taking mails, lets what is in work come to its next commit, closes the spool. */
   stop(): Promise<void>;
+  /**
+   * Goes on with another configuration. Intake stays open where `smtp` is the same; `spool.path` cannot change.
+   * Throws SensorError where the new one cannot be started; the sensor then runs with the old one.
+   */
+  reload(config: Config): Promise<void>;
 };
 
+type Stopping = { readonly what: string; readonly stop: () => Promise<void> };
+
+/** Mails in work for each helper: the next one waits in memory while the helper finishes one. */
+const MAILS_A_HELPER = 2;
+/** How long sessions in the middle of a mail may go on after stop(), milliseconds. */
+const INTAKE_GRACE = 5_000;
+
 /** Starts a sensor in this process. Throws SensorError where it cannot: nothing is left running then. */
-export async function startSensor(_config: Config, _log: Log): Promise<Sensor> {
-  throw new Error("being built");
+export async function startSensor(first: Config, log: Log): Promise<Sensor> {
+  let config = first;
+  const spool = await openSpool(spoolSettings(config), log.with({ stage: "spool" }));
+  let stages: Stopping[] = [];
+  let intake: Intake | null = null;
+  let control = "";
+  try {
+    ({ stages, control } = await startStages(config, spool, log));
+    intake = await startIntake(config.smtp, spool, log);
+    await putState(spool, config, "started", `email-sensor ${VERSION} takes mails`);
+  } catch (thrown) {
+    await intake?.stop(0);
+    await stopAll(stages, log);
+    await spool.close();
+    throw thrown;
+  }
+  log.info("sensor started", { version: VERSION, sensor: config.sensor.id });
+
+  return {
+    get smtp() {
+      return intake?.addresses ?? [];
+    },
+    get control() {
+      return control;
+    },
+    spool,
+    stop: async () => {
+      await intake?.stop(INTAKE_GRACE);
+      await putState(spool, config, "stopped", "the sensor was stopped").catch((thrown) =>
+        log.warn("the stop is not in the outbox", faultFields(asSensorError(thrown))),
+      );
+      await stopAll(stages, log);
+      await spool.close();
+      log.info("sensor stopped");
+    },
+    reload: async (next) => {
+      if (next.spool.path !== config.spool.path) {
+        throw new SensorError("CONFIG_INVALID", "spool.path cannot change while the sensor runs: restart it");
+      }
+      const old = config;
+      await stopAll(stages, log);
+      stages = [];
+      try {
+        ({ stages, control } = await startStages(next, spool, log));
+        if (JSON.stringify(next.smtp) !== JSON.stringify(old.smtp)) {
+          await intake?.stop(INTAKE_GRACE);
+          intake = await startIntake(next.smtp, spool, log);
+        }
+        config = next;
+      } catch (thrown) {
+        await stopAll(stages, log);
+        ({ stages, control } = await startStages(old, spool, log));
+        if (intake === null || JSON.stringify(next.smtp) !== JSON.stringify(old.smtp)) {
+          await intake?.stop(0);
+          intake = await startIntake(old.smtp, spool, log);
+        }
+        throw thrown;
+      }
+      log.info("configuration reloaded");
+    },
+  };
+}
+
+/** Everything behind the intake, in the order in which it is to be stopped. */
+async function startStages(
+  config: Config,
+  spool: Spool,
+  log: Log,
+): Promise<{ readonly stages: Stopping[]; readonly control: string }> {
+  const identity = { id: config.sensor.id, version: VERSION };
+  const stages: Stopping[] = [];
+  const started = <T extends { stop(): Promise<void> }>(what: string, stage: T): T => {
+    stages.unshift({ what, stop: () => stage.stop() });
+    return stage;
+  };
+  try {
+    const apiKey = await vmrayApiKey(config);
+    const client = createVmrayClient(config.vmray, apiKey);
+    await spool.setDestinations([...config.siem.map(siemCursor), ...config.alerts.map(alertCursor)]);
+    started("retention", startSweep(spool, log));
+    const reporting = started(
+      "reporting",
+      startReporting({ destinations: config.siem, spool, sensorId: config.sensor.id, log }),
+    );
+    const alerts = started("alerts", startAlerts({ alerts: config.alerts, spool, sensor: identity, log }));
+    started(
+      "verdicts",
+      startVerdicts({
+        spool,
+        sensor: identity,
+        log,
+        wanted: new Set(config.siem.flatMap(({ events }) => events)),
+      }),
+    );
+    const pool = createExtractPool(config.extract, log);
+    stages.unshift({ what: "helpers", stop: () => pool.close() });
+    const analyzer = started(
+      "analyzer",
+      startAnalyzer({
+        spool,
+        client,
+        settings: config.vmray,
+        writeContent: async (mailId, sha256, toPath) => {
+          const raw = await spool.rawMail(mailId);
+          return raw !== null && pool.writeContent(raw, sha256, toPath);
+        },
+        tempDir: join(config.spool.path, "contents"),
+        log,
+      }),
+    );
+    started(
+      "extraction",
+      startExtraction({
+        spool,
+        extract: (raw) => pool.extract(raw),
+        triage: (extraction) => triage(extraction, config.triage),
+        failedEvent: (mail, error) =>
+          composeFailed(mail, `${error.code}: ${error.message}`, identity, Date.now()),
+        concurrency: config.extract.helpers * MAILS_A_HELPER,
+        attempts: config.extract.attempts,
+        log,
+      }),
+    );
+    const control = started(
+      "control",
+      await startControl({
+        listen: config.control.listen,
+        tokenFile: config.control.token_file,
+        spool,
+        sensor: identity,
+        status: async () => {
+          const { running, open, paused } = analyzer.status();
+          return {
+            analyzer: { running, open, pausedReason: paused },
+            destinations: [...(await reporting.status()), ...(await alerts.status())].map((one) => ({
+              name: one.destination,
+              up: one.state === "idle" ? null : one.state === "up",
+              delivered: one.delivered,
+              lastError: one.lastError,
+            })),
+          };
+        },
+        log,
+      }),
+    );
+    return { stages, control: control.address };
+  } catch (thrown) {
+    await stopAll(stages, log);
+    throw thrown;
+  }
+}
+
+async function stopAll(stages: readonly Stopping[], log: Log): Promise<void> {
+  for (const { what, stop } of stages) {
+    try {
+      await stop();
+    } catch (thrown) {
+      log.warn(`stopping ${what} failed`, faultFields(asSensorError(thrown)));
+    }
+  }
+}
+
+function putState(spool: Spool, config: Config, name: string, message: string): Promise<void> {
+  return spool.putEvents([
+    composeState(name, message, { id: config.sensor.id, version: VERSION }, Date.now()),
+  ]);
+}
+
+function spoolSettings({ spool }: Config) {
+  return {
+    path: spool.path,
+    inlineSize: spool.inline_size,
+    minFree: spool.min_free,
+    keepRaw: spool.keep_raw,
+    keepMetadata: spool.keep_metadata,
+    keepEvents: spool.keep_events,
+  };
 }
