@@ -54,6 +54,11 @@ export const CATALOGUE = {
     meaning: "Another sensor is running on this spool.",
     remedy: "Stop the other sensor, or give this one a `spool.path` of its own.",
   },
+  EXTRACT_UNAVAILABLE: {
+    permanent: false,
+    meaning: "No extraction helper can be started, or too many mails wait for one. The mail is not at fault.",
+    remedy: "Check the memory and the process limits of the machine; the sensor goes on by itself.",
+  },
   EXTRACT_CRASHED: {
     permanent: false,
     meaning: "An extraction helper died while it took a mail apart.",
@@ -123,6 +128,11 @@ export const CATALOGUE = {
     permanent: false,
     meaning: "The control service of the sensor cannot be reached.",
     remedy: "Start the sensor, or name its address with --address.",
+  },
+  CONTROL_REFUSED: {
+    permanent: true,
+    meaning: "The control service of the sensor refused a call.",
+    remedy: "See the message; where it is about the token, name its file with --token-file.",
   },
   INTERNAL: {
     permanent: false,

@@ -1,0 +1,79 @@
+/**
+ * Reads the facts of a mail from its parsed header.
+ *
+ * In go the header as mailparser gives it, out come MailFacts with bounded values that are well-formed Unicode.
+ * A value that is cut is flagged; nothing here throws.
+ */
+import type { AddressObject, EmailAddress, HeaderLines, Headers, HeaderValue } from "mailparser";
+import type { MailFacts } from "./extraction.ts";
+import type { Flag } from "./flags.ts";
+
+export const NO_FACTS: MailFacts = { message_id: null, subject: null, from: [], to: [], cc: [], date: null };
+
+const MAX_SUBJECT = 8192;
+const MAX_MESSAGE_ID = 998;
+/** Characters of a file name. */
+export const MAX_NAME = 1024;
+/** RFC 5321 4.5.3.1: 64 for the local part, 255 for the domain. */
+const MAX_ADDRESS = 320;
+const MAX_ADDRESSES = 1000;
+
+export function readFacts(headers: Headers, lines: HeaderLines, onFlag: (flag: Flag) => void): MailFacts {
+  const text = (name: string, max: number): string | null => {
+    const value = headers.get(name);
+    return typeof value === "string" ? cutTo(max, value, onFlag) : null;
+  };
+  return {
+    message_id: text("message-id", MAX_MESSAGE_ID),
+    subject: text("subject", MAX_SUBJECT),
+    from: addresses(headers.get("from"), onFlag),
+    to: addresses(headers.get("to"), onFlag),
+    cc: addresses(headers.get("cc"), onFlag),
+    date: dateOf(lines.find(({ key }) => key === "date")?.line),
+  };
+}
+
+/** At most `max` characters of a text, as well-formed Unicode. */
+export function cutTo(max: number, text: string, onFlag: (flag: Flag) => void): string {
+  if (text.length <= max) return text.toWellFormed();
+  onFlag("value_cut");
+  return text.slice(0, max).toWellFormed();
+}
+
+function addresses(value: HeaderValue | undefined, onFlag: (flag: Flag) => void): readonly string[] {
+  const found = new Set<string>();
+  const waiting = (Array.isArray(value) ? value : [value]).filter(isAddresses).flatMap((part) => part.value);
+  waiting.reverse();
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    if (next.group !== undefined) for (const member of next.group.toReversed()) waiting.push(member);
+    if (next.address === undefined || next.address === "") continue;
+    if (found.size >= MAX_ADDRESSES) {
+      onFlag("addresses_exceeded");
+      break;
+    }
+    found.add(cutTo(MAX_ADDRESS, next.address, onFlag));
+  }
+  return [...found];
+}
+
+function isAddresses(value: unknown): value is AddressObject & { value: EmailAddress[] } {
+  return typeof value === "object" && value !== null && "value" in value && Array.isArray(value.value);
+}
+
+/** RFC 5322 3.3 and its obsolete form 4.3: day, month, year, time, zone. */
+const DATE =
+  /^(?:[A-Za-z]{3,9}[,.]? +)?(\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4} +\d{1,2}:\d{2}(?::\d{2})?(?: +(?:[+-]\d{4}|[A-Za-z]{1,5}))?)/;
+
+/** ISO 8601 of a Date line, null where it is no date. */
+function dateOf(line: string | undefined): string | null {
+  if (line === undefined) return null;
+  const value = line
+    .slice(line.indexOf(":") + 1, 512)
+    .replace(/\([^()]{0,200}\)/g, " ")
+    .replace(/\s+/g, " ")
+    .trim();
+  const written = DATE.exec(value)?.[1];
+  if (written === undefined) return null;
+  const time = Date.parse(written.replace(/^(\d+)-([A-Za-z]+)-/, "$1 $2 "));
+  return Number.isNaN(time) ? null : new Date(time).toISOString();
+}

@@ -1,0 +1,413 @@
+/**
+ * The pool of helper processes that take mails apart: hostile bytes are parsed there, never in this process.
+ *
+ * In go raw mails, out come extractions, or the bytes of one content in a file. A helper that crashes, hangs,
+ * grows or answers anything but an answer is killed with SIGKILL; that costs the mail it had, and no other,
+ * since a helper has one mail at a time. Faults are SensorError EXTRACT_CRASHED, EXTRACT_TIMEOUT, EXTRACT_MEMORY
+ * and EXTRACT_FAILED, which count against the mail, and EXTRACT_UNAVAILABLE, which does not.
+ */
+import { readFileSync } from "node:fs";
+import type { Config } from "../config/schema.ts";
+import { asSensorError, type ErrorCode, SensorError } from "../errors.ts";
+import type { RawMail } from "../intake/mail.ts";
+import { faultFields, type Log } from "../log.ts";
+import type { Extraction } from "./extraction.ts";
+import {
+  createByteQueue,
+  frame,
+  type HelperAnswer,
+  type HelperRequest,
+  MAX_FRAME,
+  readAnswer,
+  type SentMail,
+} from "./helper-protocol.ts";
+import type { Bounds } from "./take-apart.ts";
+
+export type ExtractPoolOptions = Pick<Config["extract"], "helpers" | "timeout" | "memory"> &
+  Bounds & {
+    /** What starts a helper; this program where it is left out. */
+    readonly command?: readonly string[];
+    /** Milliseconds after which a helper with nothing to do is stopped. */
+    readonly idleAfter?: number;
+    /** Mails that may wait for a helper; more are refused with EXTRACT_UNAVAILABLE. */
+    readonly maxWaiting?: number;
+  };
+
+export type ExtractPoolStats = {
+  readonly helpers: number;
+  readonly busy: number;
+  readonly waiting: number;
+  /** Mails that were taken apart, and that were not, since the pool was made. */
+  readonly done: number;
+  readonly failed: number;
+  /** Helpers that were killed because of a mail. */
+  readonly killed: number;
+};
+
+export type ExtractPool = {
+  /** Takes a mail apart. `contentsTo`: a folder that the bytes of every attachment are written to, as SHA-256. */
+  readonly extract: (raw: RawMail, signal?: AbortSignal, contentsTo?: string) => Promise<Extraction>;
+  /**
+   * Writes the content with this SHA-256 (hex) out of a mail to the file `toPath`, mode 0600. False where the
+   * mail has no such content: no file then.
+   */
+  readonly writeContent: (
+    raw: RawMail,
+    sha256: string,
+    toPath: string,
+    signal?: AbortSignal,
+  ) => Promise<boolean>;
+  readonly stats: () => ExtractPoolStats;
+  /** Kills every helper and fails what is in work with EXTRACT_UNAVAILABLE. */
+  readonly close: () => Promise<void>;
+};
+
+const IDLE_AFTER = 30_000;
+const MAX_WAITING = 1000;
+const START_TIMEOUT = 20_000;
+const WATCH_INTERVAL = 50;
+
+type Job = {
+  readonly request: HelperRequest;
+  readonly body: Uint8Array | null;
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (answer: HelperAnswer) => void;
+  readonly reject: (reason: unknown) => void;
+};
+
+type Lane = "extract" | "write";
+
+export function createExtractPool(options: ExtractPoolOptions, log: Log): ExtractPool {
+  const {
+    helpers: maxHelpers,
+    timeout,
+    memory,
+    max_depth,
+    max_attachments,
+    max_urls,
+    max_decoded_size,
+  } = options;
+  const { command = helperCommand(), idleAfter = IDLE_AFTER, maxWaiting = MAX_WAITING } = options;
+  const bounds: Bounds = { max_depth, max_attachments, max_urls, max_decoded_size };
+  const waiting: Readonly<Record<Lane, Job[]>> = { extract: [], write: [] };
+  const helpers = new Set<Helper>();
+  const idle: { readonly helper: Helper; readonly timer: Timer }[] = [];
+  const counts = { busy: 0, done: 0, failed: 0, killed: 0 };
+  let turn: Lane = "extract";
+  let closed = false;
+
+  const watch = createMemoryWatch(memory);
+
+  /** The job that waited longest, of the two lanes in turn, so that neither waits for the whole of the other. */
+  function nextJob(): Job | undefined {
+    const other: Lane = turn === "extract" ? "write" : "extract";
+    const lane = waiting[other].length > 0 ? other : turn;
+    turn = lane;
+    return waiting[lane].shift();
+  }
+
+  function dispatch(): void {
+    while (counts.busy < maxHelpers) {
+      const job = nextJob();
+      if (job === undefined) return;
+      counts.busy++;
+      work(job).finally(() => {
+        counts.busy--;
+        dispatch();
+      });
+    }
+  }
+
+  /** Runs one job to its end, whatever that is; never rejects. */
+  async function work(job: Job): Promise<void> {
+    let helper: Helper;
+    try {
+      helper = takeIdle() ?? (await start());
+    } catch (thrown) {
+      job.reject(asSensorError(thrown));
+      return;
+    }
+    const timer = setTimeout(() => helper.kill("EXTRACT_TIMEOUT", `took longer than ${timeout} ms`), timeout);
+    const abort = (): void => helper.kill("EXTRACT_UNAVAILABLE", "was called off");
+    job.signal?.addEventListener("abort", abort);
+    watch.add(helper);
+    try {
+      if (job.signal?.aborted === true) abort();
+      const answer = await helper.ask(job.request, job.body);
+      if (answer.kind === "failed") throw new SensorError("EXTRACT_FAILED", answer.message);
+      counts.done++;
+      job.resolve(answer);
+    } catch (thrown) {
+      const fault = asSensorError(thrown);
+      if (fault.code !== "EXTRACT_UNAVAILABLE") counts.failed++;
+      job.reject(job.signal?.aborted === true ? job.signal.reason : fault);
+    } finally {
+      clearTimeout(timer);
+      job.signal?.removeEventListener("abort", abort);
+      watch.delete(helper);
+    }
+    if (helper.dead()) {
+      counts.killed++;
+    } else if (closed || residentMemory(helper.pid) > memory / 2) {
+      // A helper does not give memory back; one that holds much of it makes room for a fresh one.
+      helper.kill("EXTRACT_UNAVAILABLE", "was stopped");
+    } else {
+      putIdle(helper);
+    }
+  }
+
+  async function start(): Promise<Helper> {
+    if (closed) throw new SensorError("EXTRACT_UNAVAILABLE", "the pool of helpers is closed");
+    const helper = spawnHelper(command);
+    helpers.add(helper);
+    helper.exited.then(() => {
+      helpers.delete(helper);
+      dropIdle(helper);
+      const fault = helper.fault();
+      if (fault !== null && fault.code !== "EXTRACT_UNAVAILABLE") log.warn("helper died", faultFields(fault));
+    });
+    const timer = setTimeout(
+      () => helper.kill("EXTRACT_UNAVAILABLE", "did not start in time"),
+      START_TIMEOUT,
+    );
+    try {
+      await helper.ready;
+    } catch (cause) {
+      throw new SensorError("EXTRACT_UNAVAILABLE", "an extraction helper does not start", { cause });
+    } finally {
+      clearTimeout(timer);
+    }
+    return helper;
+  }
+
+  function takeIdle(): Helper | null {
+    // The one used last, so that those not needed grow old.
+    const entry = idle.pop();
+    if (entry === undefined) return null;
+    clearTimeout(entry.timer);
+    return entry.helper;
+  }
+
+  function putIdle(helper: Helper): void {
+    const timer = setTimeout(() => {
+      dropIdle(helper);
+      helper.kill("EXTRACT_UNAVAILABLE", "had nothing to do");
+    }, idleAfter);
+    idle.push({ helper, timer });
+  }
+
+  function dropIdle(helper: Helper): void {
+    const at = idle.findIndex((entry) => entry.helper === helper);
+    if (at >= 0) clearTimeout(idle.splice(at, 1)[0]?.timer);
+  }
+
+  function submit(
+    lane: Lane,
+    request: HelperRequest,
+    raw: RawMail,
+    signal?: AbortSignal,
+  ): Promise<HelperAnswer> {
+    if (signal?.aborted === true) return Promise.reject(signal.reason);
+    if (closed || waiting.extract.length + waiting.write.length >= maxWaiting) {
+      const why = closed
+        ? "the pool of helpers is closed"
+        : `more than ${maxWaiting} mails wait for a helper`;
+      return Promise.reject(new SensorError("EXTRACT_UNAVAILABLE", why));
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<HelperAnswer>();
+    const job: Job = { request, body: raw.kind === "inline" ? raw.bytes : null, signal, resolve, reject };
+    const leave = (): void => {
+      const at = waiting[lane].indexOf(job);
+      if (at < 0) return;
+      waiting[lane].splice(at, 1);
+      reject(signal?.reason);
+    };
+    signal?.addEventListener("abort", leave, { once: true });
+    waiting[lane].push(job);
+    dispatch();
+    return promise.finally(() => signal?.removeEventListener("abort", leave));
+  }
+
+  return {
+    async extract(raw, signal, contentsTo) {
+      const request = {
+        kind: "extract",
+        mail: sentMail(raw),
+        bounds,
+        contentsTo: contentsTo ?? null,
+      } as const;
+      const answer = await submit("extract", request, raw, signal);
+      if (answer.kind === "extracted") return answer.extraction;
+      throw new SensorError("EXTRACT_CRASHED", `a helper answered ${answer.kind} to extract`);
+    },
+    async writeContent(raw, sha256, toPath, signal) {
+      const request = { kind: "write", mail: sentMail(raw), bounds, sha256, path: toPath } as const;
+      const answer = await submit("write", request, raw, signal);
+      if (answer.kind === "written") return answer.found;
+      throw new SensorError("EXTRACT_CRASHED", `a helper answered ${answer.kind} to write`);
+    },
+    stats: () => ({
+      helpers: helpers.size,
+      waiting: waiting.extract.length + waiting.write.length,
+      ...counts,
+    }),
+    async close() {
+      closed = true;
+      const reason = new SensorError("EXTRACT_UNAVAILABLE", "the pool of helpers is closed");
+      for (const lane of [waiting.extract, waiting.write])
+        for (const job of lane.splice(0)) job.reject(reason);
+      const all = [...helpers];
+      for (const helper of all) helper.kill("EXTRACT_UNAVAILABLE", "was stopped");
+      await Promise.all(all.map((helper) => helper.exited));
+      watch.stop();
+    },
+  };
+}
+
+function sentMail(raw: RawMail): SentMail {
+  return raw.kind === "inline" ? { kind: "inline", size: raw.bytes.length } : raw;
+}
+
+/** This program, as a helper; from source that is bun and the path of main.ts. */
+export function helperCommand(): readonly string[] {
+  const compiled = import.meta.path.startsWith("/$bunfs/");
+  const main = compiled ? [] : [new URL("../main.ts", import.meta.url).pathname];
+  return [process.execPath, ...main, "extract-helper"];
+}
+
+/** A helper process and the talk with it. */
+type Helper = {
+  readonly pid: number;
+  /** Resolves when it says HELLO; rejects where it dies before. */
+  readonly ready: Promise<void>;
+  readonly exited: Promise<void>;
+  /** One request at a time. Rejects with the fault where the helper dies or is killed. */
+  readonly ask: (request: HelperRequest, body: Uint8Array | null) => Promise<HelperAnswer>;
+  /** Ends it at once; the first reason given is its fault. */
+  readonly kill: (code: ErrorCode, why: string) => void;
+  readonly dead: () => boolean;
+  readonly fault: () => SensorError | null;
+};
+
+function spawnHelper(command: readonly string[]): Helper {
+  const child = Bun.spawn([...command], {
+    stdin: "pipe",
+    stdout: "pipe",
+    // What a dying helper prints may be text of a mail, which belongs in no log.
+    stderr: "ignore",
+    env: {},
+    cwd: "/",
+  });
+  let fault: SensorError | null = null;
+  let gone = false;
+  let expected = Promise.withResolvers<HelperAnswer>();
+  let asked = true;
+  // Nobody may be asking when it dies.
+  expected.promise.catch(() => {});
+
+  const kill = (code: ErrorCode, why: string): void => {
+    fault ??= new SensorError(code, `an extraction helper ${why}`);
+    gone = true;
+    child.kill("SIGKILL");
+  };
+
+  async function listen(): Promise<void> {
+    const queue = createByteQueue();
+    for await (const chunk of child.stdout) {
+      queue.push(chunk);
+      for (let length = queue.frameLength(); length !== null; length = queue.frameLength()) {
+        if (length > MAX_FRAME) return kill("EXTRACT_CRASHED", "answered too much");
+        if (queue.length() < 4 + length) break;
+        queue.take(4);
+        const answer = readAnswer(queue.take(length));
+        if (answer === null || !asked) return kill("EXTRACT_CRASHED", "answered what is no answer");
+        asked = false;
+        expected.resolve(answer);
+      }
+      if (!asked && queue.length() > 0) return kill("EXTRACT_CRASHED", "answered without being asked");
+    }
+  }
+  const exited = listen()
+    .catch((thrown: unknown) => kill("EXTRACT_CRASHED", `cannot be read: ${asSensorError(thrown).message}`))
+    .then(async () => {
+      // A helper that closes its stdout and lives on is of no use.
+      child.kill("SIGKILL");
+      await child.exited;
+      gone = true;
+      fault ??= new SensorError("EXTRACT_CRASHED", `an extraction helper died (${exitOf(child)})`);
+      expected.reject(fault);
+    });
+
+  return {
+    pid: child.pid,
+    ready: expected.promise.then((answer) => {
+      if (answer.kind !== "hello") kill("EXTRACT_CRASHED", "did not say hello");
+    }),
+    exited,
+    kill,
+    dead: () => gone,
+    fault: () => fault,
+    async ask(request, body) {
+      if (gone) throw fault ?? new SensorError("EXTRACT_CRASHED", "an extraction helper died");
+      expected = Promise.withResolvers();
+      asked = true;
+      const { promise } = expected;
+      child.stdin.write(frame(request));
+      if (body !== null) child.stdin.write(body);
+      // Where it does not read to the end it has died, or is killed for the time it takes: `promise` says so.
+      Promise.resolve(child.stdin.flush()).catch(() => {});
+      return await promise;
+    },
+  };
+}
+
+function exitOf(child: Bun.Subprocess): string {
+  return child.signalCode === null ? `exit code ${child.exitCode}` : `signal ${child.signalCode}`;
+}
+
+/** Kills a helper whose resident memory is over the limit, within WATCH_INTERVAL. */
+function createMemoryWatch(limit: number) {
+  const watched = new Set<Helper>();
+  let timer: Timer | null = null;
+  const stop = (): void => {
+    if (timer !== null) clearInterval(timer);
+    timer = null;
+  };
+  const look = (): void => {
+    for (const helper of watched) {
+      if (residentMemory(helper.pid) > limit)
+        helper.kill("EXTRACT_MEMORY", `needed more than ${limit} bytes`);
+    }
+  };
+  return {
+    add(helper: Helper): void {
+      watched.add(helper);
+      timer ??= setInterval(look, WATCH_INTERVAL);
+    },
+    delete(helper: Helper): void {
+      watched.delete(helper);
+      if (watched.size === 0) stop();
+    },
+    stop,
+  };
+}
+
+/**
+ * Resident bytes of a process, 0 where it is gone (proc(5): VmRSS, in kB). A limit on the address space
+ * (RLIMIT_AS) would not do: the JavaScript engine reserves far more than it uses.
+ */
+function residentMemory(pid: number): number {
+  try {
+    const status = readFileSync(`/proc/${pid}/status`, "latin1");
+    return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
+  } catch (thrown) {
+    if (
+      thrown instanceof Error &&
+      "code" in thrown &&
+      (thrown.code === "ENOENT" || thrown.code === "ESRCH")
+    ) {
+      return 0;
+    }
+    throw thrown;
+  }
+}

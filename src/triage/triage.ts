@@ -1,0 +1,74 @@
+/**
+ * Decides what is done with each part of a mail: a pure function of the extraction and the policy.
+ *
+ * In go an Extraction and `triage` of the configuration, out comes a Plan: attachments first, in the order of
+ * the extraction, then URLs. Every decision names its rule and says why. It cannot fail.
+ */
+import type { Config, TypeGroup } from "../config/schema.ts";
+import type { Attachment, Extraction, FoundUrl } from "../extract/extraction.ts";
+import { extensionOf } from "../extract/file-type.ts";
+import { groupOf } from "./groups.ts";
+import type { Action, Decision, Plan, PlannedArtifact } from "./plan.ts";
+
+export type TriagePolicy = Config["triage"];
+
+const GROUP_NAMES: Readonly<Record<TypeGroup, string>> = {
+  documents: "a document",
+  scripts: "a script",
+  executables: "a program",
+  archives: "an archive",
+  html: "an HTML page",
+  disk_images: "a disk image",
+  shortcuts: "a shortcut",
+  mails: "a mail, whose parts are listed by themselves",
+  images: "an image",
+  media: "sound, video or a font",
+  text: "plain text",
+  other: "of a type that is not known",
+};
+
+export function triage(extraction: Pick<Extraction, "attachments" | "urls">, policy: TriagePolicy): Plan {
+  const attachments = extraction.attachments.map(
+    (attachment): PlannedArtifact => ({
+      kind: "attachment",
+      attachment,
+      decision: decideAttachment(attachment, policy),
+    }),
+  );
+  const urls = extraction.urls.map(
+    (url): PlannedArtifact => ({ kind: "url", url, decision: decideUrl(url, policy) }),
+  );
+  return [...attachments, ...urls];
+}
+
+/**
+ * An empty file is skipped. A group of `triage.analyze` is analysed; larger than `triage.max_size` it is only
+ * looked up, since a look-up sends no content. Of the other groups the unknown one is looked up, which costs
+ * no analysis; the rest is skipped.
+ */
+function decideAttachment(attachment: Attachment, policy: TriagePolicy): Decision {
+  if (attachment.size === 0) return { action: "skip", rule: "default.empty", reason: "The file is empty." };
+  const group = groupOf(attachment.type, extensionOf(attachment.filename));
+  const what = `The file is ${GROUP_NAMES[group]} (${attachment.type})`;
+  if (policy.analyze.includes(group)) {
+    if (attachment.size > policy.max_size) {
+      const reason = `${what}, but larger than ${policy.max_size} bytes: it is not sent, only looked up.`;
+      return { action: "lookup", rule: "default.max_size", reason };
+    }
+    return { action: "analyse", rule: `default.${group}`, reason: `${what}.` };
+  }
+  if (group === "other") {
+    return { action: "lookup", rule: "default.other", reason: `${what}: it is only looked up.` };
+  }
+  return { action: "skip", rule: `default.${group}`, reason: `${what}: the policy does not analyse these.` };
+}
+
+const URL_REASONS: Readonly<Record<Action, string>> = {
+  analyse: "URLs are looked up, and analysed where they are not known.",
+  lookup: "URLs are only looked up.",
+  skip: "The policy does not ask about URLs.",
+};
+
+function decideUrl(_url: FoundUrl, policy: TriagePolicy): Decision {
+  return { action: policy.urls, rule: "default.urls", reason: URL_REASONS[policy.urls] };
+}
