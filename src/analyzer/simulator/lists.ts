@@ -19,8 +19,16 @@ export type Page = {
 };
 
 export type Lists = {
-  /** The first page of a list. `rows` come in ascending order of their id, or in the order of `_last_id`. */
-  page(rows: Iterable<JsonObject>, prefix: string, query: URLSearchParams): Page;
+  /**
+   * The first page of a list: what `make` gives for the items, which come in ascending order of their id (or of
+   * finishing). Makes no more of them than the answer needs. The names of its fields begin with `prefix`.
+   */
+  page<T>(
+    items: readonly T[],
+    make: (item: T) => JsonObject | undefined,
+    prefix: string,
+    query: URLSearchParams,
+  ): Page;
   /** The next page; an id is good for one call. Throws 404 for any other. */
   next(id: number): Page;
 };
@@ -102,20 +110,20 @@ export function createLists(): Lists {
   }
 
   return {
-    page(rows, prefix, query) {
+    page(items, make, prefix, query) {
       const order = query.get("_order");
       if (order !== null && order !== "asc" && order !== "desc") {
         throw new ApiError(400, "_order: must be asc or desc");
       }
-      const limit = integerParameter(query, "_limit");
+      const most = Math.min(integerParameter(query, "_limit") ?? MAX_ITEMS, MAX_ITEMS);
       const tests = filters(prefix, query);
       const matching: JsonObject[] = [];
-      for (const row of rows) {
-        if (tests.every((test) => test(row))) matching.push(row);
+      // Like the real one: newest first, unless asked otherwise. One more than fits tells of truncation.
+      for (let at = 0; at < items.length && matching.length <= most; at++) {
+        const item = items[order === "asc" ? at : items.length - 1 - at];
+        const row = item === undefined ? undefined : make(item);
+        if (row !== undefined && tests.every((test) => test(row))) matching.push(row);
       }
-      // Like the real one: newest first, unless asked otherwise.
-      if (order !== "asc") matching.reverse();
-      const most = Math.min(limit ?? MAX_ITEMS, MAX_ITEMS);
       const truncated = matching.length > most && most === MAX_ITEMS;
       return { ...cut(matching.slice(0, most)), ...(truncated ? { truncated } : {}) };
     },

@@ -187,99 +187,95 @@ export function createObjects(store: Store, webif: string) {
     [`${prefix}_submission_ids`]: [of.id],
   });
 
-  /** The analysis job of a submission while it is queued or running, else none. */
-  function jobs(of: Submission): readonly JsonObject[] {
-    if (of.jobId === null || finished(of)) return [];
+  /** The analysis job of a submission while it is queued or running. */
+  function job(of: Submission): JsonObject | undefined {
+    if (of.jobId === null || finished(of)) return undefined;
     const started = store.stage(of) !== "queued";
-    return [
-      {
-        ...jobFields(of, "job", of.jobId),
-        job_configuration_name: "simulator",
-        job_jobrule_sampletype: of.sample.type,
-        job_statuschanged: time(started ? of.startsAt : of.created),
-        job_tracking_state: started ? "//running/vm/executing" : "//waiting",
-        job_type: isStatic(of) ? "only_static_analysis" : "full_analysis",
-        job_vm_name: "simulator",
-      },
-    ];
+    return {
+      ...jobFields(of, "job", of.jobId),
+      job_configuration_name: "simulator",
+      job_jobrule_sampletype: of.sample.type,
+      job_statuschanged: time(started ? of.startsAt : of.created),
+      job_tracking_state: started ? "//running/vm/executing" : "//waiting",
+      job_type: isStatic(of) ? "only_static_analysis" : "full_analysis",
+      job_vm_name: "simulator",
+    };
   }
 
   const isStatic = (of: Submission): boolean => of.mode === "static" || of.mode === "reputation_static";
 
-  function reputationJobs(of: Submission): readonly JsonObject[] {
-    if (of.reputationJobId === null || finished(of)) return [];
-    return [jobFields(of, "reputation_job", of.reputationJobId)];
+  /** The same for its reputation look-up. */
+  function reputationJob(of: Submission): JsonObject | undefined {
+    if (of.reputationJobId === null || finished(of)) return undefined;
+    return jobFields(of, "reputation_job", of.reputationJobId);
   }
 
   /** The finished analysis that answers for a submission, its own or a cached one. */
-  function analyses(of: Submission): readonly JsonObject[] {
+  function analysis(of: Submission): JsonObject | undefined {
     const source = of.source ?? of;
-    if (source.jobId === null || !finished(of)) return [];
+    if (source.jobId === null || !finished(of)) return undefined;
     const facts = FACTS[of.sample.judgement.outcome];
     const code = facts.hasErrors ? 7340034 : 1;
-    return [
-      {
-        analysis_analyzer_id: 1,
-        analysis_analyzer_name: "vmray",
-        analysis_analyzer_version: API_VERSION,
-        analysis_billing_type: "analyzer",
-        analysis_configuration_name: "simulator",
-        analysis_created: time(source.finishesAt),
-        analysis_id: source.jobId,
-        analysis_job_id: source.jobId,
-        analysis_job_started: time(source.startsAt),
-        analysis_job_type: isStatic(source) ? "only_static_analysis" : "full_analysis",
-        analysis_jobrule_sampletype: of.sample.type,
-        analysis_quota_type: "report",
-        analysis_result_code: code,
-        analysis_result_str: facts.hasErrors
-          ? "The simulator lets the analysis of this content fail."
-          : "Operation completed successfully.",
-        analysis_sample_id: of.sample.id,
-        analysis_sample_md5: of.sample.md5,
-        analysis_sample_sha1: of.sample.sha1,
-        analysis_sample_sha256: of.sample.sha256,
-        analysis_serialized_result: { code, extra_args: {}, fmt_args: [] },
-        analysis_severity: facts.severity,
-        analysis_submission_id: source.id,
-        analysis_submission_ids: [
-          source.id,
-          ...of.sample.submissions.filter((other) => other.source === source).map((other) => other.id),
-        ],
-        analysis_tags: [],
-        analysis_user_email: USER,
-        analysis_verdict: facts.verdict,
-        analysis_verdict_reason_code: null,
-        analysis_verdict_reason_description: reasonOf(of.sample.judgement),
-        analysis_vm_name: "simulator",
-        analysis_vti_score: facts.score,
-        analysis_webif_url: facts.hasErrors ? null : sampleLink(of.sample),
-      },
-    ];
+    return {
+      analysis_analyzer_id: 1,
+      analysis_analyzer_name: "vmray",
+      analysis_analyzer_version: API_VERSION,
+      analysis_billing_type: "analyzer",
+      analysis_configuration_name: "simulator",
+      analysis_created: time(source.finishesAt),
+      analysis_id: source.jobId,
+      analysis_job_id: source.jobId,
+      analysis_job_started: time(source.startsAt),
+      analysis_job_type: isStatic(source) ? "only_static_analysis" : "full_analysis",
+      analysis_jobrule_sampletype: of.sample.type,
+      analysis_quota_type: "report",
+      analysis_result_code: code,
+      analysis_result_str: facts.hasErrors
+        ? "The simulator lets the analysis of this content fail."
+        : "Operation completed successfully.",
+      analysis_sample_id: of.sample.id,
+      analysis_sample_md5: of.sample.md5,
+      analysis_sample_sha1: of.sample.sha1,
+      analysis_sample_sha256: of.sample.sha256,
+      analysis_serialized_result: { code, extra_args: {}, fmt_args: [] },
+      analysis_severity: facts.severity,
+      analysis_submission_id: source.id,
+      analysis_submission_ids: [
+        source.id,
+        ...of.sample.submissions.filter((other) => other.source === source).map((other) => other.id),
+      ],
+      analysis_tags: [],
+      analysis_user_email: USER,
+      analysis_verdict: facts.verdict,
+      analysis_verdict_reason_code: null,
+      analysis_verdict_reason_description: reasonOf(of.sample.judgement),
+      analysis_vm_name: "simulator",
+      analysis_vti_score: facts.score,
+      analysis_webif_url: facts.hasErrors ? null : sampleLink(of.sample),
+    };
   }
 
-  function reputationLookups(of: Submission): readonly JsonObject[] {
+  /** The finished reputation look-up that answers for a submission, its own or a cached one. */
+  function reputationLookup(of: Submission): JsonObject | undefined {
     const source = of.source ?? of;
-    if (source.reputationJobId === null || !finished(of)) return [];
+    if (source.reputationJobId === null || !finished(of)) return undefined;
     const facts = FACTS[of.sample.judgement.outcome];
-    return [
-      {
-        reputation_lookup_context: {},
-        reputation_lookup_created: time(source.finishesAt),
-        reputation_lookup_id: source.reputationJobId,
-        reputation_lookup_job_id: source.reputationJobId,
-        reputation_lookup_result_code: facts.hasErrors ? 7340034 : 1,
-        reputation_lookup_sample_id: of.sample.id,
-        reputation_lookup_sample_md5: of.sample.md5,
-        reputation_lookup_sample_sha1: of.sample.sha1,
-        reputation_lookup_sample_sha256: of.sample.sha256,
-        reputation_lookup_severity: facts.severity,
-        reputation_lookup_submission_id: source.id,
-        reputation_lookup_verdict: facts.verdict,
-        reputation_lookup_verdict_reason_code: null,
-        reputation_lookup_verdict_reason_description: reasonOf(of.sample.judgement),
-      },
-    ];
+    return {
+      reputation_lookup_context: {},
+      reputation_lookup_created: time(source.finishesAt),
+      reputation_lookup_id: source.reputationJobId,
+      reputation_lookup_job_id: source.reputationJobId,
+      reputation_lookup_result_code: facts.hasErrors ? 7340034 : 1,
+      reputation_lookup_sample_id: of.sample.id,
+      reputation_lookup_sample_md5: of.sample.md5,
+      reputation_lookup_sample_sha1: of.sample.sha1,
+      reputation_lookup_sample_sha256: of.sample.sha256,
+      reputation_lookup_severity: facts.severity,
+      reputation_lookup_submission_id: source.id,
+      reputation_lookup_verdict: facts.verdict,
+      reputation_lookup_verdict_reason_code: null,
+      reputation_lookup_verdict_reason_description: reasonOf(of.sample.judgement),
+    };
   }
 
   const analysisIds = (of: Sample): readonly number[] =>
@@ -378,10 +374,10 @@ export function createObjects(store: Store, webif: string) {
     submittedSample,
     sample,
     submission,
-    jobs,
-    reputationJobs,
-    analyses,
-    reputationLookups,
+    job,
+    reputationJob,
+    analysis,
+    reputationLookup,
     threatNames,
     iocs,
     classifications: (): JsonObject => ({ children_classifications: [], sample_classifications: [] }),

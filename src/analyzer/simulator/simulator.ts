@@ -68,7 +68,7 @@ export type Simulator = {
 type Call = {
   readonly request: Request;
   readonly query: URLSearchParams;
-  /** The parts of the path that the route has in braces. */
+  /** What stands in the place of the braces of the route's path; empty where it has none. */
   readonly parameter: string;
   readonly objects: Objects;
 };
@@ -80,6 +80,7 @@ type Route = {
 };
 
 const DEFAULTS = { hostname: "127.0.0.1", port: 0, queuedMs: 1000, inWorkMs: 3000, maxSubmissions: 100_000 };
+const LICENSED = 1_000_000;
 const NOT_STORED = "Submission not stored because no jobs were created";
 const JSON_HEADERS = {
   "content-type": "application/json",
@@ -141,40 +142,38 @@ function systemInfo(webif: string): JsonObject {
   };
 }
 
-/** A licence without limits, far from its end: quotas are not simulated but for refuseNext. */
-function billingInfo(used: number): JsonObject {
+/** A licence that lasts: its quota goes down with use and is never used up. */
+function billingInfo(submissions: readonly Submission[]): JsonObject {
+  const own = submissions.filter((submission) => submission.source === null);
+  const reports = LICENSED - own.filter((submission) => submission.jobId !== null).length;
+  const verdicts = LICENSED - own.filter((submission) => submission.jobId === null).length;
   return {
     billing_period: "always",
-    detector_quota: 0,
-    detector_remaining: 0,
+    detector_quota: LICENSED,
+    detector_remaining: verdicts,
     end_date: null,
     product_plan_name: "Simulator",
-    quota: 0,
-    remaining: 0,
-    report_quota: 0,
-    report_remaining: 0,
-    today_date: null,
-    used_quota: used,
-    verdict_quota: 0,
-    verdict_remaining: 0,
+    quota: LICENSED,
+    remaining: reports,
+    report_quota: LICENSED,
+    report_remaining: reports,
+    verdict_quota: LICENSED,
+    verdict_remaining: verdicts,
   };
 }
 
-/** The paths of the API that are simulated. `{...}` takes one segment; literal segments win over it. */
+/** The paths of the API that are simulated; the first that matches answers. `{...}` takes one segment. */
 function createRoutes(store: Store, refusal: () => string | undefined): readonly Route[] {
   const lists = createLists();
   const sampleOf = (call: Call): Sample => found(store.sample(numeric(call.parameter)));
   const submissionOf = (call: Call): Submission => found(store.submission(numeric(call.parameter)));
-  const newestFirst = (call: Call, rows: Iterable<JsonObject>, prefix: string): Answer =>
-    lists.page(rows, prefix, call.query);
-
-  function* each<T>(items: Iterable<T>, make: (item: T) => JsonObject | readonly JsonObject[]) {
-    for (const item of items) {
-      const made = make(item);
-      if (Array.isArray(made)) yield* made as readonly JsonObject[];
-      else yield made as JsonObject;
-    }
-  }
+  const submissionOfJob = (job: string): Submission => found(store.submissionOfJob(numeric(job)));
+  /** An analysis is listed once, with the submission that it was made for. */
+  const ownAnalysis =
+    (objects: Objects) =>
+    (of: Submission): JsonObject | undefined =>
+      of.source === null ? objects.analysis(of) : undefined;
+  const one = <T>(value: T | undefined): readonly T[] => (value === undefined ? [] : [value]);
 
   const get = (path: string, answer: Route["answer"], own: readonly string[] = []): Route => ({
     method: "GET",
@@ -222,8 +221,8 @@ function createRoutes(store: Store, refusal: () => string | undefined): readonly
     return {
       data: {
         ...nothing,
-        jobs: objects.jobs(submission),
-        reputation_jobs: objects.reputationJobs(submission),
+        jobs: one(objects.job(submission)),
+        reputation_jobs: one(objects.reputationJob(submission)),
         samples: [objects.submittedSample(submission.sample)],
         submissions: [objects.submission(submission)],
       },
@@ -238,14 +237,16 @@ function createRoutes(store: Store, refusal: () => string | undefined): readonly
         const text = query.get("query");
         if (text === null) throw new ApiError(400, "query: is required");
         const limits = new URLSearchParams([...query].filter(([name]) => name !== "query"));
-        return lists.page(each(searchSamples(text, store), objects.sample), "sample_", limits);
+        return lists.page(searchSamples(text, store), objects.sample, "sample_", limits);
       },
       ["query", "_limit", "_order", "_min_id", "_max_id"],
     ),
     byHash("sha256", 64),
     byHash("sha1", 40),
     byHash("md5", 32),
-    list("/rest/sample", (call) => newestFirst(call, each(store.samples(), call.objects.sample), "sample_")),
+    list("/rest/sample", ({ objects, query }) =>
+      lists.page(store.samples(), objects.sample, "sample_", query),
+    ),
     get("/rest/sample/{id}", (call) => ({ data: call.objects.sample(sampleOf(call)) })),
     get("/rest/sample/{id}/threat_names", (call) => ({ data: call.objects.threatNames(sampleOf(call)) })),
     get("/rest/sample/{id}/classifications", (call) => {
@@ -256,47 +257,40 @@ function createRoutes(store: Store, refusal: () => string | undefined): readonly
     get("/rest/sample/{id}/threat_indicators", (call) => ({ data: call.objects.vtis(sampleOf(call)) })),
     get("/rest/sample/{id}/iocs", (call) => ({ data: call.objects.iocs(sampleOf(call)) }), ["all_artifacts"]),
     get("/rest/sample/{id}/mitre_attack", (call) => ({ data: call.objects.mitreAttack(sampleOf(call)) })),
-    list("/rest/submission", (call) => {
-      const last = integerParameter(call.query, "_last_id");
+    list("/rest/submission", ({ objects, query }) => {
+      const last = integerParameter(query, "_last_id");
       const which = last === undefined ? store.submissions() : store.finishedAfter(last);
-      return newestFirst(call, each(which, call.objects.submission), "submission_");
+      return lists.page(which, objects.submission, "submission_", query);
     }),
     get("/rest/submission/{id}", (call) => ({ data: call.objects.submission(submissionOf(call)) })),
     list("/rest/submission/sample/{id}", (call) =>
-      newestFirst(call, each(sampleOf(call).submissions, call.objects.submission), "submission_"),
+      lists.page(sampleOf(call).submissions, call.objects.submission, "submission_", call.query),
     ),
-    get("/rest/job/submission/{id}", (call) => ({ data: call.objects.jobs(submissionOf(call)) })),
-    get("/rest/job/sample/{id}", (call) => ({ data: sampleOf(call).submissions.flatMap(call.objects.jobs) })),
-    get("/rest/job/{id}", (call) => {
-      const id = numeric(call.parameter);
-      const jobs = call.objects.jobs(found(store.submissionOfJob(id)));
-      return { data: found(jobs.find((job) => job.job_id === id)) };
+    get("/rest/job/submission/{id}", (call) => ({ data: one(call.objects.job(submissionOf(call))) })),
+    get("/rest/job/sample/{id}", (call) => ({
+      data: sampleOf(call).submissions.flatMap((of) => one(call.objects.job(of))),
+    })),
+    get("/rest/job/{id}", ({ parameter, objects }) => {
+      return { data: found(objects.job(submissionOfJob(parameter))) };
     }),
-    list("/rest/analysis", (call) =>
-      newestFirst(
-        call,
-        each(store.submissions(), (of) => (of.source === null ? call.objects.analyses(of) : [])),
-        "analysis_",
-      ),
+    list("/rest/analysis", ({ objects, query }) =>
+      lists.page(store.submissions(), ownAnalysis(objects), "analysis_", query),
     ),
     list("/rest/analysis/submission/{id}", (call) =>
-      newestFirst(call, call.objects.analyses(submissionOf(call)), "analysis_"),
+      lists.page([submissionOf(call)], call.objects.analysis, "analysis_", call.query),
     ),
-    list("/rest/analysis/sample/{id}", (call) => {
-      const own = sampleOf(call).submissions.filter((of) => of.source === null);
-      return newestFirst(call, each(own, call.objects.analyses), "analysis_");
-    }),
-    get("/rest/analysis/{id}", (call) => {
-      const id = numeric(call.parameter);
-      const analyses = call.objects.analyses(found(store.submissionOfJob(id)));
-      return { data: found(analyses.find((analysis) => analysis.analysis_id === id)) };
+    list("/rest/analysis/sample/{id}", (call) =>
+      lists.page(sampleOf(call).submissions, ownAnalysis(call.objects), "analysis_", call.query),
+    ),
+    get("/rest/analysis/{id}", ({ parameter, objects }) => {
+      return { data: found(objects.analysis(submissionOfJob(parameter))) };
     }),
     list("/rest/reputation_lookup/submission/{id}", (call) =>
-      newestFirst(call, call.objects.reputationLookups(submissionOf(call)), "reputation_lookup_"),
+      lists.page([submissionOf(call)], call.objects.reputationLookup, "reputation_lookup_", call.query),
     ),
     get("/rest/system_info", ({ objects }) => ({ data: systemInfo(objects.webif) })),
     get("/rest/api_key/quota", () => ({ data: { quota_limit: 0, used_quota: store.submissions().length } })),
-    get("/rest/billing_info", () => ({ data: billingInfo(store.submissions().length) })),
+    get("/rest/billing_info", () => ({ data: billingInfo(store.submissions()) })),
     get("/rest/continuation/{id}", ({ parameter }) => lists.next(numeric(parameter))),
   ];
 }
@@ -441,7 +435,8 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
         idleTimeout: 60,
         maxRequestBodySize: MAX_BODY_SIZE,
         async fetch(request, bound) {
-          const url = new URL(request.url);
+          const url = URL.parse(request.url);
+          if (url === null) return errorAnswer(400, "The request has no usable address.");
           try {
             return await (url.pathname.startsWith("/simulator/")
               ? pages(request, url, bound.requestIP(request)?.address)

@@ -217,9 +217,7 @@ export function createStore(options: StoreOptions) {
     submissions.push(submission);
     sample.submissions.push(submission);
     addToCompletion(submission);
-    for (const job of [submission.jobId, submission.reputationJobId]) {
-      if (job !== null) byJob.set(job, submission);
-    }
+    if (submission.jobId !== null) byJob.set(submission.jobId, submission);
     return { state: "stored", submission };
   }
 
@@ -261,7 +259,7 @@ export function createStore(options: StoreOptions) {
     finishedAfter,
     sample: (id: number): Sample | undefined => samples[id - 1],
     submission: (id: number): Submission | undefined => submissions[id - FIRST_SUBMISSION],
-    /** By the id of a job, an analysis or a reputation look-up. */
+    /** By the id of its job, which is also that of its analysis. */
     submissionOfJob: (id: number): Submission | undefined => byJob.get(id),
     samplesByHash: (digest: string): readonly Sample[] =>
       ["file", "url"].flatMap((kind) => byHash.get(`${kind}:${digest}`) ?? []),

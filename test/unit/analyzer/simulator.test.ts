@@ -534,7 +534,7 @@ describe("the faults for tests", () => {
     const { simulator, call, submit } = await start();
     const id = submissionId(await submit("hello"));
     await simulator.setDown(true);
-    expect(call("/rest/system_info")).rejects.toThrow();
+    await expect(call("/rest/system_info")).rejects.toThrow();
     await simulator.setDown(true);
     await simulator.setDown(false);
     expect((await call(`/rest/submission/${id}`)).status).toBe(200);
