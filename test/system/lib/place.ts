@@ -49,8 +49,9 @@ export function endWithTests(pid: number): void {
   alive.add(pid);
 }
 
-export function openPlace(name: string): Place {
-  const path = mkdtempSync(join(tmpdir(), `email-sensor-${name}-`));
+/** Opens a place, under the system's temporary folder or another one. */
+export function openPlace(name: string, under: string = tmpdir()): Place {
+  const path = mkdtempSync(join(under, `email-sensor-${name}-`));
   chmodSync(path, 0o755);
   const steps: (() => Promise<void> | void)[] = [];
   return {
