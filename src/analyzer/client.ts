@@ -407,6 +407,7 @@ function checked<T extends z.ZodType>(data: unknown, shape: T): z.output<T> {
 /** Retry-After in milliseconds (RFC 9110 section 10.2.3: seconds or a date), capped; null where it is missing. */
 function retryAfter(headers: Headers, now: number): number | null {
   const value = headers.get("retry-after")?.trim() ?? "";
-  const wait = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now;
+  const date = /^[A-Za-z]{3,9},? /.test(value) ? Date.parse(value) : Number.NaN;
+  const wait = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : date - now;
   return Number.isNaN(wait) ? null : Math.min(Math.max(wait, 0), MAX_RETRY_AFTER);
 }

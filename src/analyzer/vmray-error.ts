@@ -42,8 +42,8 @@ export function oneLine(text: string, limit: number = MAX_REASON): string {
 export function publicReason(text: string): string {
   return oneLine(
     oneLine(text, MAX_READ)
-      .replace(/\b(account|user) (\d{1,20}) \(.{0,400}\)(?= is\b)/gi, "$1 (name removed)")
-      .replace(/\b(account|user) (\d{1,20}) \([^)]{0,400}\)/gi, "$1 (name removed)")
+      .replace(/\b(account|user) \d{1,20} \(.{0,400}\)(?= is\b)/gi, "$1 (name removed)")
+      .replace(/\b(account|user) \d{1,20} \([^)]{0,400}\)/gi, "$1 (name removed)")
       .replace(/[^\s@<>()"',;]{1,64}@[^\s@<>()"',;]{1,255}/g, "(address removed)"),
   );
 }
