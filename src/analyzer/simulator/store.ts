@@ -93,13 +93,20 @@ function storedFilename(name: string, id: number): string {
     : name;
 }
 
+/** Member names that tell the kind of an OOXML document. */
+const OOXML_TYPES = [
+  ["word/document.xml", "Word Document"],
+  ["xl/workbook.xml", "Excel Document"],
+  ["ppt/presentation.xml", "Powerpoint Document"],
+] as const;
+
 function sampleType(bytes: Uint8Array): string {
-  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.byteLength, 1024)).toString(
-    "latin1",
-  );
+  const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const head = content.toString("latin1", 0, 1024);
   if (head.startsWith("MZ")) return "Windows Exe (x86-32)";
-  if (head.startsWith("PK\x03\x04"))
-    return head.includes("[Content_Types].xml") ? "Word Document" : "Archive";
+  if (head.startsWith("PK\x03\x04")) {
+    return OOXML_TYPES.find(([member]) => content.includes(member))?.[1] ?? "Archive";
+  }
   if (head.startsWith("%PDF-")) return "PDF Document";
   if (/^\s*<(?:!doctype html|html)/i.test(head)) return "HTML Document";
   return "Unknown";

@@ -1,5 +1,6 @@
 /** The simulator over HTTP: the life of a submission, the strictness of the API, the faults for tests. */
 import { afterEach, describe, expect, test } from "bun:test";
+import { zipSync } from "fflate";
 import { EICAR, MARKER_PREFIX } from "../../../src/analyzer/simulator/judgement.ts";
 import {
   type Simulator,
@@ -248,6 +249,23 @@ describe("the same content again", () => {
       submissions: [],
     });
     expect(simulator.submissions().get(sha256("hello"))).toBe(2);
+  });
+});
+
+describe("the type of a sample", () => {
+  test("is told by its content, unless the client names it", async () => {
+    const { submit } = await start();
+    const zip = (member: string) => zipSync({ [member]: new Uint8Array(3) });
+    const type = async (
+      content: string | Uint8Array<ArrayBuffer>,
+      fields: Readonly<Record<string, string>> = {},
+    ) => first(await submit(content, fields), "samples").sample_type;
+    expect(await type(zip("xl/workbook.xml"))).toBe("Excel Document");
+    expect(await type(zip("a.txt"))).toBe("Archive");
+    expect(await type("%PDF-1.7")).toBe("PDF Document");
+    expect(await type(" <!DOCTYPE html>")).toBe("HTML Document");
+    expect(await type("hello")).toBe("Unknown");
+    expect(await type("Sub a", { sample_type: "VBScript" })).toBe("VBScript");
   });
 });
 
