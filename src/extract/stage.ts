@@ -53,6 +53,20 @@ export function startExtraction(options: ExtractionStageOptions): ExtractionStag
     log.error("mail given up", { mail_id: mail.id, ...faultFields(error) });
   };
 
+  /** A fault that is no fault of the mail (no helper could be started) is waited out. */
+  const takeApart = async (mail: ClaimedMail): Promise<Extraction> => {
+    for (;;) {
+      try {
+        return await options.extract(mail.raw);
+      } catch (thrown) {
+        const error = asSensorError(thrown);
+        if (error.code !== "EXTRACT_UNAVAILABLE" || stopping) throw error;
+        log.warn("waiting for a helper", { mail_id: mail.id, ...faultFields(error) });
+        await Bun.sleep(RETRY_PAUSE);
+      }
+    }
+  };
+
   const work = async (mail: ClaimedMail) => {
     const startedAt = now();
     try {
@@ -62,7 +76,7 @@ export function startExtraction(options: ExtractionStageOptions): ExtractionStag
           `the sensor died ${mail.deaths} times while it took this mail apart`,
         );
       }
-      const extraction = await options.extract(mail.raw);
+      const extraction = await takeApart(mail);
       const plan = options.triage(extraction);
       await untilStored(() => spool.recordExtraction(mail.id, extraction, plan), stopped, log);
       log.info("mail taken apart", {
