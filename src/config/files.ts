@@ -5,7 +5,8 @@
  */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { open, stat } from "node:fs/promises";
-import { SensorError } from "../errors.ts";
+import { asSensorError, SensorError } from "../errors.ts";
+import { compileTemplate } from "../report/format-template.ts";
 import type { FileKind } from "./note.ts";
 import { printable } from "./problem.ts";
 
@@ -102,6 +103,16 @@ export type FileFinding = { readonly problem: string | null; readonly warning: s
 
 const NOTHING: FileFinding = { problem: null, warning: null };
 
+/** What keeps a text from being a template, in the words of the engine; null where it is one. */
+export function templateFault(text: string): string | null {
+  try {
+    compileTemplate(text);
+    return null;
+  } catch (thrown) {
+    return printable(asSensorError(thrown).message.split("\n")[0] ?? "").replace(/^template /, "");
+  }
+}
+
 function certificateFinding(bytes: Buffer, now: Date): FileFinding {
   try {
     const certificate = new X509Certificate(bytes);
@@ -136,10 +147,10 @@ export async function checkFile(path: string, kind: FileKind, now: Date): Promis
       return certificateFinding(file.bytes, now);
     case "private key":
       return privateKeyFinding(file);
-    case "text": {
+    case "template": {
       const text = utf8(file.bytes);
-      if (text === null) return { problem: "is not UTF-8 text", warning: null };
-      return text.trim() === "" ? { problem: "is empty", warning: null } : NOTHING;
+      const fault = text === null ? "not UTF-8 text" : templateFault(text);
+      return fault === null ? NOTHING : { problem: `is no good template: ${fault}`, warning: null };
     }
   }
 }

@@ -9,9 +9,9 @@ import type { z } from "zod";
 import { SensorError } from "../errors.ts";
 import { adviceOn } from "./advice.ts";
 import { type ConfigDocument, readDocument } from "./document.ts";
-import { checkFile, keyFits, loadSecret, readBounded, utf8 } from "./files.ts";
+import { checkFile, keyFits, loadSecret, readBounded, templateFault, utf8 } from "./files.ts";
 import { CONFIG_KEYS, type Key } from "./keys.ts";
-import type { FileKind } from "./note.ts";
+import type { KeyNote } from "./note.ts";
 import { formatProblem, type Path, type Position, type Problem, pathText, printable } from "./problem.ts";
 import { type Config, schema } from "./schema.ts";
 import { nearest } from "./suggest.ts";
@@ -125,23 +125,20 @@ function unknownKey(parent: Path, name: string): string {
     : `unknown key; known here: ${known.join(", ")}`;
 }
 
-type NamedFile = { readonly path: Path; readonly file: string; readonly kind: FileKind };
+type Leaf = { readonly path: Path; readonly text: string; readonly note: KeyNote };
 
-/** The files named in unchecked values. */
-function namedFiles(value: unknown, key: Key, path: Path): readonly NamedFile[] {
+/** All texts among unchecked values that stand where the schema has a value. */
+function leaves(value: unknown, key: Key, path: Path): readonly Leaf[] {
   if (key.shape === "list") {
     return Array.isArray(value)
-      ? value.flatMap((item, index) => namedFiles(item, key.item, [...path, index]))
+      ? value.flatMap((item, index) => leaves(item, key.item, [...path, index]))
       : [];
   }
   if (key.shape === "section") {
     if (typeof value !== "object" || value === null) return [];
-    return [...key.keys].flatMap(([name, below]) =>
-      namedFiles(Reflect.get(value, name), below, [...path, name]),
-    );
+    return [...key.keys].flatMap(([name, below]) => leaves(Reflect.get(value, name), below, [...path, name]));
   }
-  const { file } = key.note;
-  return file !== undefined && typeof value === "string" ? [{ path, file: value, kind: file }] : [];
+  return typeof value === "string" ? [{ path, text: value, note: key.note }] : [];
 }
 
 // ---- the check
@@ -162,22 +159,38 @@ function schemaProblems(error: z.ZodError, document: ConfigDocument): readonly F
   });
 }
 
-async function fileFindings(files: readonly NamedFile[], document: ConfigDocument, now: Date) {
+async function fileFindings(texts: readonly Leaf[], document: ConfigDocument, now: Date) {
   const problems: Found[] = [];
   const warnings: Found[] = [];
   const checked = await Promise.all(
-    files.map(async (named) => ({ named, finding: await checkFile(named.file, named.kind, now) })),
+    texts.flatMap(({ path, text, note }) =>
+      note.file === undefined
+        ? []
+        : [checkFile(text, note.file, now).then((finding) => ({ path, text, note, finding }))],
+    ),
   );
-  for (const { named, finding } of checked) {
+  for (const { path, text, note, finding } of checked) {
+    // Where a name belongs people put the secret itself: such a name is not repeated.
+    const name = note.file === "secret" || document.fromEnvironment(path) ? "" : ` ${printable(text)}`;
     const found = (words: string): Found => ({
-      path: named.path,
-      at: document.position(named.path),
-      message: `the file ${printable(named.file)} ${words}`,
+      path,
+      at: document.position(path),
+      message: `the file${name} ${words}`,
     });
     if (finding.problem !== null) problems.push(found(finding.problem));
     if (finding.warning !== null) warnings.push(found(finding.warning));
   }
   return { problems, warnings };
+}
+
+/** Templates that do not compile. What came from the environment may be a secret: the engine may quote it. */
+function templateProblems(texts: readonly Leaf[], document: ConfigDocument): readonly Found[] {
+  return texts.flatMap(({ path, text, note }) => {
+    const fault = note.template === true && text !== "" ? templateFault(text) : null;
+    if (fault === null) return [];
+    const words = document.fromEnvironment(path) ? "" : `: ${fault}`;
+    return [{ path, at: document.position(path), message: `is no good template${words}` }];
+  });
 }
 
 /** Checks a configuration file and everything it names on this machine's disk. Never throws for what is in it. */
@@ -204,14 +217,13 @@ export async function checkConfig(path: string, env: Environment, now = new Date
   const parsed = schema.safeParse(values, { error: wordsFor });
   const spoiled = new Set(document.problems.map((problem) => pathText(problem.path)));
   const byRule = parsed.success ? [] : schemaProblems(parsed.error, document);
-  const files = namedFiles(values, CONFIG_KEYS, []).filter(
-    ({ path: where }) => !spoiled.has(pathText(where)),
-  );
-  const byFile = await fileFindings(files, document, now);
+  const texts = leaves(values, CONFIG_KEYS, []).filter(({ path: where }) => !spoiled.has(pathText(where)));
+  const byFile = await fileFindings(texts, document, now);
   const problems = [
     ...document.problems,
     ...byRule.filter((problem) => !spoiled.has(pathText(problem.path))),
     ...byFile.problems,
+    ...templateProblems(texts, document),
   ];
   if (parsed.success && problems.length === 0) {
     const { tls } = parsed.data.smtp;

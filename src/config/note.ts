@@ -14,8 +14,8 @@ export type FileKind =
   | "private key"
   /** Certificates in PEM. */
   | "certificate"
-  /** UTF-8 text. */
-  | "text"
+  /** A template, see compileTemplate. */
+  | "template"
   /** A folder the sensor makes itself; not looked at. */
   | "folder";
 
@@ -28,7 +28,11 @@ export type KeyNote = {
   readonly fallback?: string;
   /** A value as one would write it, for keys without a default or whose default shows little. */
   readonly example?: unknown;
+  /** True where it excludes another key: examples with all keys leave it out. */
+  readonly alternative?: boolean;
   readonly file?: FileKind;
+  /** True where the value is a template itself. */
+  readonly template?: boolean;
 };
 
 const NOTES = z.registry<KeyNote>();

@@ -8,6 +8,7 @@
 import { hostname } from "node:os";
 import { z } from "zod";
 import { EVENT_TYPES } from "../report/event.ts";
+import { FACILITIES, type Facility } from "../report/syslog.ts";
 import { parseDuration, parseSize, SIZE_UNITS, TIME_UNITS } from "../units.ts";
 import {
   HOST_PORT,
@@ -133,7 +134,8 @@ const destinationName = () =>
     z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, "must be 1 to 63 lower-case letters, digits, - and _"),
     { kind: "name" },
   );
-const template = (max: number) => noted(z.string().min(1, "is empty").max(max), { kind: "Liquid template" });
+const template = (max: number) =>
+  noted(z.string().min(1, "is empty").max(max), { kind: "Liquid template", template: true });
 
 /** The host name as SMTP and syslog can carry it. */
 function safeHostname(): string {
@@ -172,27 +174,20 @@ const when = (broken: boolean, name: string, message: string): readonly Conflict
 const isEmpty = (value: unknown): boolean =>
   value === undefined || (Array.isArray(value) && value.length === 0);
 
-/** Names of siem[] and alerts[] that were used before: both share one outbox. */
+/** Names that an earlier entry of the same list has. */
 function doubleNames(section: Unchecked): readonly Conflict[] {
-  const seen = new Set<string>();
-  const conflicts: Conflict[] = [];
-  for (const list of ["siem", "alerts"]) {
+  return ["siem", "alerts"].flatMap((list) => {
     const entries: unknown = section[list];
-    if (!Array.isArray(entries)) continue;
-    for (const [index, entry] of entries.entries()) {
-      const name: unknown =
-        typeof entry === "object" && entry !== null ? Reflect.get(entry, "name") : undefined;
-      if (typeof name !== "string") continue;
-      if (seen.has(name)) {
-        conflicts.push({
-          path: [list, index, "name"],
-          message: "is the name of another destination already",
-        });
-      }
-      seen.add(name);
-    }
-  }
-  return conflicts;
+    if (!Array.isArray(entries)) return [];
+    const names: readonly unknown[] = entries.map((entry: unknown) =>
+      typeof entry === "object" && entry !== null ? Reflect.get(entry, "name") : undefined,
+    );
+    return names.flatMap((name, index) =>
+      typeof name === "string" && names.indexOf(name) < index
+        ? [{ path: [list, index, "name"], message: "is the name of an earlier entry already" }]
+        : [],
+    );
+  });
 }
 
 function doubleListens(section: Unchecked): readonly Conflict[] {
@@ -222,33 +217,8 @@ export const TYPE_GROUPS = [
 ] as const;
 export type TypeGroup = (typeof TYPE_GROUPS)[number];
 
-/** Syslog facilities by their number: RFC 5424 section 6.2.1, table 1, with the names of syslog.conf. */
-export const FACILITIES = [
-  "kern",
-  "user",
-  "mail",
-  "daemon",
-  "auth",
-  "syslog",
-  "lpr",
-  "news",
-  "uucp",
-  "cron",
-  "authpriv",
-  "ftp",
-  "ntp",
-  "audit",
-  "alert",
-  "clock",
-  "local0",
-  "local1",
-  "local2",
-  "local3",
-  "local4",
-  "local5",
-  "local6",
-  "local7",
-] as const;
+/** RFC 5424 section 6.2.1, table 1. */
+const FACILITY_NAMES = Object.keys(FACILITIES) as readonly Facility[];
 
 const VERDICTS = ["malicious", "suspicious", "not_available", "clean"] as const;
 
@@ -273,7 +243,7 @@ const siemDestination = z
       template(65_536).optional(),
       { alternative: true, example: "{{ type }} {{ verdict }} {{ mail.message_id }}" },
     ),
-    template_file: key("The same from a file.", path("text").optional(), {
+    template_file: key("The same from a file.", path("template").optional(), {
       alternative: true,
       example: "siem.liquid",
     }),
@@ -288,12 +258,12 @@ const siemDestination = z
       "Only events whose verdict is this one or worse; the order is `clean`, `not_available`, `suspicious`, `malicious`. Events without a verdict are always sent.",
       choice(VERDICTS).prefault("clean"),
     ),
-    facility: key("Syslog facility.", choice(FACILITIES).prefault("local0")),
+    facility: key("Syslog facility.", choice(FACILITY_NAMES).prefault("local0")),
     app_name: key("APP-NAME of the syslog header.", printable(48).prefault("email-sensor")),
     max_message_size: key(
       "Longest syslog message; longer events are cut with a note in `truncated`, never dropped.",
       size("2KB", "16MB").optional(),
-      { fallback: "set by the transport", example: "8KB" },
+      { fallback: "8KB by UDP, 64KB by TCP", example: "8KB" },
     ),
     timeout: key(
       "Longest wait for a TCP connection or a write before it is tried again.",
@@ -343,7 +313,7 @@ const alert = z
       },
     ),
     min_verdict: key(
-      "Alert from this verdict on.",
+      "Alert where an attachment has this verdict or a worse one.",
       choice(["malicious", "suspicious"]).prefault("malicious"),
     ),
     subject: key("Subject of the alert in the Liquid language.", template(1000).optional(), {
@@ -351,7 +321,7 @@ const alert = z
       example: "Malicious mail: {{ attachments[0].filename }}",
     }),
     max_per_recipient_hour: key(
-      "Alerts one recipient gets within an hour; more are dropped and counted.",
+      "Alerts one recipient gets within an hour; the next alert says how many were left out.",
       whole(1, 10_000).prefault(10),
     ),
   })
@@ -408,7 +378,7 @@ export const schema = z
             { fallback: "the host name", example: "sensor-01.example.org" },
           ),
           max_size: key(
-            "Largest mail taken; larger ones are refused with 552. Not below what the MTA takes: it would bounce the rest.",
+            "Largest mail taken; larger ones are refused with 552. No smaller than what the MTA takes: it would bounce the rest.",
             size("1KB", "2GB").prefault("100MB"),
           ),
           max_recipients: key(
@@ -619,7 +589,7 @@ export const schema = z
       "Destinations of events. Each has its own place in the outbox: one that is down holds up no other, and gets everything in order when it is back.",
       z.array(siemDestination).max(32).prefault([]),
     ),
-    alerts: key("Mails to people about bad mails.", z.array(alert).max(32).prefault([])),
+    alerts: key("Mails to people about mails with bad attachments.", z.array(alert).max(32).prefault([])),
     control: key(
       "The gRPC service for the commands `status`, `mails`, `mail`, `watch` and for automation.",
       z

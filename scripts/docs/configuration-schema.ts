@@ -1,0 +1,32 @@
+/** docs/sensor.schema.json: JSON Schema (draft 7, which editors know best) of the file as it is written. */
+import { z } from "zod";
+import { noteOf } from "../../src/config/note.ts";
+import { schema } from "../../src/config/schema.ts";
+
+export function configurationSchema(): string {
+  const made = z.toJSONSchema(schema, {
+    io: "input",
+    target: "draft-07",
+    override({ zodSchema, jsonSchema }) {
+      const { description, fallback, example } = noteOf(zodSchema);
+      if (description !== undefined) jsonSchema.description = description;
+      if (example !== undefined) jsonSchema.examples = [example];
+      if (fallback !== undefined) delete jsonSchema.default;
+      // A section or list whose keys are all commented out is as good as absent.
+      if (zodSchema._zod.def.type === "prefault" && isSections(jsonSchema)) {
+        Object.assign(jsonSchema, { type: [jsonSchema.type, "null"] });
+        delete jsonSchema.default;
+      }
+      if (typeof jsonSchema.pattern === "string") {
+        jsonSchema.pattern = `${jsonSchema.pattern}|\\$\\{[A-Za-z_]`;
+      }
+    },
+  });
+  return `${JSON.stringify({ title: "Configuration of the email sensor", ...made }, null, 2)}\n`;
+}
+
+function isSections(jsonSchema: z.core.JSONSchema.BaseSchema): boolean {
+  if (jsonSchema.type === "object") return true;
+  const { items } = jsonSchema;
+  return typeof items === "object" && !Array.isArray(items) && items.type === "object";
+}

@@ -1,0 +1,257 @@
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders of the configuration file
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { loadSecret } from "../../../src/config/files.ts";
+import { CONFIG_KEYS, type Key } from "../../../src/config/keys.ts";
+import { checkConfig, loadConfig, vmrayApiKey } from "../../../src/config/load.ts";
+import { formatProblem } from "../../../src/config/problem.ts";
+
+const GOOD = join(import.meta.dir, "good");
+const FILES = join(import.meta.dir, "files");
+const VMRAY = "vmray: {url: vmray.example.org, api_key: k}\n";
+const ENV = {
+  SENSOR_ID: "sensor-7",
+  RECIPIENTS: "150",
+  TLS_REQUIRED: "true",
+  VMRAY_HOST: "vmray.example.org",
+  VMRAY_API_KEY: "secret-key",
+};
+
+let folder = "";
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "sensor-config-"));
+});
+afterAll(async () => {
+  await rm(folder, { recursive: true });
+});
+
+/** Checks a text as if it were a file. */
+async function check(text: string | Uint8Array, env: Record<string, string> = {}, now = new Date()) {
+  const path = join(folder, "sensor.yaml");
+  await writeFile(path, text);
+  const { config, problems, warnings } = await checkConfig(path, env, now);
+  const told = (found: typeof problems): string[] =>
+    found.map((problem) => formatProblem(problem).replace(`${path}:`, ""));
+  return { config, problems: told(problems), warnings: told(warnings) };
+}
+
+describe("a good configuration", () => {
+  test("needs two keys and gets every default", async () => {
+    const config = await loadConfig(join(GOOD, "minimal/sensor.yaml"), {});
+    expect(config.vmray.url).toBe("https://eu.cloud.vmray.com");
+    expect(config.vmray.api_key_file).toBe(join(FILES, "vmray.key"));
+    expect(config.smtp.listen).toEqual(["127.0.0.1:10025"]);
+    expect(config.smtp.max_size).toBe(100 * 1024 * 1024);
+    expect(config.spool.keep_metadata).toBe(90 * 86_400_000);
+    expect(config.control.listen).toBe("unix:/run/email-sensor/control.sock");
+    expect(config.siem).toEqual([]);
+    expect(await vmrayApiKey(config)).toBe("an-api-key");
+  });
+
+  test("may set every key", async () => {
+    const path = join(GOOD, "everything/sensor.yaml");
+    const { config, problems } = await checkConfig(path, ENV);
+    expect(problems).toEqual([]);
+    expect(config).toMatchObject({
+      sensor: { id: "sensor-7" },
+      smtp: {
+        networks: ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7/32", "::1/128"],
+        hostname: "sensor.example.org",
+        max_size: 1.5 * 1024 * 1024,
+        max_recipients: 150,
+        idle_timeout: 90_000,
+        tls: { cert_file: join(FILES, "server.pem.crt"), required: true },
+      },
+      spool: { path: join(GOOD, "everything/spool"), keep_raw: 0 },
+      vmray: { url: "http://vmray.example.org:8080/base", request_timeout: 500, tags: ["${literal}", "b"] },
+      siem: [{ facility: "mail" }, { syslog: "udp://[::1]:1514", facility: "local0" }],
+      alerts: [{ domains: ["example.org", "xn--bcher-kva.example"], to_recipients: true }],
+    });
+    if (config === undefined) throw new Error("no config");
+    expect(await vmrayApiKey(config)).toBe("secret-key");
+  });
+
+  test("in the everything file really sets every key", async () => {
+    const written = Bun.YAML.parse(await Bun.file(join(GOOD, "everything/sensor.yaml")).text());
+    const missing = (value: unknown, key: Key, path: string): string[] => {
+      if (key.shape === "value") return [];
+      if (key.shape === "list") {
+        if (key.item.shape !== "section" || !Array.isArray(value)) return [];
+        const merged: unknown = Object.assign({}, ...value);
+        return missing(merged, key.item, path);
+      }
+      return [...key.keys].flatMap(([name, below]) => {
+        const inner: unknown = Object(value)[name];
+        return inner === undefined ? [`${path}.${name}`] : missing(inner, below, `${path}.${name}`);
+      });
+    };
+    expect(missing(written, CONFIG_KEYS, "")).toEqual([".vmray.api_key_file"]);
+  });
+
+  test("may use anchors and comments out whole sections", async () => {
+    const { config, problems } = await check(
+      `${VMRAY}smtp:\nsiem:\nspool: {keep_raw: &t 5d, keep_events: *t}\n`,
+    );
+    expect(problems).toEqual([]);
+    expect(config?.spool.keep_events).toBe(5 * 86_400_000);
+  });
+
+  test("with CRLF line ends and a byte order mark is read with the right positions", async () => {
+    const { problems } = await check(`\uFEFFlog:\r\n  level: loud\r\n${VMRAY}`);
+    expect(problems).toEqual(["2:3: log.level: must be one of debug, info, warn, error"]);
+  });
+});
+
+describe("the environment", () => {
+  test("fills in parts of a text and never what is not a placeholder", async () => {
+    const { config } = await check("vmray: {url: 'https://${A}.${B}', api_key: 'k$1$$x'}\n", {
+      A: "a",
+      B: "b",
+    });
+    expect(config?.vmray.url).toBe("https://a.b");
+    expect(config?.vmray.api_key).toBe("k$1$$x");
+  });
+
+  test("is not filled in twice", async () => {
+    const { config } = await check("vmray: {url: v.example.org, api_key: '${A}'}\n", { A: "${B}", B: "no" });
+    expect(config?.vmray.api_key).toBe("${B}");
+  });
+
+  test("gives text for text also where it looks like a number", async () => {
+    const { config } = await check("vmray: {url: v.example.org, api_key: '${A}'}\n", { A: "0123" });
+    expect(config?.vmray.api_key).toBe("0123");
+  });
+
+  test("does not reach the names every object has", async () => {
+    const { problems } = await check("vmray: {url: v.example.org, api_key: '${constructor}'}\n");
+    expect(problems).toEqual(["1:29: vmray.api_key: the environment variable constructor is not set"]);
+  });
+});
+
+describe("a file that is no configuration", () => {
+  test.each([
+    ["does not exist", join("nowhere", "sensor.yaml")],
+    ["is a folder", "."],
+  ])("%s", async (words, name) => {
+    const { problems } = await checkConfig(join(folder, name), {});
+    expect(problems.map(({ line, column, message }) => [line, column, message])).toEqual([
+      [1, 1, `the configuration file ${words}`],
+    ]);
+  });
+
+  test("is refused beyond 1 MB, and where it is not UTF-8", async () => {
+    expect((await check(`${VMRAY}#${"x".repeat(1024 * 1024)}`)).problems).toEqual([
+      "1:1: the configuration file is larger than 1024 KB",
+    ]);
+    expect((await check(Uint8Array.of(0xff, 0xfe, 0x00))).problems).toEqual([
+      "1:1: the configuration file is not UTF-8 text",
+    ]);
+  });
+
+  test("cannot grow by aliases", async () => {
+    const levels = Array.from({ length: 20 }, (_, i) => `a${i + 1}: &a${i + 1} [*a${i}, *a${i}, *a${i}]`);
+    const { problems } = await check(`a0: &a0 [x]\n${levels.join("\n")}\n`);
+    expect(problems).toEqual(["1:1: the configuration uses more than 100 aliases"]);
+  });
+
+  test.each(["[", "{a: ", "- "])("of deep nesting by %j is refused in bounded time", async (opening) => {
+    const started = performance.now();
+    const { problems } = await check(opening.repeat(20_000));
+    expect(problems[0]).toMatch(/not valid YAML|nested more than/);
+    expect(problems.length).toBeLessThanOrEqual(20);
+    expect(performance.now() - started).toBeLessThan(5000);
+  });
+});
+
+describe("files the configuration names", () => {
+  const tls = (cert: string, key: string): string =>
+    `${VMRAY}smtp: {tls: {cert_file: ${join(FILES, cert)}, key_file: ${join(FILES, key)}}}\n`;
+
+  test("must hold a key that belongs to its certificate", async () => {
+    expect((await check(tls("server.pem.crt", "server.pem.key"))).problems).toEqual([]);
+    expect((await check(tls("server.pem.crt", "other.pem.key"))).problems).toEqual([
+      expect.stringMatching(/^2:\d+: smtp\.tls\.key_file: does not belong to cert_file$/),
+    ]);
+    expect((await check(tls("server.pem.crt", "server.pem.crt"))).problems).toEqual([
+      expect.stringContaining("holds no private key in PEM"),
+    ]);
+  });
+
+  test("may hold an expired certificate, with a warning", async () => {
+    const { config, warnings } = await check(
+      tls("server.pem.crt", "server.pem.key"),
+      {},
+      new Date("2300-01-01"),
+    );
+    expect(config).toBeDefined();
+    expect(warnings.join("\n")).toMatch(/smtp\.tls\.cert_file: .* expired on 2\d{3}-\d{2}-\d{2}/);
+  });
+
+  test("are not opened where they could make it wait", async () => {
+    const { problems } = await check("vmray: {url: v.example.org, api_key_file: /dev/zero}\n");
+    expect(problems).toEqual(["1:29: vmray.api_key_file: the file is no plain file"]);
+  });
+
+  test("give a warning where others may read a secret", async () => {
+    const path = join(folder, "open.key");
+    await writeFile(path, "secret-1\n");
+    const text = "vmray: {url: v.example.org, api_key_file: open.key}\n";
+    await chmod(path, 0o600);
+    expect((await check(text)).warnings).toEqual([]);
+    await chmod(path, 0o644);
+    const { config, warnings } = await check(text);
+    expect(config).toBeDefined();
+    expect(warnings).toEqual([expect.stringContaining("may be read by every user of this machine")]);
+  });
+});
+
+describe("loadSecret", () => {
+  const secretIn = async (text: string): Promise<unknown> => {
+    const path = join(folder, "secret");
+    await writeFile(path, text);
+    return loadSecret(path).catch((thrown: unknown) => thrown);
+  };
+
+  test("takes white space off", async () => {
+    expect(await secretIn("  abc-123 \r\n\n")).toBe("abc-123");
+  });
+
+  test.each([
+    ["empty", " \n", "is empty"],
+    ["of several lines", "secret-1\nsecret-2", "must hold one line"],
+    ["with control characters", "secret\u0000", "must hold one line"],
+    ["too long", "s".repeat(64 * 1024 + 1), "is larger than 64 KB"],
+  ])("refuses one that is %s without repeating it", async (_, text, words) => {
+    const refusal = await secretIn(text);
+    expect(refusal).toMatchObject({ code: "CONFIG_INVALID", message: expect.stringContaining(words) });
+    expect(String(refusal)).not.toContain("secret-1");
+  });
+});
+
+describe("a second look", () => {
+  test.each([
+    ["vmray: {url: http://vmray.example.org, api_key: '${K}'}", "vmray.url: the API key and all samples"],
+    [
+      "vmray: {url: v.example.org, api_key: '${K}', tls_verify: false}",
+      "vmray.tls_verify: anyone in between",
+    ],
+    ["vmray: {url: v.example.org, api_key: k}", "vmray.api_key: a secret in the configuration itself"],
+    [`${VMRAY}smtp: {networks: [0.0.0.0/0]}`, "smtp.networks[0]: any host may send"],
+    [`${VMRAY}smtp: {listen: ['0.0.0.0:25']}`, "smtp.networks: only this machine may send"],
+    [`${VMRAY}control: {listen: '127.0.0.1:9000'}`, "control.listen: every user of this machine"],
+    [
+      `${VMRAY}alerts: [{name: a, relay: 'r:25', from: a@example.org, to: [b@example.org], domains: [example.org]}]`,
+      "alerts[0].domains: has no effect",
+    ],
+  ])("%s", async (text, words) => {
+    const { config, warnings } = await check(text, { K: "k" });
+    expect(config).toBeDefined();
+    expect(warnings.join("\n")).toContain(words);
+  });
+
+  test("finds nothing about a plain configuration", async () => {
+    expect((await check("vmray: {url: v.example.org, api_key: '${K}'}", { K: "k" })).warnings).toEqual([]);
+  });
+});
