@@ -3,6 +3,9 @@ import { z } from "zod";
 import { noteOf } from "../../src/config/note.ts";
 import { schema } from "../../src/config/schema.ts";
 
+/** What a pattern lets through beside its own: `${NAME}` is filled in before the value is checked. */
+const PLACEHOLDER = "|\\$\\{[A-Za-z_]";
+
 export function configurationSchema(): string {
   const made = z.toJSONSchema(schema, {
     io: "input",
@@ -17,9 +20,8 @@ export function configurationSchema(): string {
         Object.assign(jsonSchema, { type: [jsonSchema.type, "null"] });
         delete jsonSchema.default;
       }
-      if (typeof jsonSchema.pattern === "string") {
-        jsonSchema.pattern = `${jsonSchema.pattern}|\\$\\{[A-Za-z_]`;
-      }
+      // Called for the wrappers of a schema too, with what the inner one was given.
+      if (jsonSchema.pattern?.endsWith(PLACEHOLDER) === false) jsonSchema.pattern += PLACEHOLDER;
     },
   });
   return `${JSON.stringify({ title: "Configuration of the email sensor", ...made }, null, 2)}\n`;
