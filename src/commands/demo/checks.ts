@@ -5,10 +5,12 @@
  * where it fails. Pure, so that a test can hold every failure against it.
  */
 import type { EventAttachment, EventUrl, SensorEvent } from "../../report/event.ts";
-import { VERDICT_ORDER } from "../../verdict/verdict.ts";
+import { VERDICT_ORDER, type Verdict } from "../../verdict/verdict.ts";
 import type { SunkMail } from "./mail-sink.ts";
 import type { Sample } from "./samples.ts";
 import type { SyslogMessage } from "./syslog-listener.ts";
+
+export type VerdictCounts = Readonly<Record<Verdict, number>>;
 
 /** One event as the SIEM received it. */
 export type ReceivedEvent = {
@@ -27,6 +29,8 @@ export type Observed = {
   readonly submissions: ReadonlyMap<string, number>;
   /** Why a sample could not be handed to the sensor, by the name of the sample. */
   readonly refused: ReadonlyMap<string, string>;
+  /** Mails by verdict as the control service counts them, or why it did not answer. */
+  readonly control: VerdictCounts | string;
 };
 
 export type Check = { readonly name: string; readonly ok: boolean; readonly detail: string | null };
@@ -81,6 +85,7 @@ export function judge(samples: readonly Sample[], observed: Observed): readonly 
       samples.flatMap((sample) => alertFaults(sample, observed.alerts)),
     ),
     check("the analyzer got each content once", submissionFaults(samples, observed.submissions)),
+    check("the control service counts the same verdicts", controlFaults(samples, observed.control)),
   ];
 }
 
@@ -156,4 +161,12 @@ function submissionFaults(samples: readonly Sample[], submissions: ReadonlyMap<s
     if (!submissions.has(content)) faults.push(`${content} was not submitted`);
   }
   return faults;
+}
+
+function controlFaults(samples: readonly Sample[], control: VerdictCounts | string): string[] {
+  if (typeof control === "string") return [control];
+  return VERDICT_ORDER.flatMap((verdict) => {
+    const wanted = samples.filter(({ expected }) => expected.verdict === verdict).length;
+    return control[verdict] === wanted ? [] : [`${control[verdict]} ${verdict}, not ${wanted}`];
+  });
 }

@@ -7,11 +7,20 @@
 import { appendFileSync } from "node:fs";
 import { join } from "node:path";
 import { createTransport } from "nodemailer";
+import type { Status } from "../../../gen/emailsensor/v1/sensor.ts";
 import { startSimulator } from "../../analyzer/simulator/simulator.ts";
 import { schema } from "../../config/schema.ts";
+import { connectControl } from "../../control/client.ts";
 import { createLog } from "../../log.ts";
 import { startSensor } from "../../sensor.ts";
-import { alertsOf, type Observed, outcomesOf, type ReceivedEvent, readEvent } from "./checks.ts";
+import {
+  alertsOf,
+  type Observed,
+  outcomesOf,
+  type ReceivedEvent,
+  readEvent,
+  type VerdictCounts,
+} from "./checks.ts";
 import { listenForMail, type SunkMail } from "./mail-sink.ts";
 import type { Progress } from "./progress.ts";
 import type { Sample } from "./samples.ts";
@@ -104,6 +113,7 @@ export async function runDemo(
     const transport = createTransport({
       host: smtp.host,
       port: smtp.port,
+      name: "mx.sender.example",
       pool: true,
       maxConnections: CONNECTIONS,
       ignoreTLS: true,
@@ -140,14 +150,34 @@ export async function runDemo(
       );
       await Bun.sleep(POLL);
     }
+    const control = connectControl(sensor.control, null);
+    running.push({ what: "the gRPC client", close: async () => control.close() });
+    const status = await settle(control.getStatus());
     // Stopping may still bring events, which is why the lists are handed over as they are and not copied.
-    return { events, alerts, syslogFaults, submissions: simulator.submissions(), sentAt, refused };
+    return {
+      events,
+      alerts,
+      syslogFaults,
+      submissions: simulator.submissions(),
+      refused,
+      control: status.ok ? countsOf(status.value) : String(status.fault),
+      sentAt,
+    };
   }
 }
 
 function isSettled(sample: Sample, events: readonly ReceivedEvent[], alerts: readonly SunkMail[]): boolean {
   if (outcomesOf(sample, events).length === 0) return false;
   return !sample.expected.alert || alertsOf(sample, alerts).length > 0;
+}
+
+function countsOf({ verdicts }: Status): VerdictCounts {
+  return {
+    malicious: Number(verdicts?.malicious ?? 0),
+    suspicious: Number(verdicts?.suspicious ?? 0),
+    clean: Number(verdicts?.clean ?? 0),
+    not_available: Number(verdicts?.notAvailable ?? 0),
+  };
 }
 
 type Settled<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly fault: unknown };

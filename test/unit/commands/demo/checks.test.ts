@@ -75,6 +75,7 @@ function observed(
     syslogFaults: [],
     submissions: new Map(samples.flatMap(({ contents }) => contents).map((content) => [content, 1])),
     refused: new Map(),
+    control: { malicious: 4, suspicious: 1, clean: 3, not_available: 1 },
   };
 }
 
@@ -159,6 +160,14 @@ describe("the checks of the demo", () => {
     ]) {
       expect(failures(judge(samples, { ...good, alerts }))).toHaveLength(1);
     }
+  });
+
+  test("fail where the control service counts otherwise or does not answer", () => {
+    const counts = { malicious: 4, suspicious: 1, clean: 2, not_available: 2 };
+    expect(failures(judge(samples, { ...observed(), control: counts }))).toEqual([
+      "the control service counts the same verdicts: 2 clean, not 3; 2 not_available, not 1",
+    ]);
+    expect(failures(judge(samples, { ...observed(), control: "no sensor" })).join()).toContain("no sensor");
   });
 
   test("fail where the syslog was malformed or an event came twice", () => {
