@@ -1,0 +1,230 @@
+/**
+ * Messages of the API as the commands print them with --json: field names and values of the JSON event.
+ *
+ * Times are ISO 8601 in UTC, verdicts and states words, what is absent is null, numbers are numbers. Keys are
+ * only ever added to.
+ */
+import type {
+  Destination,
+  Envelope,
+  Event,
+  Judgement,
+  Mail,
+  MailHeader,
+  MailSummary,
+  Status,
+  VmrayReference,
+} from "../../gen/emailsensor/v1/sensor.ts";
+import {
+  API_ACTION,
+  API_DESTINATION_STATE,
+  API_EVENT_TYPE,
+  API_MAIL_STATE,
+  API_OUTCOME,
+  API_VERDICT,
+  wordOf,
+} from "./vocabulary.ts";
+
+const iso = (date: Date | undefined): string | null =>
+  date === undefined || Number.isNaN(date.getTime()) ? null : date.toISOString();
+const count = (value: bigint | undefined): number => Number(value ?? 0n);
+/** Numbers of a newer API have no word here. */
+const word = <Word extends string>(table: Readonly<Record<Word, number>>, value: number): Word | null =>
+  wordOf(table, value) ?? null;
+
+export const verdictWord = (value: number) => word(API_VERDICT, value);
+export const stateWord = (value: number) => word(API_MAIL_STATE, value);
+export const typeWord = (value: number) => word(API_EVENT_TYPE, value);
+export const actionWord = (value: number) => word(API_ACTION, value);
+export const outcomeWord = (value: number) => word(API_OUTCOME, value);
+export const destinationWord = (value: number) => word(API_DESTINATION_STATE, value) ?? "unknown";
+
+function vmrayJson(reference: VmrayReference | undefined) {
+  if (reference === undefined) return null;
+  return {
+    sample_id: reference.sampleId === undefined ? null : Number(reference.sampleId),
+    submission_id: reference.submissionId === undefined ? null : Number(reference.submissionId),
+    url: reference.url ?? null,
+  };
+}
+
+function envelopeJson(envelope: Envelope | undefined) {
+  if (envelope === undefined) return null;
+  const { from, to, clientIp, helo, tls } = envelope;
+  return { from, to, client_ip: clientIp, helo, tls: tls ?? null };
+}
+
+/** The part of `mail{}` that events and mails share. */
+function mailJson(mail: {
+  readonly id: string;
+  readonly receivedAt: Date | undefined;
+  readonly envelope: Envelope | undefined;
+  readonly header: MailHeader | undefined;
+  readonly size: bigint;
+  readonly sha256: string;
+}) {
+  return {
+    id: mail.id,
+    message_id: mail.header?.messageId ?? null,
+    received_at: iso(mail.receivedAt),
+    envelope: envelopeJson(mail.envelope),
+    from: mail.header?.from ?? [],
+    to: mail.header?.to ?? [],
+    cc: mail.header?.cc ?? [],
+    subject: mail.header?.subject ?? null,
+    size: Number(mail.size),
+    sha256: mail.sha256,
+  };
+}
+
+function judgementJson(judgement: Judgement | undefined) {
+  return {
+    outcome: judgement === undefined ? null : outcomeWord(judgement.outcome),
+    verdict: judgement === undefined ? null : verdictWord(judgement.verdict),
+    reason: judgement?.reason ?? null,
+    threat_names: judgement?.threatNames ?? [],
+    vmray: vmrayJson(judgement?.vmray),
+  };
+}
+
+function decisionJson(part: Mail["attachments"][number] | Mail["urls"][number]) {
+  if (part.decision === undefined) return null;
+  const { action, rule, reason } = part.decision;
+  return { action: actionWord(action), rule, reason };
+}
+
+export function mailDetailJson(mail: Mail) {
+  return {
+    mail: { ...mailJson(mail), date: mail.header?.date ?? null },
+    state: stateWord(mail.state),
+    verdict: verdictWord(mail.verdict),
+    complete: mail.complete ?? null,
+    reasons: mail.reasons,
+    finished_at: iso(mail.finishedAt),
+    attachments: mail.attachments.map((attachment) => ({
+      filename: attachment.filename ?? null,
+      sha256: attachment.sha256,
+      size: Number(attachment.size),
+      type: attachment.type,
+      views: attachment.views,
+      path: attachment.path,
+      decision: decisionJson(attachment),
+      ...judgementJson(attachment.judgement),
+    })),
+    urls: mail.urls.map((url) => ({
+      url: url.url,
+      normalized: url.normalized,
+      sources: url.sources,
+      decision: decisionJson(url),
+      ...judgementJson(url.judgement),
+    })),
+    flags: mail.flags,
+    password_count: mail.passwordCount,
+    extraction_complete: mail.extractionComplete ?? null,
+    attempts: mail.attempts,
+    error: mail.error ?? null,
+    raw_kept: mail.rawKept,
+    truncated: mail.truncated,
+  };
+}
+
+export function summaryJson(mail: MailSummary) {
+  return {
+    id: mail.id,
+    received_at: iso(mail.receivedAt),
+    state: stateWord(mail.state),
+    verdict: verdictWord(mail.verdict),
+    complete: mail.complete ?? null,
+    from: mail.envelopeFrom,
+    to: mail.envelopeTo,
+    recipient_count: mail.recipientCount,
+    subject: mail.subject ?? null,
+    size: Number(mail.size),
+    attachment_count: mail.attachmentCount,
+    url_count: mail.urlCount,
+    reasons: mail.reasons,
+  };
+}
+
+/** The JSON event with `seq` before it; keys that its type does not carry are left out, as in the event. */
+export function eventJson(event: Event) {
+  const judged = event.verdict !== 0;
+  return {
+    seq: Number(event.seq),
+    schema: event.schema,
+    id: event.id,
+    type: typeWord(event.type),
+    time: iso(event.time),
+    sensor: event.sensor ?? null,
+    ...(event.mail !== undefined && { mail: mailJson(event.mail) }),
+    ...(judged && {
+      verdict: verdictWord(event.verdict),
+      complete: event.complete ?? null,
+      reasons: event.reasons,
+      attachments: event.attachments.map((attachment) => ({
+        filename: attachment.filename ?? null,
+        sha256: attachment.sha256,
+        size: Number(attachment.size),
+        type: attachment.type,
+        verdict: verdictWord(attachment.verdict),
+        reason: attachment.reason ?? null,
+        threat_names: attachment.threatNames,
+        vmray: vmrayJson(attachment.vmray),
+      })),
+      urls: event.urls.map((url) => ({
+        url: url.url,
+        verdict: verdictWord(url.verdict),
+        reason: url.reason ?? null,
+        threat_names: url.threatNames,
+        vmray: vmrayJson(url.vmray),
+      })),
+      flags: event.flags,
+    }),
+    ...(event.state !== undefined && { state: { name: event.state.name, message: event.state.message } }),
+    ...(event.truncated.length > 0 && { truncated: event.truncated }),
+  };
+}
+
+function destinationJson(destination: Destination) {
+  return {
+    name: destination.name,
+    state: destinationWord(destination.state),
+    backlog: Number(destination.backlog),
+    oldest_waiting_at: iso(destination.oldestWaitingAt),
+    delivered: Number(destination.delivered),
+    last_error: destination.lastError ?? null,
+  };
+}
+
+export function statusJson(status: Status) {
+  const { mails, verdicts, analyses, analyzer } = status;
+  return {
+    sensor: status.sensor ?? null,
+    started_at: iso(status.startedAt),
+    uptime_seconds: count(status.uptime?.seconds),
+    mails: {
+      received: count(mails?.received),
+      analysing: count(mails?.analysing),
+      analysed: count(mails?.analysed),
+      done: count(mails?.done),
+      failed: count(mails?.failed),
+    },
+    verdicts: {
+      malicious: count(verdicts?.malicious),
+      suspicious: count(verdicts?.suspicious),
+      clean: count(verdicts?.clean),
+      not_available: count(verdicts?.notAvailable),
+    },
+    analyses: { queued: count(analyses?.queued), submitted: count(analyses?.submitted) },
+    analyzer:
+      analyzer === undefined
+        ? null
+        : {
+            running: Number(analyzer.running),
+            open: Number(analyzer.open),
+            paused_reason: analyzer.pausedReason ?? null,
+          },
+    destinations: status.destinations.map(destinationJson),
+    spool_bytes: Number(status.spoolBytes),
+  };
+}

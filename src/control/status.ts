@@ -1,0 +1,30 @@
+/**
+ * What the control service is told by the stages beside what the spool knows. Plain numbers and texts, so that
+ * a stage need not know the control service.
+ */
+
+export type AnalyzerStatus = {
+  /** Analyses being worked on at this moment. */
+  readonly running: number;
+  /** Analyses the pool has still to finish, those running included. */
+  readonly open: number;
+  /** Why no calls are made at the moment, null where the pool works. */
+  readonly pausedReason: string | null;
+};
+
+export type DestinationStatus = {
+  /** Its name in the configuration. */
+  readonly name: string;
+  /** Whether the last delivery was taken; null where nothing was sent yet. */
+  readonly up: boolean | null;
+  /** Events delivered since the process started. */
+  readonly delivered: number;
+  readonly lastError: string | null;
+};
+
+export type ExtraStatus = {
+  /** Null while the analyzer is not running. */
+  readonly analyzer: AnalyzerStatus | null;
+  /** In the order of the configuration. */
+  readonly destinations: readonly DestinationStatus[];
+};

@@ -1,0 +1,67 @@
+/**
+ * The words of the sensor and the numbers of the API for the same things, in both directions.
+ */
+import {
+  EventType as ApiEventType,
+  MailState as ApiMailState,
+  Verdict as ApiVerdict,
+  Decision_Action,
+  Destination_State,
+  Judgement_Outcome,
+} from "../../gen/emailsensor/v1/sensor.ts";
+import type { EventType } from "../report/event.ts";
+import type { MailState } from "../spool/spool.ts";
+import type { Action } from "../triage/plan.ts";
+import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
+
+export const API_VERDICT: Readonly<Record<Verdict, ApiVerdict>> = {
+  clean: ApiVerdict.CLEAN,
+  not_available: ApiVerdict.NOT_AVAILABLE,
+  suspicious: ApiVerdict.SUSPICIOUS,
+  malicious: ApiVerdict.MALICIOUS,
+};
+
+export const API_MAIL_STATE: Readonly<Record<MailState, ApiMailState>> = {
+  received: ApiMailState.RECEIVED,
+  analysing: ApiMailState.ANALYSING,
+  analysed: ApiMailState.ANALYSED,
+  done: ApiMailState.DONE,
+  failed: ApiMailState.FAILED,
+};
+
+export const API_EVENT_TYPE: Readonly<Record<EventType, ApiEventType>> = {
+  "mail.received": ApiEventType.MAIL_RECEIVED,
+  "mail.verdict": ApiEventType.MAIL_VERDICT,
+  "mail.failed": ApiEventType.MAIL_FAILED,
+  "attachment.verdict": ApiEventType.ATTACHMENT_VERDICT,
+  "url.verdict": ApiEventType.URL_VERDICT,
+  "verdict.changed": ApiEventType.VERDICT_CHANGED,
+  "sensor.state": ApiEventType.SENSOR_STATE,
+};
+
+export const API_ACTION: Readonly<Record<Action, Decision_Action>> = {
+  analyse: Decision_Action.ANALYSE,
+  lookup: Decision_Action.LOOKUP,
+  skip: Decision_Action.SKIP,
+};
+
+export const API_OUTCOME: Readonly<Record<ContentVerdict["outcome"], Judgement_Outcome>> = {
+  judged: Judgement_Outcome.JUDGED,
+  failed: Judgement_Outcome.FAILED,
+  skipped: Judgement_Outcome.SKIPPED,
+};
+
+export const API_DESTINATION_STATE = {
+  unknown: Destination_State.UNSPECIFIED,
+  up: Destination_State.UP,
+  down: Destination_State.DOWN,
+} as const;
+
+/** The word for a number of the API, undefined for UNSPECIFIED and for numbers of a newer API. */
+export function wordOf<Word extends string>(
+  table: Readonly<Record<Word, number>>,
+  number: number,
+): Word | undefined {
+  for (const word in table) if (table[word] === number) return word;
+  return undefined;
+}
