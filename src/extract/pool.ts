@@ -96,7 +96,7 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
   let turn: Lane = "extract";
   let closed = false;
 
-  const watch = createMemoryWatch(memory);
+  const watch = createWatch(timeout, memory);
 
   /** The job that waited longest, of the two lanes in turn, so that neither waits for the whole of the other. */
   function nextJob(): Job | undefined {
@@ -127,10 +127,10 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
       job.reject(asSensorError(thrown));
       return;
     }
-    const timer = setTimeout(() => helper.kill("EXTRACT_TIMEOUT", `took longer than ${timeout} ms`), timeout);
     const abort = (): void => helper.kill("EXTRACT_UNAVAILABLE", "was called off");
     job.signal?.addEventListener("abort", abort);
     watch.add(helper);
+    const begin = performance.now();
     try {
       if (job.signal?.aborted === true) abort();
       const answer = await helper.ask(job.request, job.body);
@@ -142,14 +142,16 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
       if (fault.code !== "EXTRACT_UNAVAILABLE") counts.failed++;
       job.reject(job.signal?.aborted === true ? job.signal.reason : fault);
     } finally {
-      clearTimeout(timer);
       job.signal?.removeEventListener("abort", abort);
       watch.delete(helper);
     }
     if (helper.dead()) {
       counts.killed++;
-    } else if (closed || residentMemory(helper.pid) > memory / 2) {
-      // A helper does not give memory back; one that holds much of it makes room for a fresh one.
+    } else if (
+      closed ||
+      (performance.now() - begin > WATCH_INTERVAL && residentMemory(helper.pid) > memory / 2)
+    ) {
+      // A helper does not give memory back; after a mail that needed much of it a fresh one takes its place.
       helper.kill("EXTRACT_UNAVAILABLE", "was stopped");
     } else {
       putIdle(helper);
@@ -365,28 +367,36 @@ function exitOf(child: Bun.Subprocess): string {
   return child.signalCode === null ? `exit code ${child.exitCode}` : `signal ${child.signalCode}`;
 }
 
-/** Kills a helper whose resident memory is over the limit, within WATCH_INTERVAL. */
-function createMemoryWatch(limit: number) {
-  const watched = new Set<Helper>();
+/**
+ * Kills a helper that works on a mail for longer than `timeout` ms or has more than `memory` bytes resident. One
+ * timer looks after all of them; it runs on for a while when there is nothing to watch, since mails come in rows.
+ */
+function createWatch(timeout: number, memory: number) {
+  const since = new Map<Helper, number>();
   let timer: Timer | null = null;
+  let quiet = 0;
   const stop = (): void => {
     if (timer !== null) clearInterval(timer);
     timer = null;
   };
   const look = (): void => {
-    for (const helper of watched) {
-      if (residentMemory(helper.pid) > limit)
-        helper.kill("EXTRACT_MEMORY", `needed more than ${limit} bytes`);
+    const now = performance.now();
+    for (const [helper, begin] of since) {
+      if (now - begin > timeout) helper.kill("EXTRACT_TIMEOUT", `took longer than ${timeout} ms`);
+      else if (now - begin >= WATCH_INTERVAL && residentMemory(helper.pid) > memory) {
+        helper.kill("EXTRACT_MEMORY", `needed more than ${memory} bytes`);
+      }
     }
+    quiet = since.size === 0 ? quiet + 1 : 0;
+    if (quiet > 20) stop();
   };
   return {
     add(helper: Helper): void {
-      watched.add(helper);
+      since.set(helper, performance.now());
       timer ??= setInterval(look, WATCH_INTERVAL);
     },
     delete(helper: Helper): void {
-      watched.delete(helper);
-      if (watched.size === 0) stop();
+      since.delete(helper);
     },
     stop,
   };

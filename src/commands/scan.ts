@@ -1,0 +1,229 @@
+/**
+ * `scan`: takes mails apart and shows what is in them, with no network and no sensor.
+ *
+ * In go files (or stdin), out comes one JSON object or one summary a mail, in the order of the files. Mails are
+ * taken apart in helper processes: one that cannot be read costs itself alone, and makes the exit code 1.
+ */
+import { createReadStream } from "node:fs";
+import { mkdir, open, stat } from "node:fs/promises";
+import { resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { schema } from "../config/schema.ts";
+import { asSensorError, SensorError } from "../errors.ts";
+import type { Extraction } from "../extract/extraction.ts";
+import { FLAGS } from "../extract/flags.ts";
+import { NO_FACTS } from "../extract/mail-facts.ts";
+import { createExtractPool, type ExtractPool } from "../extract/pool.ts";
+import type { RawMail } from "../intake/mail.ts";
+import { createLog } from "../log.ts";
+import { escapeControls, toJsonLine } from "../text.ts";
+import { formatSize } from "../units.ts";
+import type { Command, ExitCode } from "./command.ts";
+import { mailsOfMbox, startsLikeMbox } from "./scan/mbox.ts";
+
+const USAGE = `use: email-sensor scan [--json] [--extract-to DIR] FILE...
+
+Takes mails apart and lists their attachments and URLs. No network, no sensor, no configuration.
+FILE is a mail as it travels (.eml), an mbox, or - for stdin. Outlook's .msg files and winmail.dat
+are not read yet.
+
+options:
+  --json            one JSON object a line for each mail, in the order of the files: file, error, mail,
+                    attachments, urls, passwords, flags, complete; a mail of an mbox also has message, its
+                    number in the file
+  --extract-to DIR  writes the bytes of each attachment to DIR, named by its SHA-256
+
+Exit codes: 0 done, 1 a file could not be read, 2 bad usage.
+`;
+
+/** One mail of the command line; `message` is its number in an mbox. */
+type Item = { readonly file: string; readonly message: number | null; readonly raw: RawMail | SensorError };
+type Result = { readonly item: Item; readonly outcome: Extraction | SensorError };
+
+/** Bytes of stdin, a pipe or an mbox: they are held in memory. */
+const MAX_HELD = 1024 ** 3;
+const OLE_MAGIC = "d0cf11e0a1b11ae1";
+const TNEF_MAGIC = "789f3e22";
+const NOTHING: Extraction = {
+  mail: NO_FACTS,
+  attachments: [],
+  urls: [],
+  passwords: [],
+  flags: [],
+  complete: false,
+};
+
+export const command: Command = {
+  summary: "takes mails apart and lists attachments and URLs, with no network",
+  usage: USAGE,
+  async run(args) {
+    const { json, extractTo, files } = readArguments(args);
+    if (extractTo !== null) await mkdir(extractTo, { recursive: true });
+    const settings = schema.shape.extract.parse({});
+    const pool = createExtractPool(
+      settings,
+      createLog("error", (line) => process.stderr.write(line)),
+    );
+    const show = json ? jsonLine : (result: Result) => summary(result, process.stdout.isTTY === true);
+    let exitCode: ExitCode = 0;
+    try {
+      for await (const result of inOrder(itemsOf(files), 2 * settings.helpers, (item) =>
+        scanned(pool, item, extractTo),
+      )) {
+        if (result.outcome instanceof SensorError) exitCode = 1;
+        await Bun.write(Bun.stdout, show(result));
+      }
+    } finally {
+      await pool.close();
+    }
+    return exitCode;
+  },
+};
+
+function readArguments(args: readonly string[]) {
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...args],
+      options: { json: { type: "boolean" }, "extract-to": { type: "string" } },
+      allowPositionals: true,
+    });
+    if (positionals.length === 0) throw new Error("needs at least one FILE");
+    const folder = values["extract-to"];
+    return {
+      json: values.json === true,
+      extractTo: folder === undefined ? null : resolve(folder),
+      files: positionals,
+    };
+  } catch (thrown) {
+    const message = thrown instanceof Error ? thrown.message : String(thrown);
+    throw new SensorError("USAGE", `${message}; see --help`, { cause: thrown });
+  }
+}
+
+/** Results in the order of the inputs, with at most `ahead` of them in work. */
+async function* inOrder<In, Out>(
+  inputs: AsyncIterable<In>,
+  ahead: number,
+  work: (input: In) => Promise<Out>,
+): AsyncGenerator<Out> {
+  const running: Promise<Out>[] = [];
+  for await (const input of inputs) {
+    running.push(work(input));
+    const first = running.length >= ahead ? running.shift() : undefined;
+    if (first !== undefined) yield await first;
+  }
+  for (const next of running) yield await next;
+}
+
+async function scanned(pool: ExtractPool, item: Item, extractTo: string | null): Promise<Result> {
+  if (item.raw instanceof SensorError) return { item, outcome: item.raw };
+  try {
+    return { item, outcome: await pool.extract(item.raw, undefined, extractTo ?? undefined) };
+  } catch (thrown) {
+    return { item, outcome: asSensorError(thrown) };
+  }
+}
+
+async function* itemsOf(files: readonly string[]): AsyncGenerator<Item> {
+  for (const file of files) {
+    try {
+      yield* mailsOf(file);
+    } catch (thrown) {
+      const reason = thrown instanceof Error ? thrown.message : String(thrown);
+      const fault = thrown instanceof SensorError ? thrown : new SensorError("EXTRACT_FAILED", reason);
+      yield { file, message: null, raw: fault };
+    }
+  }
+}
+
+async function* mailsOf(file: string): AsyncGenerator<Item> {
+  const path = resolve(file);
+  const regular = file !== "-" && (await stat(path)).isFile();
+  const held = regular ? null : await readAll(file === "-" ? Bun.stdin.stream() : createReadStream(path));
+  const head = held === null ? await readHead(path) : held.subarray(0, 512);
+  const refusal = notYetRead(head);
+  if (refusal !== null) throw new SensorError("EXTRACT_FAILED", refusal);
+  if (!startsLikeMbox(head) || /\.eml$/i.test(file)) {
+    const raw: RawMail = held === null ? { kind: "file", path } : { kind: "inline", bytes: held };
+    yield { file, message: null, raw };
+    return;
+  }
+  let message = 0;
+  for (const bytes of mailsOfMbox(held ?? (await readAll(createReadStream(path))))) {
+    message++;
+    yield { file, message, raw: { kind: "inline", bytes } };
+  }
+}
+
+function notYetRead(head: Buffer): string | null {
+  const start = head.toString("hex", 0, 8);
+  if (start === OLE_MAGIC) return "Outlook .msg files are not read in this version";
+  if (start.startsWith(TNEF_MAGIC)) return "winmail.dat (TNEF) files are not read in this version";
+  return null;
+}
+
+async function readHead(path: string): Promise<Buffer> {
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(512), 0, 512, 0);
+    return buffer.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+async function readAll(stream: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of stream) {
+    size += chunk.length;
+    if (size > MAX_HELD) throw new SensorError("EXTRACT_FAILED", `more than ${formatSize(MAX_HELD)}`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, size);
+}
+
+function jsonLine({ item, outcome }: Result): string {
+  const { mail, attachments, urls, passwords, flags, complete } =
+    outcome instanceof SensorError ? NOTHING : outcome;
+  const error = outcome instanceof SensorError ? outcome.message : null;
+  const message = item.message === null ? {} : { message: item.message };
+  const row = { file: item.file, ...message, error, mail, attachments, urls, passwords, flags, complete };
+  return `${toJsonLine(row)}\n`;
+}
+
+/** The result for people. */
+function summary({ item, outcome }: Result, colours: boolean): string {
+  const paint = (code: string, text: string): string => (colours ? `\x1b[${code}m${text}\x1b[0m` : text);
+  const title = `${item.file}${item.message === null ? "" : `, message ${item.message}`}`;
+  const lines = [paint("1", escapeControls(title))];
+  const fact = (name: string, value: string | null): void => {
+    if (value !== null && value !== "") lines.push(`  ${name.padEnd(12)}${escapeControls(value)}`);
+  };
+  if (outcome instanceof SensorError) {
+    lines.push(`  ${paint("31", `${"error".padEnd(12)}${escapeControls(outcome.message)}`)}`);
+    return `${lines.join("\n")}\n\n`;
+  }
+  const { mail, attachments, urls, flags } = outcome;
+  fact("subject", mail.subject);
+  fact("from", mail.from.join(", "));
+  fact("to", mail.to.join(", "));
+  fact("cc", mail.cc.join(", "));
+  fact("date", mail.date);
+  fact("message id", mail.message_id);
+  lines.push(`  ${"attachments".padEnd(12)}${attachments.length}`);
+  for (const { filename, size, type, sha256, path } of attachments) {
+    const place = path.length === 0 ? "" : `, in ${path.join(" > ")}`;
+    lines.push(`    ${escapeControls(`${filename ?? "(no name)"}, ${formatSize(size)}, ${type}${place}`)}`);
+    lines.push(`      ${sha256}`);
+  }
+  lines.push(`  ${"urls".padEnd(12)}${urls.length}`);
+  for (const { normalized, sources } of urls) {
+    lines.push(`    ${escapeControls(normalized)} (${escapeControls(sources.join(", "))})`);
+  }
+  for (const flag of flags) {
+    const meaning = Object.entries(FLAGS).find(([name]) => name === flag)?.[1].meaning ?? "";
+    lines.push(`  ${paint("33", `${"flag".padEnd(12)}${escapeControls(flag)}: ${meaning}`)}`);
+  }
+  return `${lines.join("\n")}\n\n`;
+}
