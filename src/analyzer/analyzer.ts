@@ -81,10 +81,10 @@ const TIMING: AnalyzerTiming = {
   stopGrace: 5_000,
 };
 
-/** Analyses kept in memory between steps; the rest wait in the spool. */
-const MAX_HELD = 500;
-/** When a content that waits for an upload outside of memory is taken up again. */
-const UPLOAD_WAIT = 120_000;
+/** Analyses of one lane kept in memory between steps; the rest wait in the spool. */
+const MAX_HELD = 400;
+/** When a content that waits in the spool for its submission is taken up again. */
+const SUBMIT_WAIT = 120_000;
 const BATCH = 64;
 /** Faults of one content, while VMRay serves others, after which it is given up. */
 const MAX_FAULTS = 20;
@@ -97,6 +97,10 @@ const TEMP_NAME = /^content-[0-9a-f]{64}-\d{1,15}$/;
 
 /** An analysis in memory; `submit` has been looked up and is to be sent. */
 type Item = { job: AnalysisJob; step: "advance" | "submit"; dueAt: number };
+
+/** What waits for different things waits apart, so that neither stands in the way of the other. */
+type Lane = "advance" | "send" | "upload";
+const LANES: readonly Lane[] = ["advance", "send", "upload"];
 
 const SPOOL_FAULTS: ReadonlySet<ErrorCode> = new Set(["SPOOL_FULL", "SPOOL_BUSY", "SPOOL_BROKEN"]);
 
@@ -115,7 +119,11 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   const ending = { reads: new AbortController(), posts: new AbortController() };
 
   const running = new Map<string, Item>();
-  const held = new Map<string, Item>();
+  const held: Readonly<Record<Lane, Map<string, Item>>> = {
+    advance: new Map(),
+    send: new Map(),
+    upload: new Map(),
+  };
   const ready: Item[] = [];
   const flights = new Set<Promise<void>>();
   const counts = { lookups: 0, submissions: 0, polls: 0, finished: 0, failed: 0 };
@@ -176,37 +184,44 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     const consider = (time: number) => {
       if (time > at && time < next) next = time;
     };
-    for (const item of held.values()) consider(item.dueAt);
+    for (const lane of LANES) for (const item of held[lane].values()) consider(item.dueAt);
     for (const gate of [reads, submits]) if (gate.reason() !== null) consider(gate.until());
     if (spoolNextAt !== null) consider(spoolNextAt);
     consider(refillAt);
     timer = setTimeout(pump, next - at);
   }
 
-  function mayRun(item: Item, at: number): boolean {
-    if (item.step !== "submit") return true;
+  function mayRun(lane: Lane, at: number): boolean {
+    if (lane === "advance") return true;
     const gate = submits.state(at);
     if (gate === "shut" || (gate === "trial" && submitting > 0)) return false;
-    return item.job.artifact.kind === "url" || uploads < maxUploads;
+    return lane === "send" || uploads < maxUploads;
   }
 
   /** The next step to take, new work and work in hand by turns; null where none may be taken. */
   function take(at: number): Item | null {
     if (reads.state(at) !== "open") return null;
     let due: Item | null = null;
-    for (const item of held.values()) {
-      if (item.dueAt <= at && (due === null || item.dueAt < due.dueAt) && mayRun(item, at)) due = item;
+    for (const lane of LANES) {
+      if (!mayRun(lane, at)) continue;
+      for (const item of held[lane].values()) {
+        if (item.dueAt <= at && (due === null || item.dueAt < due.dueAt)) due = item;
+      }
     }
     turn = !turn;
     if (due !== null && (turn || ready.length === 0)) {
-      held.delete(due.job.key);
+      held[laneOf(due)].delete(due.job.key);
       return due;
     }
     return ready.shift() ?? null;
   }
 
   function inHand(): Set<string> {
-    return new Set([...running.keys(), ...held.keys(), ...ready.map((item) => item.job.key)]);
+    return new Set([
+      ...running.keys(),
+      ...LANES.flatMap((lane) => [...held[lane].keys()]),
+      ...ready.map((item) => item.job.key),
+    ]);
   }
 
   async function refill(): Promise<void> {
@@ -406,12 +421,13 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   async function hold(item: Item, step: Item["step"], dueAt: number): Promise<void> {
     item.step = step;
     item.dueAt = dueAt;
-    if (held.size < MAX_HELD) {
-      held.set(item.job.key, item);
+    const lane = laneOf(item);
+    if (held[lane].size < MAX_HELD) {
+      held[lane].set(item.job.key, item);
       return;
     }
-    // What waits for an upload is looked up anew then: others that need none must not queue behind it.
-    const nextAt = step === "submit" ? now() + jittered(UPLOAD_WAIT) : dueAt;
+    // What waits to be submitted is looked up anew then; what needs less must not queue behind it.
+    const nextAt = lane === "advance" ? dueAt : now() + jittered(SUBMIT_WAIT);
     await commit(() => spool.recordProgress(item.job.key, item.job.progress, nextAt, item.job.faults));
   }
 
@@ -442,7 +458,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       // Only the end of the sensor gets here; anything else is a mistake of ours that must not stop the pool.
       if (stopping) return;
       noteError(asSensorError(thrown), "an analysis could not be put back", item);
-      held.set(item.job.key, { ...item, step: "advance", dueAt: now() + timing.faultMax });
+      held.advance.set(item.job.key, { ...item, step: "advance", dueAt: now() + timing.faultMax });
     }
   }
 
@@ -504,6 +520,11 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       counts: { ...counts },
     }),
   };
+}
+
+function laneOf(item: Item): Lane {
+  if (item.step === "advance") return "advance";
+  return item.job.artifact.kind === "url" ? "send" : "upload";
 }
 
 function pauseReason(error: SensorError): PauseReason {

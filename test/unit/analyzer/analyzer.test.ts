@@ -1,0 +1,648 @@
+/** The worker pool between a real spool and the simulator, and scripted VMRays for what that never does. */
+import { describe, expect, test } from "bun:test";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { EICAR, EICAR_THREAT_NAME, MARKER_PREFIX } from "../../../src/analyzer/simulator/judgement.ts";
+import { correlationId } from "../../../src/analyzer/steps.ts";
+import { VmrayError } from "../../../src/analyzer/vmray-error.ts";
+import { SensorError } from "../../../src/errors.ts";
+import {
+  answer,
+  clientOf,
+  file,
+  filesIn,
+  hashOf,
+  modeOf,
+  sample,
+  scripted,
+  simulator,
+  submission,
+  until,
+  url,
+  world,
+} from "./harness.ts";
+
+const hang = (signal?: AbortSignal) =>
+  new Promise<never>((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+const unreachable = () => new VmrayError("VMRAY_UNREACHABLE", "VMRay has a fault: HTTP 500", { status: 500 });
+
+describe("a file", () => {
+  test("VMRay does not know is submitted once and gets verdict, threat names and link", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    const id = await here.mail(file(EICAR));
+    const analyzer = here.start(clientOf(vmray));
+    const [verdict] = await here.verdicts(id);
+    expect(verdict).toMatchObject({
+      outcome: "judged",
+      verdict: "malicious",
+      threat_names: [EICAR_THREAT_NAME],
+      vmray: { sample_id: expect.any(Number), submission_id: expect.any(Number) },
+    });
+    expect(verdict?.vmray?.url).toStartWith(vmray.url);
+    expect(vmray.submissions()).toEqual(new Map([[hashOf(EICAR), 1]]));
+    expect(analyzer.status()).toMatchObject({
+      paused: null,
+      counts: { lookups: 1, submissions: 1, finished: 1 },
+    });
+  });
+
+  test("in many mails at once is submitted once", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    here.start(clientOf(vmray));
+    const content = `${MARKER_PREFIX}suspicious`;
+    const ids = await Promise.all(
+      Array.from({ length: 12 }, () => here.mail(file(content), file("harmless"))),
+    );
+    for (const id of ids) {
+      expect((await here.verdicts(id)).map((each) => each.verdict)).toEqual(["suspicious", "clean"]);
+    }
+    expect([...vmray.submissions().values()]).toEqual([1, 1]);
+  });
+
+  test("VMRay knows is not submitted", async () => {
+    const vmray = await simulator();
+    const first = await world();
+    const before = await first.mail(file(EICAR));
+    first.start(clientOf(vmray));
+    await first.decided(before);
+
+    const second = await world();
+    const analyzer = second.start(clientOf(vmray));
+    expect(await second.verdicts(await second.mail(file(EICAR)))).toMatchObject([
+      { outcome: "judged", verdict: "malicious", threat_names: [EICAR_THREAT_NAME] },
+    ]);
+    expect(analyzer.status().counts.submissions).toBe(0);
+  });
+
+  test("that is only looked up is not submitted", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    here.start(clientOf(vmray));
+    const [verdict] = await here.verdicts(await here.mail(file("unknown", "lookup")));
+    expect(verdict).toMatchObject({ outcome: "judged", verdict: "not_available" });
+    expect(verdict?.reason).toContain("unknown to VMRay");
+    expect(vmray.submissions().size).toBe(0);
+  });
+
+  test("whose analysis fails is not available, with the reason, and is tried again for a later mail", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    const analyzer = here.start(clientOf(vmray));
+    const content = `${MARKER_PREFIX}error`;
+    const [verdict] = await here.verdicts(await here.mail(file(content)));
+    expect(verdict).toMatchObject({ outcome: "failed", verdict: "not_available" });
+    expect(verdict?.reason).toContain("errors");
+    await here.verdicts(await here.mail(file(content)));
+    expect(analyzer.status().counts).toMatchObject({ submissions: 2, failed: 2 });
+  });
+
+  test("that the mail no longer has fails with the reason", async () => {
+    const here = await world();
+    here.start(scripted({}), { writeContent: async () => false });
+    const [verdict] = await here.verdicts(await here.mail(file("gone")));
+    expect(verdict).toMatchObject({ outcome: "failed", verdict: "not_available" });
+    expect(verdict?.reason).toContain("no longer kept");
+    expect(filesIn(here.tempDir)).toBeEmpty();
+  });
+
+  test("is on disk for us alone while it is sent, and not after", async () => {
+    const here = await world();
+    mkdirSync(here.tempDir);
+    writeFileSync(join(here.tempDir, `content-${"0".repeat(64)}-1`), "left by a crash");
+    writeFileSync(join(here.tempDir, "not-ours"), "");
+    const seen: number[] = [];
+    const client = scripted({
+      submitFile: async ({ path, size }) => {
+        seen.push(modeOf(path), modeOf(here.tempDir), size, Bun.file(path).size);
+        throw new VmrayError("VMRAY_REFUSED", "VMRay refused the request: unsupported type", { status: 400 });
+      },
+    });
+    here.start(client);
+    expect(filesIn(here.tempDir)).toEqual(["not-ours"]);
+    const [verdict] = await here.verdicts(await here.mail(file("12345")));
+    expect(verdict).toMatchObject({
+      outcome: "failed",
+      reason: "VMRay refused the request: unsupported type",
+    });
+    expect(seen).toEqual([0o600, 0o700, 5, 5]);
+    expect(filesIn(here.tempDir)).toEqual(["not-ours"]);
+  });
+});
+
+describe("a URL", () => {
+  test.each([
+    ["http://malicious.example/", "malicious", null],
+    ["http://suspicious.example/", "suspicious", null],
+    ["http://fine.example/", "clean", null],
+    ["http://unknown.example/", "not_available", "VMRay knows nothing about this URL"],
+  ] as const)("%s is %s", async (text, verdict, reason) => {
+    const vmray = await simulator();
+    const here = await world();
+    here.start(clientOf(vmray));
+    const [judged] = await here.verdicts(await here.mail(url(text)));
+    expect(judged).toMatchObject({ outcome: "judged", verdict });
+    if (reason !== null) expect(judged?.reason).toStartWith(reason);
+    expect(vmray.submissions()).toEqual(new Map([[text, 1]]));
+  });
+
+  test("VMRay keeps without the slash after the host is known", async () => {
+    const here = await world();
+    const client = scripted({
+      samplesBySha256: async (sha256) =>
+        sha256 === hashOf("http://bad.example")
+          ? [sample({ sample_id: 3, sample_verdict: "malicious" })]
+          : [],
+    });
+    const analyzer = here.start(client);
+    const [verdict] = await here.verdicts(await here.mail(url("http://bad.example/")));
+    expect(verdict).toMatchObject({ verdict: "malicious", vmray: { sample_id: 3 } });
+    expect(analyzer.status().counts.submissions).toBe(0);
+  });
+
+  test("does not wait behind uploads, however many wait", async () => {
+    const here = await world();
+    let uploads = 0;
+    const client = scripted({
+      submitFile: (_, signal) => {
+        uploads += 1;
+        return hang(signal);
+      },
+    });
+    // More than are kept in memory.
+    await here.mail(...Array.from({ length: 600 }, (_, n) => file(`upload ${n}`)));
+    const id = await here.mail(url("http://fine.example/"));
+    const analyzer = here.start(client);
+    expect((await here.verdicts(id))[0]?.verdict).toBe("clean");
+    expect(uploads).toBe(3);
+    expect(analyzer.status()).toMatchObject({ running: 3, paused: null });
+  });
+});
+
+describe("a restart", () => {
+  test("goes on asking after the same submission", async () => {
+    const vmray = await simulator({ inWorkMs: 120 });
+    const here = await world();
+    const id = await here.mail(file(EICAR));
+    const first = here.start(clientOf(vmray));
+    await until(() => vmray.submissions().size === 1, "the submission");
+    await first.stop();
+    expect(filesIn(here.tempDir)).toBeEmpty();
+    const second = here.start(clientOf(vmray));
+    expect((await here.verdicts(id))[0]?.verdict).toBe("malicious");
+    expect(vmray.submissions()).toEqual(new Map([[hashOf(EICAR), 1]]));
+    expect(second.status().counts.submissions).toBe(0);
+  });
+
+  test("between the POST and its commit finds the submission by its metadata", async () => {
+    const vmray = await simulator({ inWorkMs: 50 });
+    const here = await world();
+    const id = await here.mail(file(EICAR));
+    const [job] = await here.spool.dueAnalyses(Date.now() + 1, 1, new Set());
+    if (job === undefined) throw new Error("no analysis");
+    await here.spool.recordProgress(job.key, { state: "submitting" }, 0, 0);
+    const path = join(here.tempDir, "..", "content");
+    writeFileSync(path, EICAR);
+    const correlation = correlationId(job);
+    await clientOf(vmray).submitFile({ path, size: EICAR.length, filename: null, correlation });
+
+    const analyzer = here.start(clientOf(vmray));
+    expect((await here.verdicts(id))[0]?.verdict).toBe("malicious");
+    expect(vmray.submissions()).toEqual(new Map([[hashOf(EICAR), 1]]));
+    expect(analyzer.status().counts.submissions).toBe(0);
+  });
+
+  test("before the POST was sent sends it", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    const id = await here.mail(file(EICAR));
+    await here.spool.recordProgress(`file:${hashOf(EICAR)}`, { state: "submitting" }, 0, 0);
+    here.start(clientOf(vmray));
+    expect((await here.verdicts(id))[0]?.verdict).toBe("malicious");
+    expect(vmray.submissions()).toEqual(new Map([[hashOf(EICAR), 1]]));
+  });
+
+  test("joins what is in work for somebody else, and not what ended without a verdict", async () => {
+    const here = await world();
+    const of = (id: number, finished: boolean, metadata?: string) =>
+      submission({
+        submission_id: id,
+        submission_finished: finished,
+        submission_submission_metadata: metadata,
+      });
+    const asked: number[] = [];
+    const client = (submissions: readonly ReturnType<typeof of>[]) =>
+      scripted({
+        samplesBySha256: async () => [sample({ sample_id: 5, sample_verdict: null })],
+        submissionsOfSample: async () => submissions,
+        submission: async (id) => {
+          asked.push(id);
+          return submission({ submission_id: id, submission_finished: true, submission_verdict: "clean" });
+        },
+      });
+    const inWork = here.start(client([of(7, true, "{}"), of(8, false, "{}")]));
+    await here.verdicts(await here.mail(file("joined")));
+    expect([asked, inWork.status().counts.submissions]).toEqual([[8], 0]);
+    await inWork.stop();
+
+    const ended = here.start(client([of(7, true, "{}"), of(8, true, "{}")]));
+    await here.verdicts(await here.mail(file("submitted anew")));
+    expect(ended.status().counts.submissions).toBe(1);
+  });
+
+  test("with a version that gives no metadata back takes the newest submission rather than submit twice", async () => {
+    const here = await world();
+    const id = await here.mail(file("old version"));
+    await here.spool.recordProgress(`file:${hashOf("old version")}`, { state: "submitting" }, 0, 0);
+    const analyzer = here.start(
+      scripted({
+        samplesBySha256: async () => [sample({ sample_id: 5, sample_severity: "unknown" })],
+        submissionsOfSample: async () => [
+          submission({ submission_id: 7, submission_finished: true, submission_severity: "malicious" }),
+        ],
+        sample: async () => null,
+        submission: async () =>
+          submission({ submission_id: 7, submission_finished: true, submission_severity: "malicious" }),
+      }),
+    );
+    expect((await here.verdicts(id))[0]?.verdict).toBe("malicious");
+    expect(analyzer.status().counts.submissions).toBe(0);
+  });
+});
+
+describe("when VMRay", () => {
+  test("loses its answer to a submission, the content is not submitted twice", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    const client = clientOf(vmray);
+    let lost = 0;
+    here.start({
+      ...client,
+      submitFile: async (content, signal) => {
+        lost += 1;
+        vmray.failNext(1, 502, "after");
+        return client.submitFile(content, signal);
+      },
+    });
+    expect((await here.verdicts(await here.mail(file(EICAR))))[0]?.verdict).toBe("malicious");
+    expect(vmray.submissions()).toEqual(new Map([[hashOf(EICAR), 1]]));
+    expect(lost).toBe(1);
+  });
+
+  test("is down, everything waits, and gets its verdict when it is up again", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    await vmray.setDown(true);
+    const ids = await Promise.all(
+      Array.from({ length: 10 }, (_, n) => here.mail(file(`file ${n}`), url(`http://n${n}.example/`))),
+    );
+    const analyzer = here.start(clientOf(vmray));
+    await until(() => analyzer.status().paused === "unreachable", "the pause");
+    await Bun.sleep(60);
+    expect(analyzer.status()).toMatchObject({
+      lastError: { code: "VMRAY_UNREACHABLE" },
+      counts: { finished: 0 },
+    });
+    expect(here.lines.filter((line) => line.level === "warn").length).toBe(1);
+    await vmray.setDown(false);
+    for (const id of ids) {
+      expect((await here.verdicts(id)).map((each) => each.verdict)).toEqual(["clean", "clean"]);
+    }
+    expect(analyzer.status()).toMatchObject({ paused: null, counts: { finished: 20, failed: 0 } });
+    expect([...vmray.submissions().values()].every((times) => times === 1)).toBe(true);
+  });
+
+  test("goes down while it analyses, nothing is given up for that", async () => {
+    const clock = { now: Date.now() };
+    const vmray = await simulator({ inWorkMs: 30 });
+    const here = await world(() => clock.now);
+    const id = await here.mail(file(EICAR));
+    const analyzer = here.start(clientOf(vmray));
+    await until(() => vmray.submissions().size === 1, "the submission");
+    await vmray.setDown(true);
+    for (let n = 0; n < 20; n++) {
+      clock.now += 3_600_000;
+      await here.mail(file(`wake ${n}`));
+      await Bun.sleep(2);
+    }
+    await until(() => analyzer.status().paused === "unreachable", "the pause");
+    await vmray.setDown(false);
+    clock.now += 60_000;
+    await here.mail(file("wake"));
+    expect(await here.verdicts(id)).toMatchObject([{ outcome: "judged", verdict: "malicious" }]);
+  });
+
+  test("asks to wait, the whole pool waits that long", async () => {
+    const here = await world();
+    const calls: number[] = [];
+    let throttled = 0;
+    const client = scripted({
+      samplesBySha256: async () => {
+        calls.push(performance.now());
+        if (throttled++ === 0)
+          throw new VmrayError("VMRAY_THROTTLED", "wait", { status: 429, retryAfter: 150 });
+        return [];
+      },
+    });
+    const ids = [await here.mail(url("http://a.example/x")), await here.mail(url("http://b.example/x"))];
+    const settings = {
+      concurrency: 1,
+      poll_interval: 8,
+      give_up_after: 60_000,
+      cache: { malicious: 0, suspicious: 0, clean: 0 },
+    };
+    const analyzer = here.start(client, { settings });
+    await until(() => analyzer.status().paused === "throttled", "the pause");
+    for (const id of ids) await here.decided(id);
+    expect((calls[1] ?? 0) - (calls[0] ?? 0)).toBeGreaterThanOrEqual(145);
+    expect(analyzer.status()).toMatchObject({ paused: null, counts: { finished: 2 } });
+  });
+
+  test("refuses the key, the pool asks now and then, says it once, and goes on with a right one", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    let client = clientOf(vmray, "wrong-key");
+    const ids = await Promise.all(Array.from({ length: 20 }, (_, n) => here.mail(file(`file ${n}`))));
+    const analyzer = here.start(
+      scripted({
+        samplesBySha256: (sha256, signal) => client.samplesBySha256(sha256, signal),
+        submitFile: (content, signal) => client.submitFile(content, signal),
+        submission: (id, signal) => client.submission(id, signal),
+        sample: (id, signal) => client.sample(id, signal),
+      }),
+    );
+    await Bun.sleep(150);
+    expect(analyzer.status()).toMatchObject({ paused: "auth", lastError: { code: "VMRAY_AUTH" } });
+    // Four at once before the pause, then one at a time, 30 ms apart.
+    expect(vmray.calls().get("GET /rest/sample/sha256/{hash}") ?? 0).toBeLessThanOrEqual(4 + 6);
+    expect(here.lines.filter((line) => line.code === "VMRAY_AUTH").length).toBe(1);
+    client = clientOf(vmray);
+    for (const id of ids) expect((await here.verdicts(id))[0]?.verdict).toBe("clean");
+    expect(analyzer.status().paused).toBeNull();
+  });
+
+  test("does not finish in time, the analysis is given up with the reason and the link", async () => {
+    const clock = { now: Date.now() };
+    const vmray = await simulator({ inWorkMs: 3_600_000 });
+    const here = await world(() => clock.now);
+    const id = await here.mail(file(EICAR));
+    here.start(clientOf(vmray));
+    await until(() => vmray.submissions().size === 1, "the submission");
+    await Bun.sleep(20);
+    clock.now += 60_001;
+    await here.mail(file("wakes the pool"));
+    const [verdict] = await here.verdicts(id);
+    expect(verdict).toMatchObject({ outcome: "failed", verdict: "not_available" });
+    expect(verdict?.reason).toContain("within 1 min");
+    expect(verdict?.vmray?.submission_id).toBeNumber();
+  });
+
+  test("refuses a submission for its quota, that content fails and the account is not named", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    here.start(clientOf(vmray));
+    vmray.refuseNext(
+      1,
+      "Denied: The vmray quota for account 7 (ACME) is exceeded. (5/5 used by joe@acme.example)",
+    );
+    const [verdict] = await here.verdicts(await here.mail(file("over quota")));
+    expect(verdict).toMatchObject({ outcome: "failed", verdict: "not_available" });
+    expect(verdict?.reason).toContain("quota");
+    expect(verdict?.reason).not.toMatch(/ACME|joe/);
+    expect(JSON.stringify(here.lines)).not.toMatch(/ACME|joe/);
+    expect((await here.verdicts(await here.mail(file("within quota"))))[0]?.verdict).toBe("clean");
+  });
+
+  test("takes only a part for its quota, that part is followed, and its verdict serves no later mail", async () => {
+    const here = await world();
+    const analyzer = here.start(
+      scripted({
+        submitFile: async () =>
+          answer({
+            errors: [{ error_msg: "Denied: quota" }],
+            submissions: [{ submission_id: 1, submission_sample_id: 1 }],
+          }),
+      }),
+    );
+    const [verdict] = await here.verdicts(await here.mail(file("part")));
+    expect(verdict).toMatchObject({ outcome: "judged", verdict: "clean" });
+    expect(verdict?.reason).toContain("Denied: quota");
+    await here.verdicts(await here.mail(file("part")));
+    expect(analyzer.status().counts.submissions).toBe(2);
+  });
+
+  test("has stored the content before, what it knows about it counts", async () => {
+    const here = await world();
+    const notStored = { error_msg: "Submission not stored because no jobs were created" };
+    here.start(
+      scripted({
+        submitFile: async () => answer({ errors: [notStored], samples: [{ sample_id: 9 }] }),
+        sample: async (id) =>
+          sample({ sample_id: id, sample_verdict: "suspicious", sample_threat_names: ["Old.Name"] }),
+      }),
+    );
+    expect(await here.verdicts(await here.mail(file("stored")))).toMatchObject([
+      { outcome: "judged", verdict: "suspicious", threat_names: ["Old.Name"], vmray: { sample_id: 9 } },
+    ]);
+  });
+
+  test("has stored it and has no verdict, the content fails and is not submitted for ever", async () => {
+    const here = await world();
+    const notStored = { error_msg: "Submission not stored because no jobs were created" };
+    const analyzer = here.start(
+      scripted({
+        samplesBySha256: async () => [sample({ sample_id: 9, sample_verdict: null })],
+        submitFile: async () => answer({ errors: [notStored] }),
+      }),
+    );
+    expect((await here.verdicts(await here.mail(file("stored"))))[0]?.outcome).toBe("failed");
+    expect(analyzer.status().counts.submissions).toBe(1);
+  });
+
+  test("makes several submissions of one content, all are followed and the worst counts", async () => {
+    const here = await world();
+    const verdictOf = new Map([
+      [1, "clean"],
+      [2, "malicious"],
+      [3, "suspicious"],
+    ]);
+    here.start(
+      scripted({
+        submitFile: async () =>
+          answer({
+            submissions: [1, 2, 3, 2].map((id) => ({ submission_id: id, submission_sample_id: id })),
+          }),
+        sample: async (id) => sample({ sample_id: id, sample_verdict: verdictOf.get(id) }),
+        threatNames: async (id) => [`Name.${id}`, `Name.${id}`],
+      }),
+    );
+    expect(await here.verdicts(await here.mail(file("archive")))).toMatchObject([
+      { verdict: "malicious", threat_names: ["Name.2"], vmray: { sample_id: 2, submission_id: 2 } },
+    ]);
+  });
+
+  test("fails on one content again and again, that one is given up and the others get their verdicts", async () => {
+    const here = await world();
+    const poison = file("poison");
+    const id = await here.mail(poison);
+    const analyzer = here.start(
+      scripted({
+        submitFile: async ({ size }) => {
+          if (size === "poison".length) throw unreachable();
+          return answer({ submissions: [{ submission_id: 1, submission_sample_id: 1 }] });
+        },
+      }),
+    );
+    const others: string[] = [];
+    let done = false;
+    const watch = here.decided(id).then(() => {
+      done = true;
+    });
+    for (let n = 0; !done; n++) {
+      others.push(await here.mail(file(`another content ${n}`)));
+      await Bun.sleep(5);
+    }
+    await watch;
+    const [verdict] = await here.verdicts(id);
+    expect(verdict).toMatchObject({ outcome: "failed", verdict: "not_available" });
+    expect(verdict?.reason).toContain("given up after 20 faults");
+    for (const other of others) expect((await here.verdicts(other))[0]?.verdict).toBe("clean");
+    expect(analyzer.status().paused).toBeNull();
+  });
+
+  test("has no threat names to give, a malicious verdict does not wait for them", async () => {
+    const here = await world();
+    here.start(
+      scripted({
+        samplesBySha256: async () => [
+          sample({
+            sample_id: 1,
+            sample_verdict: "malicious",
+            sample_threat_names: ["From.Sample", "a\r\nb"],
+          }),
+        ],
+        threatNames: async () => {
+          throw new VmrayError("VMRAY_AUTH", "not for this key", { status: 403 });
+        },
+      }),
+    );
+    expect(await here.verdicts(await here.mail(file("bad")))).toMatchObject([
+      { verdict: "malicious", threat_names: ["From.Sample", "a b"] },
+    ]);
+  });
+});
+
+describe("the pool", () => {
+  test("never has more calls in the air than allowed, nor uploads than three quarters of them", async () => {
+    const here = await world();
+    const air = { all: 0, most: 0, uploads: 0, mostUploads: 0 };
+    async function flying<T>(upload: boolean, result: T): Promise<T> {
+      air.all += 1;
+      air.uploads += upload ? 1 : 0;
+      air.most = Math.max(air.most, air.all);
+      air.mostUploads = Math.max(air.mostUploads, air.uploads);
+      await Bun.sleep(2);
+      air.all -= 1;
+      air.uploads -= upload ? 1 : 0;
+      return result;
+    }
+    let id = 0;
+    const submitted = () => answer({ submissions: [{ submission_id: ++id, submission_sample_id: id }] });
+    const client = scripted({
+      samplesBySha256: () => flying(false, []),
+      submitFile: () => flying(true, submitted()),
+      submitUrl: () => flying(false, submitted()),
+    });
+    here.start(client);
+    const mails = await Promise.all(
+      Array.from({ length: 30 }, (_, n) => here.mail(file(`file ${n}`), url(`http://n${n}.example/x`))),
+    );
+    for (const mail of mails) await here.decided(mail);
+    expect([air.most, air.mostUploads]).toEqual([4, 3]);
+  });
+
+  test("commits that a submission may be sent before it sends it, and keeps trying while the spool is busy", async () => {
+    const here = await world();
+    const steps: string[] = [];
+    let busy = 2;
+    const spool = {
+      ...here.spool,
+      recordProgress: async (...of: Parameters<typeof here.spool.recordProgress>) => {
+        if (busy-- > 0) throw new SensorError("SPOOL_BUSY", "busy");
+        await here.spool.recordProgress(...of);
+        steps.push(of[1].state);
+      },
+      finishAnalysis: async (...of: Parameters<typeof here.spool.finishAnalysis>) => {
+        await here.spool.finishAnalysis(...of);
+        steps.push("finished");
+      },
+    };
+    const client = scripted({
+      submitFile: async () => {
+        steps.push("POST");
+        return answer({ submissions: [{ submission_id: 1, submission_sample_id: 1 }] });
+      },
+    });
+    here.start(client, { spool });
+    await here.verdicts(await here.mail(file("content")));
+    expect(steps).toEqual(["submitting", "POST", "submitted", "finished"]);
+  });
+
+  test("goes on when the spool cannot be read for a while", async () => {
+    const here = await world();
+    let broken = 1;
+    const spool = {
+      ...here.spool,
+      dueAnalyses: async (...of: Parameters<typeof here.spool.dueAnalyses>) => {
+        if (broken-- > 0) throw new SensorError("SPOOL_BROKEN", "broken");
+        return here.spool.dueAnalyses(...of);
+      },
+    };
+    const analyzer = here.start(scripted({}), { spool });
+    expect((await here.verdicts(await here.mail(file("content"))))[0]?.verdict).toBe("clean");
+    expect(analyzer.status().lastError?.code).toBe("SPOOL_BROKEN");
+  });
+
+  test("stops at once while VMRay hangs, and leaves the work in the spool", async () => {
+    const here = await world();
+    await here.mail(file("hangs"), url("http://hangs.example/"));
+    const analyzer = here.start(scripted({ samplesBySha256: (_, signal) => hang(signal) }));
+    await until(() => analyzer.status().running === 2, "two calls");
+    const before = performance.now();
+    await analyzer.stop();
+    expect(performance.now() - before).toBeLessThan(100);
+    expect((await here.spool.counts()).analyses).toEqual({ queued: 2, submitted: 0 });
+  });
+
+  test("lets a submission that is being sent come to its commit when it stops", async () => {
+    const here = await world();
+    await here.mail(file("being sent"));
+    let sent = false;
+    const analyzer = here.start(
+      scripted({
+        submitFile: async () => {
+          sent = true;
+          await Bun.sleep(40);
+          return answer({ submissions: [{ submission_id: 77 }] });
+        },
+      }),
+    );
+    await until(() => sent, "the submission");
+    await analyzer.stop();
+    expect((await here.spool.counts()).analyses).toEqual({ queued: 0, submitted: 1 });
+  });
+
+  test("logs the way of a content under its mail without any text of the mail", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    here.start(clientOf(vmray));
+    const id = await here.mail(url("http://malicious.example/?token=secret"));
+    await here.decided(id);
+    expect(here.lines.filter((line) => line.mail_id === id).map((line) => line.msg)).toEqual([
+      "submission followed",
+      "content judged",
+    ]);
+    expect(JSON.stringify(here.lines)).not.toContain("secret");
+  });
+});

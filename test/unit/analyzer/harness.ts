@@ -1,0 +1,208 @@
+/** A spool, mails with contents, a VMRay and the analyzer between them, all gone after the test. */
+import { afterEach } from "bun:test";
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import {
+  type Analyzer,
+  type AnalyzerOptions,
+  type AnalyzerTiming,
+  startAnalyzer,
+} from "../../../src/analyzer/analyzer.ts";
+import * as shapes from "../../../src/analyzer/api-shapes.ts";
+import { createVmrayClient, type VmrayClient } from "../../../src/analyzer/client.ts";
+import {
+  type Simulator,
+  type SimulatorOptions,
+  startSimulator,
+} from "../../../src/analyzer/simulator/simulator.ts";
+import { createLog } from "../../../src/log.ts";
+import type { MailRow, Spool } from "../../../src/spool/spool.ts";
+import type { PlannedArtifact } from "../../../src/triage/plan.ts";
+import type { ContentVerdict } from "../../../src/verdict/verdict.ts";
+import { extractionOf, open, someMail, temporaryFolder } from "../spool/fixtures.ts";
+
+export const KEY = "test-key";
+const FAST: AnalyzerTiming = {
+  probeFirst: 10,
+  probeMax: 15,
+  probeAuth: 30,
+  faultFirst: 4,
+  faultMax: 8,
+  stopGrace: 100,
+};
+
+const undo: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const step of undo.splice(0).reverse()) await step();
+});
+
+/** An attachment of these bytes; its name and type do not matter to the analyzer. */
+export function file(content: string, action: "analyse" | "lookup" = "analyse"): PlannedArtifact {
+  const sha256 = hashOf(content);
+  contents.set(sha256, content);
+  return {
+    kind: "attachment",
+    attachment: {
+      filename: "invoice.exe",
+      sha256,
+      size: Buffer.byteLength(content),
+      type: "application/x-msdownload",
+      views: ["mime"],
+      path: [],
+    },
+    decision: { action, rule: "test", reason: "the test says so" },
+  };
+}
+const contents = new Map<string, string>();
+
+export function url(normalized: string, action: "analyse" | "lookup" = "analyse"): PlannedArtifact {
+  return {
+    kind: "url",
+    url: { url: normalized, normalized, sources: ["text"] },
+    decision: { action, rule: "test", reason: "the test says so" },
+  };
+}
+
+export const hashOf = (text: string): string => new Bun.CryptoHasher("sha256").update(text).digest("hex");
+
+export async function simulator(options: Partial<SimulatorOptions> = {}): Promise<Simulator> {
+  const started = await startSimulator({ apiKey: KEY, queuedMs: 0, inWorkMs: 10, ...options });
+  undo.push(() => started.stop());
+  return started;
+}
+
+export function clientOf(vmray: Simulator, key = KEY): VmrayClient {
+  return createVmrayClient(
+    {
+      url: vmray.url,
+      ca_file: undefined,
+      tls_verify: true,
+      request_timeout: 1000,
+      upload_timeout: 1000,
+      analysis_timeout: undefined,
+      tags: [],
+    },
+    key,
+  );
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+export const sample = (fields: Fields): shapes.Sample => shapes.sample.parse(fields);
+export const submission = (fields: Fields): shapes.Submission => shapes.submission.parse(fields);
+export const answer = (fields: Fields): shapes.SubmitAnswer => shapes.submitAnswer.parse(fields);
+
+/** A VMRay that knows nothing and finishes every submission at once as clean, but for what the test changes. */
+export function scripted(change: Partial<VmrayClient>): VmrayClient {
+  let id = 100;
+  const submitted = async () => {
+    id += 1;
+    return answer({ submissions: [{ submission_id: id, submission_sample_id: id }] });
+  };
+  return {
+    samplesBySha256: async () => [],
+    sample: async (sampleId) => sample({ sample_id: sampleId, sample_verdict: "clean" }),
+    submission: async (submissionId) =>
+      submission({
+        submission_id: submissionId,
+        submission_sample_id: submissionId,
+        submission_finished: true,
+      }),
+    submissionsOfSample: async () => [],
+    submitFile: submitted,
+    submitUrl: submitted,
+    threatNames: async () => null,
+    reputationLookups: async () => [],
+    systemInfo: async () => shapes.systemInfo.parse({}),
+    ...change,
+  };
+}
+
+export type World = {
+  readonly spool: Spool;
+  readonly tempDir: string;
+  /** Log lines, parsed. */
+  readonly lines: readonly Fields[];
+  /** Puts a mail with these contents into the spool; gives its id. */
+  mail(...artifacts: readonly PlannedArtifact[]): Promise<string>;
+  start(client: VmrayClient, change?: Partial<AnalyzerOptions>): Analyzer;
+  /** Waits until every content of the mail is decided. */
+  decided(id: string): Promise<MailRow>;
+  /** The verdicts of the mail's contents once all are decided. */
+  verdicts(id: string): Promise<readonly ContentVerdict[]>;
+};
+
+/** A spool on disk. `now` is the clock of the spool and the analyzer. */
+export async function world(now: () => number = Date.now): Promise<World> {
+  const folder = temporaryFolder();
+  undo.push(() => folder.remove());
+  const spool = await open(join(folder.path, "spool"), {}, now);
+  undo.push(() => spool.close());
+  const tempDir = join(folder.path, "tmp");
+  const lines: Fields[] = [];
+  const log = createLog("debug", (line) => lines.push(JSON.parse(line)));
+
+  async function decided(id: string): Promise<MailRow> {
+    const end = performance.now() + 4000;
+    for (;;) {
+      const row = await spool.mail(id);
+      if (row?.state === "analysed") return row;
+      if (performance.now() > end) throw new Error(`still ${row?.state}: ${JSON.stringify(lines.slice(-8))}`);
+      await Bun.sleep(3);
+    }
+  }
+
+  return {
+    spool,
+    tempDir,
+    lines,
+    async mail(...artifacts) {
+      const mail = someMail();
+      await spool.putMail(mail);
+      await spool.claimMails(1);
+      await spool.recordExtraction(mail.id, extractionOf(artifacts), artifacts);
+      return mail.id;
+    },
+    start(client, change = {}) {
+      const analyzer = startAnalyzer({
+        spool,
+        client,
+        settings: {
+          concurrency: 4,
+          poll_interval: 8,
+          give_up_after: 60_000,
+          cache: { malicious: 60_000, suspicious: 60_000, clean: 60_000 },
+        },
+        async writeContent(_mailId, sha256, toPath) {
+          const content = contents.get(sha256);
+          if (content === undefined) return false;
+          await Bun.write(toPath, content);
+          return true;
+        },
+        tempDir,
+        log,
+        now,
+        timing: FAST,
+        ...change,
+      });
+      undo.push(() => analyzer.stop());
+      return analyzer;
+    },
+    decided,
+    verdicts: async (id) =>
+      (await decided(id)).artifacts.flatMap((artifact) =>
+        artifact.verdict === null ? [] : [artifact.verdict],
+      ),
+  };
+}
+
+/** Waits for what the test expects to come about. */
+export async function until(condition: () => boolean, what: string): Promise<void> {
+  const end = performance.now() + 3000;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`it never came about: ${what}`);
+    await Bun.sleep(2);
+  }
+}
+
+export const filesIn = (folder: string): readonly string[] => (existsSync(folder) ? readdirSync(folder) : []);
+export const modeOf = (path: string): number => statSync(path).mode & 0o777;
