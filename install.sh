@@ -259,15 +259,20 @@ start_service() {
   systemctl restart email-sensor.service
 }
 
-# Where mails come in, of the first listen address: HOST:PORT as a client on this machine reaches it.
-smtp_address() {
+# Sets $smtp_host and $smtp_port: where a client on this machine reaches the first listen address.
+find_smtp_address() {
   local address
-  address=$(as_account "$program" check-config --config "$config" | sed -n 's/.*takes mail on \([^ ,]*\).*/\1/p' | head -n 1)
-  case "$address" in
-    0.0.0.0:*) address=127.0.0.1:${address##*:} ;;
-    \[::\]:*) address="[::1]:${address##*:}" ;;
+  address=$(as_account "$program" check-config --config "$config")
+  address=$(sed -n 's/.*takes mail on \([^ ,]*\).*/\1/p' <<<"$address" | head -n 1)
+  [ -n "$address" ] || fail "$program check-config does not say where it listens"
+  smtp_port=${address##*:}
+  smtp_host=${address%:*}
+  smtp_host=${smtp_host#[}
+  smtp_host=${smtp_host%]}
+  case "$smtp_host" in
+    0.0.0.0) smtp_host=127.0.0.1 ;;
+    ::) smtp_host=::1 ;;
   esac
-  printf '%s\n' "${address:-127.0.0.1:10025}"
 }
 
 greets() { # HOST PORT
@@ -278,15 +283,13 @@ greets() { # HOST PORT
 }
 
 wait_for_greeting() {
-  local host=${address%:*} port=${address##*:} tries
-  host=${host#[}
-  host=${host%]}
+  local tries
   for ((tries = 0; tries < 60; tries++)); do
-    if (greets "$host" "$port") 2>/dev/null; then return 0; fi
+    if (greets "$smtp_host" "$smtp_port") 2>/dev/null; then return 0; fi
     sleep 0.5
   done
   journalctl -u email-sensor.service -n 20 --no-pager >&2 || true
-  fail "the sensor does not answer on $address after 30 s" "read its log: journalctl -u email-sensor"
+  fail "the sensor does not answer on $smtp_host port $smtp_port after 30 s" "read its log: journalctl -u email-sensor"
 }
 
 postfix_lines() {
@@ -294,7 +297,7 @@ postfix_lines() {
 
 To hand it the mail, add to Postfix. In /etc/postfix/transport (then: postmap /etc/postfix/transport):
 
-  email-sensor.invalid   smtp:[${address%:*}]:${address##*:}
+  email-sensor.invalid   smtp:[$smtp_host]:$smtp_port
 
 In /etc/postfix/main.cf, keeping what transport_maps already has:
 
@@ -347,17 +350,18 @@ install_sensor() {
   step "program $program" mv -f "$program.new" "$program"
   step "systemd unit $unit" place_file "$here/packaging/email-sensor.service" "$unit" 0644 root:root
 
-  address=127.0.0.1:10025
+  smtp_host=127.0.0.1
+  smtp_port=10025
   if [ -n "$root" ]; then
     say "installed into $root; give $settings and $spool to the account $ACCOUNT there"
     return
   fi
-  if ! $dry_run; then address=$(smtp_address); fi
+  if ! $dry_run; then find_smtp_address; fi
   if ! $start; then
     say "not started; to start it: systemctl enable --now email-sensor"
   elif has_systemd; then
     step "start of the service" start_service
-    step "wait for its greeting on $address" wait_for_greeting
+    step "wait for its greeting on $smtp_host port $smtp_port" wait_for_greeting
     if ! $dry_run; then say "the sensor is running"; fi
   else
     say "systemd is not running here; to start the sensor:"

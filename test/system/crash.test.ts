@@ -4,7 +4,7 @@ import { expect, test } from "bun:test";
 import { join } from "node:path";
 import type { SensorEvent } from "../../src/report/event.ts";
 import { launchSensor, startAnalyzer } from "./lib/binary.ts";
-import { mails } from "./lib/mails.ts";
+import { failingContents, mails } from "./lib/mails.ts";
 import { openPlace, waitFor } from "./lib/place.ts";
 import { startRsyslog } from "./lib/rsyslog.ts";
 import { sendMails } from "./lib/smtp.ts";
@@ -102,7 +102,10 @@ test(`20 times kill -9 while 2,000 mails flow costs no mail, no event and no sec
     await waitFor("every event at the SIEM", () => (missing().length === 0 ? true : undefined), 60);
 
     const { submissions } = await analyzer.statistics();
-    expect(Object.entries(submissions).filter(([, times]) => times !== 1)).toEqual([]);
+    const failing = failingContents(40);
+    expect(
+      Object.entries(submissions).filter(([content, times]) => times !== 1 && !failing.has(content)),
+    ).toEqual([]);
     expect(Object.keys(submissions).length).toBeGreaterThan(200);
     expect(await sensor.stop()).toBe(0);
   } finally {

@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
 import type { SensorEvent } from "../../src/report/event.ts";
 import { launchSensor, startAnalyzer } from "./lib/binary.ts";
-import { mails, type NumberedMail } from "./lib/mails.ts";
+import { failingContents, mails, type NumberedMail } from "./lib/mails.ts";
 import { openPlace, type Place, waitFor } from "./lib/place.ts";
 import { startPostfix } from "./lib/postfix.ts";
 import { type Rsyslog, startRsyslog } from "./lib/rsyslog.ts";
@@ -51,7 +51,10 @@ test("200 mails of different kinds through Postfix give 200 verdict events in rs
   expect(new Set(events.map((event) => event.id)).size).toBe(200);
   expectRightVerdicts(all, events);
   const { submissions } = await analyzer.statistics();
-  expect(Object.values(submissions).filter((times) => times !== 1)).toEqual([]);
+  const failing = failingContents(5);
+  expect(
+    Object.entries(submissions).filter(([content, times]) => times !== 1 && !failing.has(content)),
+  ).toEqual([]);
   expect(await postfix.queued()).toBe(0);
   expect(await sensor.stop()).toBe(0);
 }, 120_000);

@@ -36,6 +36,8 @@ const zip = (name: string, members: Record<string, string>): Part =>
   );
 const nested = (inner: string): Part => ({ type: "message/rfc822", name: "forwarded.eml", body: inner });
 
+const failingScript = (n: number) => `// ${n} ${MARKER_PREFIX}error\n`;
+
 const KINDS: readonly Kind[] = [
   { verdict: "clean", parts: (n) => [text(`Nothing to see, number ${n}.\r\n`)] },
   {
@@ -75,7 +77,7 @@ const KINDS: readonly Kind[] = [
   {
     verdict: "not_available",
     complete: false,
-    parts: (n) => [text("Fails."), file(`bad${n}.js`, "text/javascript", `// ${n} ${MARKER_PREFIX}error\n`)],
+    parts: (n) => [text("Fails."), file(`bad${n}.js`, "text/javascript", failingScript(n))],
   },
   {
     verdict: "malicious",
@@ -87,7 +89,14 @@ const KINDS: readonly Kind[] = [
   },
 ];
 
-/** How many different contents `variants` rounds of the kinds hold that are submitted. */
+/** SHA-256 of the contents whose analysis fails: only they are submitted again for the next mail with them. */
+export function failingContents(variants: number): ReadonlySet<string> {
+  const hashes = Array.from({ length: variants }, (_, n) =>
+    new Bun.CryptoHasher("sha256").update(failingScript(n)).digest("hex"),
+  );
+  return new Set(hashes);
+}
+
 export function mails(count: number, variants: number, prefix = "m"): readonly NumberedMail[] {
   return Array.from({ length: count }, (_, i) => {
     const kind = KINDS[i % KINDS.length];
