@@ -96,7 +96,7 @@ export function composeAlert(options: {
   const subject =
     options.subject === null
       ? `${worst === "malicious" ? "Malicious" : "Suspicious"} attachment: ${first === undefined ? "" : nameOf(first, 80)}`
-      : showText(options.subject, MAX_SUBJECT);
+      : show(options.subject, MAX_SUBJECT);
   return {
     subject,
     text: [

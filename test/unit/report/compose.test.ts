@@ -1,0 +1,278 @@
+import { describe, expect, test } from "bun:test";
+import Ajv2020 from "ajv/dist/2020.js";
+import addFormats from "ajv-formats";
+import fc from "fast-check";
+import schema from "../../../docs/event.schema.json" with { type: "json" };
+import { boundEvent, LIMITS, MAX_POINTERS, shrinkEvent } from "../../../src/report/bounds.ts";
+import {
+  composeFailed,
+  composeMailEvents,
+  composeState,
+  EVENT_SCHEMA,
+  MAX_EVENT_BYTES,
+} from "../../../src/report/compose.ts";
+import { EVENT_TYPES, type EventType, type SensorEvent } from "../../../src/report/event.ts";
+import { formatJson } from "../../../src/report/format-json.ts";
+import { toJsonLine } from "../../../src/text.ts";
+import { judge } from "../../../src/verdict/judge.ts";
+import { content, file, link, mailRow, NO_TYPES, NOON, SENSOR, SHA, verdictEvent } from "./fixtures.ts";
+
+const ajv = new Ajv2020({ strict: true, allErrors: true, strictRequired: false, allowUnionTypes: true });
+addFormats(ajv);
+const validate = ajv.compile(schema);
+const WANTED: ReadonlySet<EventType> = new Set(EVENT_TYPES);
+
+function expectValid(event: unknown): void {
+  const valid = validate(event);
+  if (!valid) throw new Error(JSON.stringify(validate.errors?.slice(0, 3)));
+}
+
+/** The value a JSON pointer names. */
+function at(event: unknown, pointer: string): unknown {
+  return pointer
+    .split("/")
+    .slice(1)
+    .reduce<unknown>(
+      (value, key) => (typeof value === "object" && value !== null ? Reflect.get(value, key) : undefined),
+      event,
+    );
+}
+
+const vmray = { sample_id: 7, submission_id: 8, url: "https://vmray.example/samples/7" };
+const ordinary = () =>
+  mailRow([
+    file("x.zip", content({ verdict: "malicious", threat_names: ["EICAR-Test-File"], vmray })),
+    file("logo.png", content({ outcome: "skipped", verdict: "not_available", reason: "plain image" })),
+    link("http://a.example/", content({ outcome: "failed", verdict: "not_available", reason: "time-out" })),
+  ]);
+
+/** A mail in which everything is as long as it can be. */
+function hugeMail() {
+  const long = '\u00fc\u{1F600}"\\\u0001'.repeat(2000);
+  return mailRow(
+    Array.from({ length: 600 }, (_, n) =>
+      n % 2 === 0
+        ? file(long + n, content({ reason: long, threat_names: new Array(30).fill(long) }))
+        : link(`http://${long}`, content({ verdict: n === 599 ? "malicious" : "clean", reason: long })),
+    ),
+    {
+      envelope: {
+        from: long,
+        to: new Array(2000).fill(`${"r".repeat(300)}@example.org`),
+        client_ip: "192.0.2.7",
+        helo: long,
+        tls: long,
+      },
+    },
+    {
+      mail: {
+        message_id: long,
+        subject: long,
+        from: new Array(500).fill(long),
+        to: new Array(500).fill(long),
+        cc: new Array(500).fill(long),
+        date: null,
+      },
+      flags: new Array(100).fill(long),
+    },
+  );
+}
+
+describe("an event", () => {
+  test("of a mail has the fields of the schema and nothing else", () => {
+    const mail = ordinary();
+    const event = verdictEvent(mail);
+    expectValid(event);
+    expect(event).toMatchObject({
+      schema: EVENT_SCHEMA,
+      type: "mail.verdict",
+      time: "2026-01-02T12:00:00.005Z",
+      sensor: SENSOR,
+      verdict: "malicious",
+      complete: false,
+      flags: [],
+    });
+    expect(event.mail).toMatchObject({
+      id: mail.id,
+      subject: "Invoice",
+      received_at: "2026-01-02T11:59:55.005Z",
+    });
+    expect(event.attachments?.[0]).toEqual({
+      filename: "x.zip",
+      sha256: SHA,
+      size: 68,
+      type: "application/zip",
+      verdict: "malicious",
+      reason: null,
+      threat_names: ["EICAR-Test-File"],
+      vmray,
+    });
+    expect(event.urls?.map(({ verdict }) => verdict)).toEqual(["not_available"]);
+    expect(event).not.toHaveProperty("truncated");
+  });
+
+  test("is made alone where nobody asks for the others", () => {
+    const mail = ordinary();
+    expect(composeMailEvents(mail, judge(mail), SENSOR, NO_TYPES, NOON)).toHaveLength(1);
+  });
+
+  test("comes after those of its parts, skipped parts having none, each valid", () => {
+    const mail = ordinary();
+    const events = composeMailEvents(mail, judge(mail), SENSOR, WANTED, NOON);
+    expect(events.map(({ type }) => type)).toEqual([
+      "mail.received",
+      "attachment.verdict",
+      "url.verdict",
+      "mail.verdict",
+    ]);
+    for (const event of events) expectValid(event);
+    expect(new Set(events.map(({ id }) => id)).size).toBe(4);
+    expect(events[2]).toMatchObject({ verdict: "not_available", complete: false, reasons: ["time-out"] });
+  });
+
+  test("of a failed mail or of the sensor is valid", () => {
+    const failed = composeFailed(
+      mailRow([], { extraction: null }),
+      "EXTRACT_TIMEOUT: too long",
+      SENSOR,
+      NOON,
+    );
+    expectValid(failed);
+    expect(failed).toMatchObject({
+      verdict: "not_available",
+      complete: false,
+      mail: { subject: null, from: [] },
+    });
+    expectValid(composeState("started", "the sensor started", SENSOR, NOON));
+  });
+
+  test("is refused by the schema where a field is unknown, missing, too long or of another type's", () => {
+    const event = verdictEvent(ordinary());
+    expect(validate({ ...event, "x-header": 1 })).toBe(false);
+    expect(validate({ ...event, mail: { ...event.mail, headers: {} } })).toBe(false);
+    expect(validate({ ...event, flags: undefined })).toBe(false);
+    expect(validate({ ...event, reasons: ["x".repeat(LIMITS.reason + 1)] })).toBe(false);
+    expect(validate({ ...event, state: { name: "x", message: "y" } })).toBe(false);
+  });
+
+  test("of a hostile mail keeps every bound and the worst parts, and says what was cut", () => {
+    const mail = hugeMail();
+    const events = composeMailEvents(mail, judge(mail), SENSOR, WANTED, NOON);
+    expect(events.length).toBe(1 + LIMITS.attachments + LIMITS.urls + 1);
+    for (const event of events) {
+      expectValid(event);
+      expect(Buffer.byteLength(toJsonLine(event))).toBeLessThanOrEqual(MAX_EVENT_BYTES);
+    }
+    const event = events.at(-1);
+    expect(event?.urls?.some(({ verdict }) => verdict === "malicious")).toBe(true);
+    expect(event?.truncated).toContain("/mail/subject");
+    expect(event?.truncated).toContain("/mail/envelope/to");
+    expect(event?.truncated?.length).toBeLessThanOrEqual(MAX_POINTERS);
+  });
+
+  test("names a cut value where it stands, also after a second cut moved it", () => {
+    const parts = Array.from({ length: 10 }, (_, n) =>
+      file(n === 9 ? "z".repeat(1000) : "a.doc", content({ verdict: n === 9 ? "malicious" : "clean" })),
+    );
+    const event = verdictEvent(mailRow(parts));
+    expect(event.truncated).toEqual(["/attachments/9/filename"]);
+    const again = boundEvent(event, { ...LIMITS, attachments: 3 });
+    expect(again.truncated).toEqual(["/attachments", "/attachments/2/filename"]);
+    expect(again.attachments?.[2]?.verdict).toBe("malicious");
+  });
+
+  test("has no lone surrogates and no keys from a mail", () => {
+    const event = verdictEvent(mailRow([file("__proto__\uD800", content())]));
+    expect(event.attachments?.[0]?.filename).toBe("__proto__\uFFFD");
+    expect(toJsonLine(event).isWellFormed()).toBe(true);
+  });
+
+  test("says the same limits in code and schema", () => {
+    const { mail, attachment, url } = schema.$defs;
+    expect({
+      subject: mail.properties.subject.maxLength,
+      messageId: mail.properties.message_id.maxLength,
+      address: mail.properties.from.items.maxLength,
+      helo: mail.properties.envelope.properties.helo.maxLength,
+      tls: mail.properties.envelope.properties.tls.maxLength,
+      filename: attachment.properties.filename.maxLength,
+      mediaType: attachment.properties.type.maxLength,
+      url: url.properties.url.maxLength,
+      reason: schema.properties.reasons.items.maxLength,
+      threatName: attachment.properties.threat_names.items.maxLength,
+      flag: schema.properties.flags.items.maxLength,
+      message: schema.properties.state.properties.message.maxLength,
+      recipients: mail.properties.envelope.properties.to.maxItems,
+      headerAddresses: mail.properties.cc.maxItems,
+      attachments: schema.properties.attachments.maxItems,
+      urls: schema.properties.urls.maxItems,
+      reasons: schema.properties.reasons.maxItems,
+      threatNames: url.properties.threat_names.maxItems,
+      flags: schema.properties.flags.maxItems,
+    }).toEqual({ ...LIMITS });
+    expect(schema.properties.truncated.maxItems).toBe(MAX_POINTERS);
+  });
+});
+
+describe("an event that must be shorter", () => {
+  const event: SensorEvent = verdictEvent(hugeMail());
+
+  test("fits any size from 2 KB up, valid and with its hashes whole", () => {
+    for (const size of [2048, 4096, 8192, 16_384, 65_536]) {
+      const text = formatJson(event, size - 200);
+      expect(Buffer.byteLength(text)).toBeLessThanOrEqual(size - 200);
+      const parsed = JSON.parse(text);
+      expectValid(parsed);
+      expect(parsed.truncated.length).toBeGreaterThan(0);
+      expect(parsed.mail.sha256).toBe(SHA);
+      expect(parsed.verdict).toBe("malicious");
+    }
+  });
+
+  test("names only values that are there", () => {
+    for (const size of [2048, 8192, 65_536]) {
+      const parsed = JSON.parse(formatJson(event, size));
+      for (const pointer of parsed.truncated) expect(at(parsed, pointer)).toBeDefined();
+    }
+  });
+
+  test("loses recipients before it loses anything else", () => {
+    const mail = mailRow([file("x.zip", content({ verdict: "malicious" }))], {
+      envelope: {
+        from: "a@example.net",
+        to: Array.from({ length: 400 }, (_, n) => `recipient-${n}@example.org`),
+        client_ip: "192.0.2.7",
+        helo: "mx",
+        tls: null,
+      },
+    });
+    const parsed = JSON.parse(formatJson(verdictEvent(mail), 4096));
+    expect(parsed.truncated).toEqual(["/mail/envelope/to"]);
+    expect(parsed.mail.subject).toBe("Invoice");
+  });
+
+  test("is left alone where it fits", () => {
+    const small = verdictEvent(ordinary());
+    expect(shrinkEvent(small, 64_000, toJsonLine).event).toBe(small);
+  });
+
+  test("keeps the promise for any mail", () => {
+    const text = fc
+      .array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 2000 })
+      .map((units) => String.fromCharCode(...units));
+    fc.assert(
+      fc.property(fc.array(fc.tuple(text, text), { maxLength: 40 }), text, (parts, subject) => {
+        const rows = parts.flatMap(([name, reason]) => [
+          file(name, content({ reason })),
+          link(name, content({ verdict: "suspicious", reason })),
+        ]);
+        const mail = mailRow(rows, {}, { flags: [subject], complete: false });
+        const line = formatJson(verdictEvent(mail), 3000);
+        expect(Buffer.byteLength(line)).toBeLessThanOrEqual(3000);
+        expect(line).not.toMatch(/[\u0000-\u001F\u007F-\u009F\u2028\u2029]/);
+        expectValid(JSON.parse(line));
+      }),
+      { numRuns: 40 },
+    );
+  });
+});

@@ -1,0 +1,131 @@
+import { describe, expect, test } from "bun:test";
+import { SensorError } from "../../../src/errors.ts";
+import { compileTemplate, MAX_TEMPLATE_LENGTH } from "../../../src/report/format-template.ts";
+import { content, file, link, mailRow, verdictEvent } from "./fixtures.ts";
+
+const malicious = content({ verdict: "malicious", threat_names: ["EICAR-Test-File"] });
+const event = verdictEvent(mailRow([file("x.zip", malicious), link("http://a.example/", content())]));
+const hostile = verdictEvent(
+  mailRow(
+    [file('a"\r\n<131>1 forged\u2028\u0007\u0085"}', malicious)],
+    {},
+    {
+      mail: { message_id: null, subject: "one\r\ntwo\ttab", from: [], to: [], cc: [], date: null },
+    },
+  ),
+);
+
+function faultOf(work: () => unknown): SensorError {
+  try {
+    work();
+  } catch (thrown) {
+    if (thrown instanceof SensorError) return thrown;
+    throw thrown;
+  }
+  throw new Error("nothing was thrown");
+}
+
+describe("a template", () => {
+  test("makes a line of the fields of an event", () => {
+    const template = compileTemplate(
+      "verdict={{ verdict }} to={{ mail.envelope.to | join: ',' }}" +
+        "{% for part in attachments %} file={{ part.filename }}:{{ part.threat_names[0] }}{% endfor %}",
+    );
+    expect(template.render(event, 8000)).toBe(
+      "verdict=malicious to=anna@example.org,ben@example.org file=x.zip:EICAR-Test-File",
+    );
+  });
+
+  test("may be JSON over several lines, safe by the json filter", () => {
+    const template = compileTemplate(
+      '{\n  "name": {{ attachments[0].filename | json }},\n\t"subject": {{ mail.subject | json }},\n  "all": {{ mail | json }}\n}\n',
+    );
+    const line = template.render(hostile, 8000);
+    expect(line).not.toMatch(/[\u0000-\u001F\u007F-\u009F\u2028\u2029]/);
+    expect(JSON.parse(line)).toMatchObject({
+      name: 'a"\r\n<131>1 forged\u2028\u0007\u0085"}',
+      subject: "one\r\ntwo\ttab",
+      all: { subject: "one\r\ntwo\ttab" },
+    });
+  });
+
+  test("cannot be made to forge a line or hide text by what a mail holds", () => {
+    const sources = [
+      "{{ mail.subject }}|{{ attachments[0].filename }}",
+      "{{ mail.subject | raw }}|{{ attachments[0].filename | raw }}",
+      "{% capture all %}{{ mail.subject }}{% endcapture %}{{ all }}",
+      "{% for part in attachments %}{{ part }}{% endfor %}",
+      "{{ mail.subject | split: 'one' | last }}x",
+      "{% echo mail.subject %}",
+    ];
+    for (const source of sources) {
+      expect(compileTemplate(source).render(hostile, 8000)).not.toMatch(
+        /[\u0000-\u001F\u007F-\u009F\u2028\u2029]/,
+      );
+    }
+    expect(compileTemplate("{{ mail.subject }}").render(hostile, 8000)).toBe("one\\r\\ntwo\\ttab");
+  });
+
+  test("with an error names the line when it is compiled", () => {
+    for (const [source, message] of [
+      ["fine\n{{ verdict | nosuch }}", /^template line 2: .*nosuch/],
+      ["{% if verdict %}\nopen", /^template line 1: .*not closed/],
+      ["\n\n{{ verdict", /^template line 3: /],
+      ["{% nosuch %}", /^template line 1: .*nosuch/],
+      ["  \n ", /empty/],
+      ["x".repeat(MAX_TEMPLATE_LENGTH + 1), /longer than/],
+    ] as const) {
+      const fault = faultOf(() => compileTemplate(source));
+      expect(fault.code).toBe("CONFIG_INVALID");
+      expect(fault.message).toMatch(message);
+    }
+  });
+
+  test("cannot load a file or another template", () => {
+    for (const source of [
+      "{% include '/etc/passwd' %}",
+      "{% render 'package.json' %}",
+      "{% layout 'package.json' %}",
+      "{% block a %}{% endblock %}",
+    ]) {
+      expect(faultOf(() => compileTemplate(source)).code).toBe("CONFIG_INVALID");
+    }
+  });
+
+  test("sees own fields only", () => {
+    const line = compileTemplate(
+      "[{{ constructor }}{{ mail.__proto__ }}{{ mail.toString }}{{ verdict.at }}]",
+    );
+    expect(line.render(event, 100)).toBe("[]");
+  });
+
+  test("that takes too much time or memory is stopped", () => {
+    for (const source of [
+      "{% for i in (1..1000000000) %}x{% endfor %}",
+      "{% for i in (1..3000) %}{% for j in (1..3000) %}{% assign k = i | times: j %}{% endfor %}{% endfor %}x",
+      "{% assign a = 'xxxxxxxxxxxxxxxx' %}{% for i in (1..40) %}{% assign a = a | append: a %}{% endfor %}{{ a }}",
+    ]) {
+      const template = compileTemplate(source);
+      const started = performance.now();
+      expect(faultOf(() => template.render(event, 8000)).code).toBe("TEMPLATE_FAILED");
+      expect(performance.now() - started).toBeLessThan(2000);
+    }
+  });
+
+  test("that gives nothing fails, so that the event is not lost", () => {
+    const template = compileTemplate("{% if verdict == 'clean' %}x{% endif %}");
+    expect(faultOf(() => template.render(event, 8000)).code).toBe("TEMPLATE_FAILED");
+  });
+
+  test("gets a shorter event where the line is too long, and is cut itself where that is not enough", () => {
+    const many = verdictEvent(
+      mailRow(Array.from({ length: 150 }, (_, n) => file(`${n}-${"n".repeat(100)}.zip`, malicious))),
+    );
+    const line = compileTemplate("{{ verdict }} {{ attachments | json }}").render(many, 4096);
+    expect(Buffer.byteLength(line)).toBeLessThanOrEqual(4096);
+    expect(JSON.parse(line.replace("malicious ", "")).length).toBeGreaterThan(1);
+    const fixed = compileTemplate(`${"\u00fc".repeat(5000)}{{ verdict }}`).render(event, 3001);
+    expect(Buffer.byteLength(fixed)).toBeLessThanOrEqual(3001);
+    expect(fixed).toEndWith("\u00fc [cut]");
+  });
+});

@@ -1,0 +1,341 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { SiemConfig } from "../../../src/config/schema.ts";
+import { SensorError } from "../../../src/errors.ts";
+import { composeState } from "../../../src/report/compose.ts";
+import { pauseAfter, startDelivery } from "../../../src/report/delivery.ts";
+import type { SensorEvent } from "../../../src/report/event.ts";
+import { compileTemplate } from "../../../src/report/format-template.ts";
+import { formatMessage, siemCursor, startReporting } from "../../../src/report/outbox.ts";
+import type { Delivery } from "../../../src/report/transport.ts";
+import type { Spool } from "../../../src/spool/spool.ts";
+import { open, temporaryFolder } from "../spool/fixtures.ts";
+import { content, file, mailRow, NOON, recordingLog, SENSOR, until, verdictEvent } from "./fixtures.ts";
+import { freePort, tcpPeer, udpPeer } from "./peers.ts";
+
+const closing: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+async function someSpool(names: readonly string[]): Promise<Spool> {
+  const folder = temporaryFolder();
+  closing.push(folder.remove);
+  const spool = await open(folder.path);
+  closing.push(() => spool.close());
+  await spool.setDestinations(names);
+  return spool;
+}
+
+function siem(name: string, syslog: string, change: Partial<SiemConfig> = {}): SiemConfig {
+  return {
+    name,
+    syslog,
+    format: "json",
+    events: ["mail.verdict", "mail.failed", "verdict.changed", "sensor.state"],
+    min_verdict: "clean",
+    facility: "local0",
+    app_name: "email-sensor",
+    timeout: 1000,
+    ...change,
+  };
+}
+
+function report(spool: Spool, destinations: readonly SiemConfig[]) {
+  const { log, lines } = recordingLog();
+  const reporting = startReporting({ destinations, spool, sensorId: SENSOR.id, log });
+  closing.push(() => reporting.stop());
+  return { reporting, lines };
+}
+
+const states = (count: number, from = 0) =>
+  Array.from({ length: count }, (_, n) => composeState("count", `${from + n}`, SENSOR, NOON));
+const eventOf = (message: string): SensorEvent => JSON.parse(message.slice(message.indexOf("{")));
+const counts = (messages: readonly string[]) =>
+  messages.map((message) => Number(eventOf(message).state?.message));
+const upTo = (count: number) => Array.from({ length: count }, (_, n) => n);
+
+describe("reporting", () => {
+  test("brings every event to each destination in order, and moves the cursor behind them", async () => {
+    const [tcp, udp] = [await tcpPeer(), await udpPeer()];
+    closing.push(tcp.close, udp.close);
+    const spool = await someSpool(["siem:a", "siem:b"]);
+    const { reporting } = report(spool, [
+      siem("a", `tcp://127.0.0.1:${tcp.port}`),
+      siem("b", `udp://127.0.0.1:${udp.port}`),
+    ]);
+    await spool.putEvents(states(1500));
+    await until(() => tcp.messages.length === 1500 && udp.messages.length === 1500);
+    expect(counts(tcp.messages)).toEqual(upTo(1500));
+    expect(counts(udp.messages)).toEqual(upTo(1500));
+    const last = await spool.lastSeq();
+    for (let end = performance.now() + 3000; (await spool.cursor("siem:a")) < last; await Bun.sleep(20)) {
+      if (performance.now() > end) throw new Error("the cursor stays behind");
+    }
+    expect(
+      (await reporting.status()).map(({ state, backlog, delivered }) => [state, backlog, delivered]),
+    ).toEqual([
+      ["up", 0, 1500],
+      ["up", 0, 1500],
+    ]);
+  });
+
+  test("loses nothing while a destination is down from the start, and holds no other up", async () => {
+    const port = await freePort();
+    const other = await tcpPeer();
+    closing.push(other.close);
+    const spool = await someSpool(["siem:down", "siem:up"]);
+    const { reporting, lines } = report(spool, [
+      siem("down", `tcp://127.0.0.1:${port}`),
+      siem("up", `tcp://127.0.0.1:${other.port}`),
+    ]);
+    for (let n = 0; n < 10; n += 1) await spool.putEvents(states(20, n * 20));
+    await until(() => other.messages.length === 200);
+    await Bun.sleep(700);
+    const [down] = await reporting.status();
+    expect(down).toMatchObject({ state: "down", backlog: 200, delivered: 0 });
+    expect(down?.lastError).toStartWith("SIEM_UNREACHABLE: ");
+    const late = await tcpPeer(port);
+    closing.push(late.close);
+    await until(() => late.messages.length === 200);
+    expect(counts(late.messages)).toEqual(upTo(200));
+    await until(() => lines.some(({ msg }) => msg === "the destination is up again"));
+    expect(lines.filter(({ code }) => code === "SIEM_UNREACHABLE")).toHaveLength(1);
+  });
+
+  test("sends again around a cut, in order, none missing", async () => {
+    const peer = await tcpPeer();
+    closing.push(peer.close);
+    const spool = await someSpool(["siem:a"]);
+    report(spool, [siem("a", `tcp://127.0.0.1:${peer.port}`)]);
+    for (let n = 0; n < 6; n += 1) {
+      await spool.putEvents(states(300, n * 300));
+      await until(() => peer.messages.length > n * 200);
+      peer.cut();
+    }
+    await until(() => new Set(counts(peer.messages)).size === 1800, 10_000);
+    const seen = counts(peer.messages);
+    // Whatever is repeated: the first arrival of each is in order, and no step forward leaves one out.
+    let highest = -1;
+    for (const count of seen) {
+      expect(count).toBeLessThanOrEqual(highest + 1);
+      highest = Math.max(highest, count);
+    }
+    expect(highest).toBe(1799);
+  });
+
+  test("goes on after a restart where the cursor is", async () => {
+    const peer = await tcpPeer();
+    closing.push(peer.close);
+    const spool = await someSpool(["siem:a"]);
+    const target = [siem("a", `tcp://127.0.0.1:${peer.port}`)];
+    const first = report(spool, target);
+    await spool.putEvents(states(50));
+    await until(() => peer.messages.length === 50);
+    await first.reporting.stop();
+    expect(await spool.cursor("siem:a")).toBe(await spool.lastSeq());
+    await spool.putEvents(states(50, 50));
+    report(spool, target);
+    await until(() => peer.messages.length === 100);
+    expect(counts(peer.messages)).toEqual(upTo(100));
+  });
+
+  test("leaves out types and verdicts a destination does not want, and passes them", async () => {
+    const peer = await tcpPeer();
+    closing.push(peer.close);
+    const spool = await someSpool(["siem:a"]);
+    const { reporting } = report(spool, [
+      siem("a", `tcp://127.0.0.1:${peer.port}`, {
+        events: ["mail.verdict", "sensor.state"],
+        min_verdict: "suspicious",
+      }),
+    ]);
+    const of = (verdict: "clean" | "not_available" | "suspicious" | "malicious") =>
+      verdictEvent(mailRow([file("x", content({ verdict }))]));
+    const wanted = [of("malicious"), of("suspicious"), ...states(1)];
+    await spool.putEvents([
+      of("clean"),
+      ...wanted,
+      of("not_available"),
+      { ...of("malicious"), type: "mail.failed" },
+    ]);
+    await until(() => peer.messages.length === 3);
+    await reporting.stop();
+    expect(peer.messages.map((message) => eventOf(message).id)).toEqual(wanted.map(({ id }) => id));
+    expect(await spool.cursor("siem:a")).toBe(await spool.lastSeq());
+  });
+
+  test("sends the customer's own line, and JSON where the template fails on an event", async () => {
+    const peer = await tcpPeer();
+    closing.push(peer.close);
+    const spool = await someSpool(["siem:a"]);
+    const { lines } = report(spool, [
+      siem("a", `tcp://127.0.0.1:${peer.port}`, {
+        format: "template",
+        template: "{% if state.message == '1' %}{% else %}n={{ state.message }}{% endif %}",
+      }),
+    ]);
+    const events = states(3);
+    await spool.putEvents(events);
+    await until(() => peer.messages.length === 3);
+    expect(peer.messages[0]).toEndWith(" sensor.state - n=0");
+    expect(eventOf(peer.messages[1] ?? "").id).toBe(events[1]?.id ?? "");
+    expect(peer.messages[2]).toEndWith(" sensor.state - n=2");
+    expect(lines.filter(({ code }) => code === "TEMPLATE_FAILED")).toMatchObject([
+      { event_id: events[1]?.id },
+    ]);
+  });
+
+  test("does not start on a template that is wrong, and says which and where", async () => {
+    const folder = temporaryFolder();
+    closing.push(folder.remove);
+    const path = join(folder.path, "siem.liquid");
+    writeFileSync(path, "fine\n{{ verdict | nosuch }}");
+    const spool = await someSpool(["siem:a"]);
+    const start = (change: Partial<SiemConfig>) => () =>
+      report(spool, [siem("a", "udp://127.0.0.1:9", { format: "template", ...change })]);
+    expect(start({ template_file: path })).toThrow(/"a": template line 2: .*nosuch/);
+    expect(start({ template_file: join(folder.path, "none") })).toThrow(/"a": .*no such file/i);
+    expect(start({})).toThrow(/needs template or template_file/);
+  });
+
+  test("keeps to the size of the transport", async () => {
+    const peer = await udpPeer();
+    closing.push(peer.close);
+    const spool = await someSpool(["siem:a"]);
+    report(spool, [siem("a", `udp://127.0.0.1:${peer.port}`)]);
+    const parts = Array.from({ length: 200 }, (_, n) => file(`${n}${"\u00fc".repeat(200)}`, content()));
+    await spool.putEvents([verdictEvent(mailRow(parts))]);
+    await until(() => peer.messages.length === 1);
+    expect(Buffer.byteLength(peer.messages[0] ?? "")).toBeLessThanOrEqual(8192);
+    expect(eventOf(peer.messages[0] ?? "").truncated).toContain("/attachments");
+  });
+
+  test("has a message for an event that is none", () => {
+    const { log, lines } = recordingLog();
+    const settings = { facility: "local0", hostname: "h", appName: "a", procId: "1" } as const;
+    // What a broken row of an old spool could hold.
+    const broken = JSON.parse('{"schema":"s","id":"i","type":5,"time":"x"}') as SensorEvent;
+    const message = Buffer.from(formatMessage(broken, settings, null, 2048, log)).toString();
+    expect(JSON.parse(message.slice(message.indexOf("{")))).toMatchObject({ id: "i", truncated: [""] });
+    expect(lines).toMatchObject([{ level: "error", event_id: "i" }]);
+    const fine = formatMessage(states(1)[0] ?? broken, settings, compileTemplate("{{ type }}"), 2048, log);
+    expect(Buffer.from(fine).toString()).toEndWith(" - sensor.state");
+  });
+
+  test("names its cursors by the destination", () => {
+    expect(siemCursor({ name: "soc" })).toBe("siem:soc");
+  });
+});
+
+describe("delivery", () => {
+  /** A carrier whose answers the test gives. */
+  function manual() {
+    const open: { events: readonly SensorEvent[]; settle(delivery: Delivery): void }[] = [];
+    return {
+      open,
+      carrier: {
+        carry: (events: readonly SensorEvent[]) =>
+          new Promise<Delivery>((settle) => open.push({ events, settle })),
+        close: async () => {
+          for (const one of open.splice(0)) one.settle({ delivered: 0, fault: down });
+        },
+      },
+    };
+  }
+  const down = new SensorError("SIEM_UNREACHABLE", "gone");
+
+  test("moves the cursor over what was carried of a hand-over, not over the rest", async () => {
+    const spool = await someSpool(["d"]);
+    const { open, carrier } = manual();
+    const { log } = recordingLog();
+    const loop = startDelivery({
+      destination: "d",
+      name: "d",
+      spool,
+      log,
+      carrier,
+      batch: 10,
+      wants: () => true,
+    });
+    await spool.putEvents(states(10));
+    await until(() => open.length === 1);
+    open.splice(0)[0]?.settle({ delivered: 4, fault: down });
+    await until(() => open.length === 1);
+    expect(open[0]?.events.map(({ state }) => state?.message)).toEqual(["4", "5", "6", "7", "8", "9"]);
+    await loop.stop();
+    expect(await spool.cursor("d")).toBe((await spool.lastSeq()) - 6);
+  });
+
+  test("does not pass an unwanted event before the wanted one in front of it is carried", async () => {
+    const spool = await someSpool(["d"]);
+    const { open, carrier } = manual();
+    const { log } = recordingLog();
+    const wants = ({ state }: SensorEvent) => state?.message === "0";
+    const loop = startDelivery({ destination: "d", name: "d", spool, log, carrier, batch: 10, wants });
+    await spool.putEvents(states(1));
+    await until(() => open.length === 1);
+    await spool.putEvents(states(5, 1));
+    await Bun.sleep(300);
+    expect(await spool.cursor("d")).toBe(0);
+    open.splice(0)[0]?.settle({ delivered: 1, fault: null });
+    await Bun.sleep(300);
+    expect(await spool.cursor("d")).toBe(6);
+    await loop.stop();
+  });
+
+  test("hands over no more than is allowed to be open", async () => {
+    const spool = await someSpool(["d"]);
+    const { open, carrier } = manual();
+    const { log } = recordingLog();
+    const loop = startDelivery({
+      destination: "d",
+      name: "d",
+      spool,
+      log,
+      carrier,
+      batch: 1,
+      maxOpen: 3,
+      wants: () => true,
+    });
+    await spool.putEvents(states(10));
+    await until(() => open.length === 3);
+    await Bun.sleep(100);
+    expect(open).toHaveLength(3);
+    open.shift()?.settle({ delivered: 1, fault: null });
+    await until(() => open.length === 3);
+    expect(open.at(-1)?.events[0]?.state?.message).toBe("3");
+    await loop.stop();
+  });
+
+  test("goes on when the spool is healed, and leaves out an event it cannot read", async () => {
+    const real = await someSpool(["d"]);
+    let broken = true;
+    const spool: Spool = {
+      ...real,
+      eventsAfter: async (seq, limit) => {
+        if (broken) throw new SensorError("SPOOL_BUSY", "locked");
+        return real.eventsAfter(seq, limit);
+      },
+    };
+    const { open, carrier } = manual();
+    const { log, lines } = recordingLog();
+    const wants = ({ state }: SensorEvent) => {
+      if (state?.message === "1") throw new Error("unreadable");
+      return true;
+    };
+    const loop = startDelivery({ destination: "d", name: "d", spool, log, carrier, batch: 10, wants });
+    await real.putEvents(states(3));
+    await until(() => lines.some(({ code }) => code === "SPOOL_BUSY"));
+    broken = false;
+    await until(() => open.length === 1);
+    expect(open[0]?.events.map(({ state }) => state?.message)).toEqual(["0", "2"]);
+    await loop.stop();
+  });
+
+  test("waits longer after each fault, up to half a minute", () => {
+    expect([1, 2, 3, 50].map((faults) => pauseAfter(faults, () => 1))).toEqual([200, 400, 800, 30_000]);
+    expect(pauseAfter(1, () => 0)).toBe(100);
+  });
+});

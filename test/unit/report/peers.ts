@@ -1,0 +1,85 @@
+/** Syslog receivers on loopback, as honest and as bad as real ones. */
+import { createSocket } from "node:dgram";
+import { createServer, type Socket } from "node:net";
+
+export type TcpPeer = {
+  readonly port: number;
+  /** Whole messages in the order they came, over all connections. */
+  readonly messages: string[];
+  readonly connections: Socket[];
+  /** Stops or starts reading, on present and coming connections. */
+  pause(paused: boolean): void;
+  /** Cuts every connection. */
+  cut(): void;
+  close(): Promise<void>;
+};
+
+/** Takes octet-counted messages (RFC 6587) and refuses anything else by throwing. */
+export async function tcpPeer(port = 0): Promise<TcpPeer> {
+  const messages: string[] = [];
+  const connections: Socket[] = [];
+  let paused = false;
+  const server = createServer({ pauseOnConnect: true }, (socket) => {
+    connections.push(socket);
+    let rest = Buffer.alloc(0);
+    socket.on("error", () => {});
+    socket.on("data", (data) => {
+      rest = Buffer.concat([rest, typeof data === "string" ? Buffer.from(data) : data]);
+      for (;;) {
+        const space = rest.indexOf(32);
+        if (space === -1) return;
+        const count = rest.toString("latin1", 0, space);
+        if (!/^[1-9]\d*$/.test(count)) throw new Error(`no octet count: ${count.slice(0, 40)}`);
+        const end = space + 1 + Number(count);
+        if (rest.length < end) return;
+        messages.push(rest.toString("utf8", space + 1, end));
+        rest = rest.subarray(end);
+      }
+    });
+    if (paused) socket.pause();
+    else socket.resume();
+  });
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", () => resolve()));
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return {
+    port: address.port,
+    messages,
+    connections,
+    pause(now) {
+      paused = now;
+      for (const socket of connections) {
+        if (now) socket.pause();
+        else socket.resume();
+      }
+    },
+    cut() {
+      for (const socket of connections.splice(0)) socket.destroy();
+    },
+    async close() {
+      for (const socket of connections.splice(0)) socket.destroy();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+export type UdpPeer = { readonly port: number; readonly messages: string[]; close(): Promise<void> };
+
+export async function udpPeer(port = 0): Promise<UdpPeer> {
+  const messages: string[] = [];
+  const socket = createSocket("udp4");
+  socket.on("message", (data) => messages.push(data.toString("utf8")));
+  await new Promise<void>((resolve) => socket.bind(port, "127.0.0.1", () => resolve()));
+  return {
+    port: socket.address().port,
+    messages,
+    close: () => new Promise((resolve) => socket.close(() => resolve())),
+  };
+}
+
+/** A port nobody listens on. */
+export async function freePort(): Promise<number> {
+  const peer = await tcpPeer();
+  await peer.close();
+  return peer.port;
+}

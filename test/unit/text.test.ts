@@ -1,0 +1,48 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { cutText, escapeControls, showText, toJsonLine } from "../../src/text.ts";
+
+const DANGEROUS = /[\u0000-\u001F\u007F-\u009F\u061C\u200E\u200F\u2028-\u202E\u2066-\u2069]/;
+
+const anyText = fc
+  .array(fc.oneof(fc.integer({ min: 0, max: 0xffff }), fc.integer({ min: 0, max: 0xff })), { maxLength: 200 })
+  .map((units) => String.fromCharCode(...units));
+
+describe("text out of a mail", () => {
+  test("is cut without splitting a character", () => {
+    expect(cutText("ab\u{1F600}cd", 3)).toBe("ab");
+    expect(cutText("ab\u{1F600}cd", 4)).toBe("ab\u{1F600}");
+  });
+
+  test("is shown on one line without hidden characters", () => {
+    expect(showText("invoice\u202Efdp.exe\r\nForged: line", 80)).toBe("invoice\uFFFDfdp.exe Forged: line");
+    expect(showText("a".repeat(30), 10)).toBe(`${"a".repeat(9)}\u2026`);
+    expect(showText("x\uD800y", 10)).toBe("x\uFFFDy");
+  });
+
+  test("says so where white space hides the end of it", () => {
+    expect(showText(`a.pdf${" ".repeat(5000)}.exe`, 100)).toBe("a.pdf\u2026");
+  });
+
+  test("never comes out with a control or bidirectional character, and within its bound", () => {
+    fc.assert(
+      fc.property(anyText, fc.integer({ min: 1, max: 40 }), (text, max) => {
+        const shown = showText(text, max);
+        expect(shown).not.toMatch(DANGEROUS);
+        expect(shown.length).toBeLessThanOrEqual(max);
+        expect(escapeControls(text)).not.toMatch(DANGEROUS);
+        expect(toJsonLine(text)).not.toMatch(DANGEROUS);
+        expect(JSON.parse(toJsonLine(text))).toBe(text);
+      }),
+    );
+  });
+
+  test("takes time that grows with its length only", () => {
+    const started = performance.now();
+    for (const piece of [" ", "\u202E", "a ", "\uD800", "\n"]) {
+      showText(piece.repeat(400_000), 100_000);
+      escapeControls(piece.repeat(100_000));
+    }
+    expect(performance.now() - started).toBeLessThan(3000);
+  });
+});
