@@ -104,6 +104,9 @@ const LANES: readonly Lane[] = ["advance", "send", "upload"];
 
 const SPOOL_FAULTS: ReadonlySet<ErrorCode> = new Set(["SPOOL_FULL", "SPOOL_BUSY", "SPOOL_BROKEN"]);
 
+/** What the gates stood at when a step began. */
+type Tickets = { readonly reads: number; readonly submits: number };
+
 class Stopping extends Error {}
 
 /** Starts the pool. Throws SensorError where the temporary folder cannot be used. */
@@ -249,15 +252,15 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     const ticket = reads.ticket();
     try {
       await client.samplesBySha256(PROBE_SHA256, ending.reads.signal);
-      if (reads.pass(ticket)) log.info("VMRay answers again");
     } catch (thrown) {
       if (stopping) return;
       const error = asSensorError(thrown);
-      if (error.code === "VMRAY_REFUSED") reads.pass(ticket);
-      else trip("reads", error, ticket);
+      // A refusal is an answer too.
+      if (error.code !== "VMRAY_REFUSED") return void trip("reads", error, ticket);
     } finally {
       probing = false;
     }
+    if (reads.pass(ticket)) log.info("VMRay answers again");
   }
 
   /** Shuts a gate; a line is logged when the reason is new, not for every call that met it. */
@@ -273,6 +276,11 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     lastError = { code: error.code, at: now() };
     if (tripped.news) log.warn("calls to VMRay pause", { reason, calls: kind, ...faultFields(error) });
     return tripped;
+  }
+
+  /** VMRay answered a submission, with whatever. */
+  function passSubmit(tickets: Tickets): void {
+    if (submits.pass(tickets.submits)) log.info("VMRay takes submissions again");
   }
 
   function noteError(error: SensorError, msg: string, item?: Item): void {
@@ -294,8 +302,6 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       spoolMayHaveMore = true;
     }
   }
-
-  type Tickets = { readonly reads: number; readonly submits: number };
 
   async function step(item: Item, tickets: Tickets): Promise<Next> {
     const { job } = item;
@@ -349,7 +355,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       const answer = await (file ? upload(item) : post(item, (correlation) => sendUrl(job, correlation)));
       if (answer === null)
         return failed("the raw mail is no longer kept, so its attachment cannot be submitted");
-      submits.pass(tickets.submits);
+      passSubmit(tickets);
       return await afterSubmit(client, item.job, answer, now(), ending.posts.signal);
     } finally {
       submitting -= 1;
@@ -441,7 +447,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     if (stopping) return; // the spool has it as it stands
     try {
       if (error.code === "VMRAY_REFUSED") {
-        if (kind === "submits") submits.pass(tickets.submits);
+        if (kind === "submits") passSubmit(tickets);
         return await apply(item, failed(error.message));
       }
       const blamed = meetFault(item, error, kind, tickets);

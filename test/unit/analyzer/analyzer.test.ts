@@ -333,6 +333,32 @@ describe("when VMRay", () => {
     expect(await here.verdicts(id)).toMatchObject([{ outcome: "judged", verdict: "malicious" }]);
   });
 
+  test("takes no submissions, URLs and files wait, and what it knows is still told", async () => {
+    const here = await world();
+    let down = true;
+    let posts = 0;
+    const client = scripted({
+      samplesBySha256: async (sha256) =>
+        sha256 === hashOf("known") ? [sample({ sample_id: 1, sample_verdict: "malicious" })] : [],
+      submitFile: async () => {
+        posts += 1;
+        if (down) throw unreachable();
+        return answer({ submissions: [{ submission_id: 1, submission_sample_id: 1 }] });
+      },
+    });
+    const waiting = await Promise.all(Array.from({ length: 10 }, (_, n) => here.mail(file(`unknown ${n}`))));
+    const analyzer = here.start(client);
+    await until(() => analyzer.status().paused === "unreachable", "the pause");
+    expect((await here.verdicts(await here.mail(file("known"))))[0]?.verdict).toBe("malicious");
+    await Bun.sleep(40);
+    expect(posts).toBeLessThanOrEqual(3 + 12);
+    down = false;
+    for (const id of waiting) expect((await here.verdicts(id))[0]?.verdict).toBe("clean");
+    expect(here.lines.map((line) => line.msg)).toContain("VMRay takes submissions again");
+    expect(here.lines.filter((line) => line.level === "warn").length).toBe(1);
+    expect(analyzer.status().counts.failed).toBe(0);
+  });
+
   test("asks to wait, the whole pool waits that long", async () => {
     const here = await world();
     const calls: number[] = [];
