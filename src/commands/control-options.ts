@@ -81,7 +81,9 @@ function parsed(args: readonly string[], own: ParseArgsOptionsConfig): Parsed {
     });
   } catch (thrown) {
     const message = thrown instanceof Error ? thrown.message : String(thrown);
-    throw new SensorError("USAGE", `${message}; see --help`, { cause: thrown });
+    // What follows is advice about "--" that helps nobody here.
+    const [what] = message.split(". To specify");
+    throw new SensorError("USAGE", `${what}; see --help`, { cause: thrown });
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * `mail ID`: the whole way of one mail through a running sensor.
  */
-import type { Attachment, Judgement, Mail, Url } from "../../gen/emailsensor/v1/sensor.ts";
+import type { Attachment, Mail, Url } from "../../gen/emailsensor/v1/sensor.ts";
 import { actionWord, mailDetailJson, outcomeWord, stateWord, verdictWord } from "../control/json.ts";
 import { SensorError } from "../errors.ts";
 import { toJsonLine } from "../text.ts";
@@ -29,13 +29,14 @@ function field(label: string, values: readonly string[], indent = 0): readonly s
   return values.map((value, index) => `${index === 0 ? first : " ".repeat(first.length)}${printable(value)}`);
 }
 
-function judgementLines(judgement: Judgement | undefined, screen: Screen): readonly string[] {
+function judgementLines({ decision, judgement }: Attachment | Url, screen: Screen): readonly string[] {
   if (judgement === undefined) return ["    verdict     waits"];
   const verdict = verdictWord(judgement.verdict) ?? "?";
   const outcome = outcomeWord(judgement.outcome);
   const how =
     outcome === "judged" ? "" : outcome === "skipped" ? " (not analysed)" : " (the analysis failed)";
-  const reason = judgement.reason === undefined ? "" : `: ${printable(judgement.reason)}`;
+  const why = judgement.reason === decision?.reason ? undefined : judgement.reason;
+  const reason = why === undefined ? "" : `: ${printable(why)}`;
   const { vmray } = judgement;
   const numbers = [
     ...(vmray?.sampleId === undefined ? [] : [`sample ${vmray.sampleId}`]),
@@ -107,7 +108,7 @@ export function renderMail(mail: Mail, screen: Screen): readonly string[] {
       ...field("sha256", [attachment.sha256], 4),
       ...field("found by", attachment.views.length === 0 ? [] : [attachment.views.join(", ")], 4),
       ...decisionLines(attachment),
-      ...judgementLines(attachment.judgement, screen),
+      ...judgementLines(attachment, screen),
     ]),
     ...mail.urls.flatMap((url) => [
       "",
@@ -115,7 +116,7 @@ export function renderMail(mail: Mail, screen: Screen): readonly string[] {
       ...field("normal form", url.normalized === url.url ? [] : [url.normalized], 4),
       ...field("found in", url.sources.length === 0 ? [] : [url.sources.join(", ")], 4),
       ...decisionLines(url),
-      ...judgementLines(url.judgement, screen),
+      ...judgementLines(url, screen),
     ]),
     ...(mail.truncated ? ["", "Long texts or lists were cut; the spool has them in full."] : []),
   ];

@@ -47,7 +47,7 @@ const COLUMNS: Readonly<Record<string, Column>> = {
   subject: { title: "subject", shrink: true },
 };
 /** Columns left out where the terminal is narrower. */
-const NEEDED_WIDTH: Readonly<Record<string, number>> = { size: 110, parts: 110, from: 95 };
+const NEEDED_WIDTH: Readonly<Record<string, number>> = { size: 130, parts: 130, from: 95 };
 
 /** The verdict, or where the mail stands while it has none. */
 function standing(mail: MailSummary): string {

@@ -36,11 +36,10 @@ export function screenOf(
 
 const two = (number: number): string => String(number).padStart(2, "0");
 
-/** Time of day, with the date where it is not that of `now`; local time. */
+/** Time of day; on another day than `now` the date and the minute. Local time. */
 export function shortTime(date: Date | undefined, now: Date): string {
   if (date === undefined || Number.isNaN(date.getTime())) return "-";
-  const clock = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
-  return date.toDateString() === now.toDateString() ? clock : `${day(date)} ${clock}`;
+  return date.toDateString() === now.toDateString() ? clock(date) : `${day(date)} ${clock(date).slice(0, 5)}`;
 }
 
 /** Date, time and offset; local time. */
@@ -48,8 +47,11 @@ export function longTime(date: Date | undefined): string {
   if (date === undefined || Number.isNaN(date.getTime())) return "-";
   const offset = -date.getTimezoneOffset();
   const zone = `${offset < 0 ? "-" : "+"}${two(Math.floor(Math.abs(offset) / 60))}:${two(Math.abs(offset) % 60)}`;
-  const clock = `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
-  return `${day(date)} ${clock} ${zone}`;
+  return `${day(date)} ${clock(date)} ${zone}`;
+}
+
+function clock(date: Date): string {
+  return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
 }
 
 function day(date: Date): string {

@@ -36,7 +36,7 @@ function what(event: Event): string {
   const to = others.length === 0 ? first : `${first} +${others.length}`;
   const subject = mail.header?.subject === undefined ? "" : ` ${JSON.stringify(mail.header.subject)}`;
   const reason = event.reasons[0] === undefined ? "" : `: ${event.reasons[0]}`;
-  return `${mail.id} ${mail.envelope?.from || "<>"} > ${to}${subject}${reason}`;
+  return `${mail.id}${subject} ${mail.envelope?.from || "<>"} > ${to}${reason}`;
 }
 
 export function renderEvent(event: Event, screen: Screen, now: Date): string {
@@ -65,7 +65,9 @@ async function run(args: readonly string[]): Promise<ExitCode> {
   const after = options.value("after");
   const afterSeq =
     after === undefined ? undefined : BigInt(readCount("--after", after, 0, Number.MAX_SAFE_INTEGER));
-  const screen = screenOf(process.stdout, process.env);
+  const terminal = screenOf(process.stdout, process.env);
+  // What reads a pipe can take long lines.
+  const screen = process.stdout.isTTY ? terminal : { ...terminal, width: Number.POSITIVE_INFINITY };
   const client = await options.connect();
 
   const stop = new AbortController();

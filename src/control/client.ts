@@ -5,7 +5,14 @@
  * no sensor answers, USAGE where it finds the request bad, CONTROL_REFUSED for the rest. What the server says is
  * passed on with control characters escaped.
  */
-import { credentials, Metadata, type ServiceError, status } from "@grpc/grpc-js";
+import {
+  credentials,
+  logVerbosity,
+  Metadata,
+  type ServiceError,
+  setLogVerbosity,
+  status,
+} from "@grpc/grpc-js";
 import {
   type Event,
   type GetMailResponse,
@@ -91,6 +98,7 @@ export function fromServiceError(error: ServiceError, address: string): SensorEr
 
 /** A client of the sensor at `address` (`unix:/PATH` or HOST:PORT). Connects with the first call. */
 export function connectControl(address: string, token: string | null): ControlClient {
+  setLogVerbosity(logVerbosity.NONE);
   const client = new SensorServiceClient(address, credentials.createInsecure(), {
     "grpc.enable_http_proxy": 0,
     "grpc.max_receive_message_length": ANSWER_LIMIT,

@@ -5,7 +5,14 @@
  * answer and every number of calls is bounded, and no fault of a call ever leaves it: the client gets a status,
  * the log the whole story.
  */
-import { type handleUnaryCall, Server, type ServerUnaryCall, status } from "@grpc/grpc-js";
+import {
+  type handleUnaryCall,
+  logVerbosity,
+  Server,
+  type ServerUnaryCall,
+  setLogVerbosity,
+  status,
+} from "@grpc/grpc-js";
 import {
   type ListMailsRequest,
   type ListMailsResponse,
@@ -150,6 +157,8 @@ export async function startControl(options: ControlOptions): Promise<Control> {
       `control.listen: ${options.listen} can be reached from other machines, which needs control.token_file`,
     );
   }
+  // Its faults arrive here as errors; on stderr they would be lines that are no JSON.
+  setLogVerbosity(logVerbosity.NONE);
   const stopping = new AbortController();
   const openStream = streamOpener(STREAM_LIMIT, stopping.signal, log);
   const server = new Server({

@@ -1,0 +1,314 @@
+import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Command } from "../../../src/commands/command.ts";
+import { command as mail } from "../../../src/commands/mail.ts";
+import { command as mails } from "../../../src/commands/mails.ts";
+import { command as status } from "../../../src/commands/status.ts";
+import { command as watch } from "../../../src/commands/watch.ts";
+import { asSensorError } from "../../../src/errors.ts";
+import { contentKey } from "../../../src/triage/plan.ts";
+import { type Harness, harness, until, verdictEvent } from "../control/harness.ts";
+import { attachment, extractionOf, someEvent, someMail } from "../spool/fixtures.ts";
+
+const HOSTILE = "Invoice \u202Efdp.exe \x1b[31m\x07\r\nX";
+const TOKEN = "0123456789abcdef0123456789abcdef";
+
+let sensor: Harness;
+let done: string;
+const waiting: string[] = [];
+
+beforeAll(async () => {
+  sensor = await harness();
+  const mail = someMail("one", {
+    envelope: {
+      from: "",
+      to: ["b@example.org", "c@example.org"],
+      client_ip: "192.0.2.1",
+      helo: "mx",
+      tls: null,
+    },
+  });
+  done = mail.id;
+  const parts = [attachment("evil")];
+  await sensor.spool.setDestinations(["siem"]);
+  await sensor.spool.putMail(mail);
+  await sensor.spool.claimMails(1);
+  await sensor.spool.recordExtraction(done, { ...extractionOf(parts, HOSTILE), flags: ["bare_lf"] }, parts);
+  for (const part of parts) {
+    await sensor.spool.finishAnalysis(
+      contentKey(part),
+      {
+        outcome: "judged",
+        verdict: "malicious",
+        reason: "it runs a miner",
+        threat_names: ["Miner"],
+        vmray: { sample_id: 5, submission_id: 6, url: "https://vmray.example/samples/5" },
+      },
+      null,
+    );
+  }
+  await sensor.spool.finishMail(
+    done,
+    "malicious",
+    true,
+    ["evil.exe is malicious"],
+    [verdictEvent("malicious"), someEvent("sensor.state")],
+  );
+  for (let index = 0; index < 3; index += 1) {
+    const next = someMail();
+    await sensor.spool.putMail(next);
+    waiting.unshift(next.id);
+  }
+});
+afterAll(() => sensor.end());
+
+type Outcome = { readonly code: number; readonly out: string; readonly err: string };
+
+function spawn(...args: readonly string[]) {
+  return Bun.spawn([process.execPath, "src/main.ts", ...args], {
+    cwd: join(import.meta.dir, "../../.."),
+    env: { ...process.env, EMAIL_SENSOR_ADDRESS: sensor.control.address },
+    stdout: "pipe",
+    stderr: "pipe",
+  });
+}
+
+const COMMANDS: Readonly<Record<string, Command>> = { status, mails, mail, watch };
+
+/** Runs a command in this process, which takes a fraction of the time; errors get the exit code main.ts gives. */
+async function command(name: string, ...args: readonly string[]): Promise<Outcome> {
+  let out = "";
+  let err = "";
+  const stdout = spyOn(process.stdout, "write").mockImplementation((text) => {
+    out += text;
+    return true;
+  });
+  const stderr = spyOn(process.stderr, "write").mockImplementation((text) => {
+    err += text;
+    return true;
+  });
+  process.env.EMAIL_SENSOR_ADDRESS = sensor.control.address;
+  try {
+    const code = (await COMMANDS[name]?.run(args)) ?? -1;
+    return { code, out, err };
+  } catch (thrown) {
+    const error = asSensorError(thrown);
+    const code = error.code === "USAGE" ? 2 : error.code === "CONTROL_UNREACHABLE" ? 3 : 1;
+    return { code, out, err: error.message };
+  } finally {
+    delete process.env.EMAIL_SENSOR_ADDRESS;
+    stdout.mockRestore();
+    stderr.mockRestore();
+  }
+}
+
+function parsedLines(out: string): readonly Record<string, unknown>[] {
+  return out
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+}
+
+/** Control and bidirectional characters but the newline between lines. */
+const DANGEROUS = /[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]/;
+
+describe("status", () => {
+  test("shows counts and destinations, and the same as JSON", async () => {
+    const { code, out } = await command("status");
+    expect(code).toBe(0);
+    expect(out).toContain("sensor-1, version 1.2.3");
+    expect(out).toMatch(/mails +3 received {2}0 analysing {2}0 analysed {2}1 done/);
+    expect(out).toMatch(/siem +up +2 /);
+    expect(out).not.toMatch(DANGEROUS);
+    const [json] = parsedLines((await command("status", "--json")).out);
+    expect(json).toMatchObject({
+      sensor: { id: "sensor-1", version: "1.2.3" },
+      mails: { received: 3, analysing: 0, analysed: 0, done: 1, failed: 0 },
+      verdicts: { malicious: 1, suspicious: 0, clean: 0, not_available: 0 },
+      analyses: { queued: 0, submitted: 0 },
+      analyzer: { running: 2, open: 5, paused_reason: null },
+      destinations: [{ name: "siem", state: "up", backlog: 2, delivered: 7, last_error: null }],
+    });
+  });
+});
+
+describe("mails", () => {
+  test("lists newest first, filters, and takes no more than was asked for", async () => {
+    const ids = async (...args: string[]) =>
+      parsedLines((await command("mails", "--json", ...args)).out).map((mail) => mail.id);
+    expect(await ids()).toEqual([...waiting, done]);
+    expect(await ids("--limit", "2")).toEqual(waiting.slice(0, 2));
+    expect(await ids("--verdict", "malicious,suspicious")).toEqual([done]);
+    expect(await ids("--state", "received", "--state", "failed", "--since", "1h")).toEqual(waiting);
+    expect(await ids("--text", "FDP.exe")).toEqual([done]);
+  });
+
+  test("shows a table free of control characters, within 120 columns where there is no terminal", async () => {
+    const { code, out, err } = await command("mails", "--limit", "4");
+    expect({ code, err }).toEqual({ code: 0, err: "" });
+    expect(out).not.toMatch(DANGEROUS);
+    const lines = out.trimEnd().split("\n");
+    expect(lines.length).toBe(6);
+    for (const line of lines) expect(Bun.stringWidth(line)).toBeLessThanOrEqual(120);
+    expect(lines[5]).toContain("<>");
+  });
+
+  test("says on stderr that no mail matches, and that is no failure", async () => {
+    expect(await command("mails", "--text", "no such thing")).toEqual({
+      code: 0,
+      out: "",
+      err: "no mail matches\n",
+    });
+  });
+});
+
+describe("mail", () => {
+  test("shows the whole way of a mail", async () => {
+    const { code, out } = await command("mail", done);
+    expect(code).toBe(0);
+    expect(out).not.toMatch(DANGEROUS);
+    for (const text of [
+      "evil.exe is malicious",
+      "192.0.2.1 (mx), no TLS",
+      "c@example.org",
+      "bare_lf",
+      "analyse by test: the test says so",
+      "malicious: it runs a miner",
+      "https://vmray.example/samples/5",
+    ]) {
+      expect(out).toContain(text);
+    }
+  });
+
+  test("gives the same as JSON, with the names of the event", async () => {
+    const { out } = await command("mail", done, "--json");
+    expect(out.trimEnd()).not.toMatch(DANGEROUS);
+    const [json] = parsedLines(out);
+    expect(json).toMatchObject({
+      mail: { id: done, subject: HOSTILE, envelope: { from: "", client_ip: "192.0.2.1", tls: null } },
+      state: "done",
+      verdict: "malicious",
+      attachments: [
+        {
+          filename: "evil.exe",
+          decision: { action: "analyse", rule: "test", reason: "the test says so" },
+          outcome: "judged",
+          verdict: "malicious",
+          vmray: { sample_id: 5, submission_id: 6, url: "https://vmray.example/samples/5" },
+        },
+      ],
+      flags: ["bare_lf"],
+    });
+  });
+
+  test("ends 1 for a mail that is not there", async () => {
+    const { code, err } = await command("mail", Bun.randomUUIDv7());
+    expect(code).toBe(1);
+    expect(err).toContain("no mail");
+  });
+});
+
+describe("watch", () => {
+  test("prints the events that match, and ends 0 when interrupted", async () => {
+    const child = spawn("watch", "--json", "--after", "0", "--type", "mail.verdict");
+    const lines: string[] = [];
+    const reader = child.stdout.getReader();
+    const decoder = new TextDecoder();
+    const read = async () =>
+      lines.push(
+        ...decoder
+          .decode((await reader.read()).value)
+          .trimEnd()
+          .split("\n"),
+      );
+    await read();
+    await sensor.spool.putEvents([verdictEvent("clean")]);
+    await read();
+    child.kill("SIGINT");
+    expect(await child.exited).toBe(0);
+    expect(lines.map((line) => JSON.parse(line).verdict)).toEqual(["malicious", "clean"]);
+  });
+
+  test("ends 3 when the sensor stops", async () => {
+    let looked = 0;
+    const stopping = await harness({
+      listen: "127.0.0.1:0",
+      wrap: (spool) => ({
+        ...spool,
+        eventsAfter(seq, limit) {
+          looked += 1;
+          return spool.eventsAfter(seq, limit);
+        },
+      }),
+    });
+    try {
+      await stopping.spool.putEvents([verdictEvent("clean")]);
+      const watching = command("watch", "--after", "0", "--address", stopping.control.address);
+      await until(() => looked === 2, "the first event sent");
+      await stopping.control.stop();
+      const { code, out, err } = await watching;
+      expect(code).toBe(3);
+      expect(out).toContain("clean");
+      expect(err).toContain("the sensor stops");
+    } finally {
+      await stopping.end();
+    }
+  });
+});
+
+describe("all of them", () => {
+  test("show the token of a file, and say how where it is missing", async () => {
+    const file = join(sensor.folder, "token");
+    await writeFile(file, `${TOKEN}\n`);
+    const closed = await harness({ tokenFile: file });
+    try {
+      expect((await command("status", "--token-file", file, "--address", closed.control.address)).code).toBe(
+        0,
+      );
+      const refused = await command("status", "--address", closed.control.address);
+      expect(refused.code).toBe(1);
+      expect(refused.err).toContain("--token-file");
+    } finally {
+      await closed.end();
+    }
+  });
+
+  test("end 3 with a next step where no sensor answers", async () => {
+    for (const args of [["status"], ["mails"], ["mail", done], ["watch"]]) {
+      const [name = "", ...rest] = args;
+      const { code, err } = await command(name, ...rest, "--address", "unix:/nonexistent/control.sock");
+      expect(code).toBe(3);
+      expect(err).toContain("systemctl start email-sensor");
+      expect(err).toContain("--address");
+    }
+  });
+
+  test("end 2 for bad usage and say what is good", async () => {
+    const cases: readonly [string[], string][] = [
+      [["status", "--nonsense"], "--nonsense"],
+      [["status", "extra"], '"extra"'],
+      [["mail"], "which mail?"],
+      [["mail", "x'y"], "not the id of a mail"],
+      [["mails", "--state", "lost"], "received, analysing"],
+      [["mails", "--since", "yesterday"], "30m, 2h, 7d"],
+      [["mails", "--limit", "0"], "1 to 1000000"],
+      [["watch", "--min-verdict", "bad"], "clean, not_available"],
+      [["watch", "--after", "99999"], "the newest event is"],
+      [["status", "--address", "nowhere"], "unix:/PATH or HOST:PORT"],
+    ];
+    for (const [[name = "", ...args], text] of cases) {
+      const { code, err } = await command(name, ...args);
+      expect([args, code]).toEqual([args, 2]);
+      expect(err).toContain(text);
+    }
+  });
+
+  test("are known to the program, which gives these exit codes", async () => {
+    const unreachable = spawn("status", "--address", "unix:/nonexistent/control.sock");
+    const misused = spawn("mails", "--nonsense");
+    const shown = spawn("status", "--json");
+    expect(await Promise.all([unreachable.exited, misused.exited, shown.exited])).toEqual([3, 2, 0]);
+    expect(parsedLines(await shown.stdout.text())[0]).toMatchObject({ sensor: { id: "sensor-1" } });
+  }, 20_000);
+});
