@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { configurationReference } from "./docs/configuration.ts";
 import { configurationSchema } from "./docs/configuration-schema.ts";
 import { errorReference } from "./docs/errors.ts";
+import { eventReference } from "./docs/events.ts";
 import { exampleConfiguration } from "./docs/example.ts";
 
 type GeneratedDocument = {
@@ -19,6 +20,7 @@ const DOCUMENTS: readonly GeneratedDocument[] = [
   { path: "docs/configuration.md", make: configurationReference },
   { path: "docs/sensor.schema.json", make: configurationSchema },
   { path: "docs/errors.md", make: errorReference },
+  { path: "docs/events.md", make: eventReference },
   { path: "sensor.example.yaml", make: exampleConfiguration },
 ];
 

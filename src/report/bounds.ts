@@ -227,7 +227,8 @@ function createCuts(earlier: readonly string[]) {
   const collapsed = new Set([...former].filter((pointer) => !/\/\d+(\/|$)/.test(pointer)));
   return {
     text(value: string, max: number, { at, was }: Place): string {
-      const kept = cutText(value.toWellFormed(), max);
+      // Cut first: what is cut away need not be looked at.
+      const kept = cutText(value, max).toWellFormed();
       if (kept.length < value.length || former.has(was)) found.add(at);
       return kept;
     },

@@ -18,6 +18,8 @@ export type Carrier = {
    * handed over again. After a fault every open call ends with one.
    */
   carry(events: readonly SensorEvent[]): Promise<Delivery>;
+  /** True where nothing more may be handed over until an open call ended. */
+  full?(): boolean;
   close(): Promise<void>;
 };
 
@@ -43,8 +45,8 @@ export type DestinationLoop = {
 
 const READ_BATCH = 500;
 /** Open hand-overs, and events in them. */
-const MAX_OPEN = 64;
-const MAX_OPEN_EVENTS = 5000;
+const MAX_OPEN = 256;
+const MAX_OPEN_EVENTS = 20_000;
 const COMMIT_EVERY_MS = 200;
 const COMMIT_EVERY_EVENTS = 500;
 const POLL_MS = 1000;
@@ -212,7 +214,9 @@ export function startDelivery(options: {
   };
 
   const full = () =>
-    open.length >= MAX_OPEN || open.reduce((sum, { seqs }) => sum + seqs.length, 0) >= maxOpenEvents;
+    open.length >= MAX_OPEN ||
+    (open.length > 0 && carrier.full?.() === true) ||
+    open.reduce((sum, { seqs }) => sum + seqs.length, 0) >= maxOpenEvents;
   const broken = () => open.some(({ result }) => result !== null && result.fault !== null);
 
   /** Reads on behind `from` and hands over what is wanted, as far as there is room; resolves to how far. */

@@ -36,6 +36,8 @@ export const MIN_MESSAGE_BYTES = 2048;
 /** What an IPv4 datagram can hold. */
 const MAX_UDP_BYTES = 65_507;
 const BATCH = 100;
+/** Bytes handed to a transport and not delivered yet, give or take one batch. */
+const MAX_OPEN_BYTES = 16 * 1024 * 1024;
 
 /** The name of the outbox cursor of a destination. */
 export function siemCursor(destination: Pick<SiemConfig, "name">): string {
@@ -118,9 +120,17 @@ function createCarrier(destination: SiemConfig, sensorId: string, log: Log): Car
   const create: (target: HostPort & { readonly timeout: number }) => Transport =
     scheme === "udp" ? createUdpTransport : createTcpTransport;
   const transport = create({ host, port, timeout: destination.timeout });
+  let openBytes = 0;
   return {
-    carry: (events) =>
-      transport.send(events.map((event) => formatMessage(event, settings, template, maxBytes, log))),
+    carry(events) {
+      const messages = events.map((event) => formatMessage(event, settings, template, maxBytes, log));
+      const size = messages.reduce((sum, { byteLength }) => sum + byteLength, 0);
+      openBytes += size;
+      return transport.send(messages).finally(() => {
+        openBytes -= size;
+      });
+    },
+    full: () => openBytes >= MAX_OPEN_BYTES,
     close: () => transport.close(),
   };
 }

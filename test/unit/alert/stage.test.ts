@@ -142,7 +142,7 @@ describe("alerts", () => {
       () => Date.now() + later,
     );
     await spool.putEvents([bad()]);
-    await until(() => relay.asked.length === 1);
+    await until(() => lines.some(({ msg }) => String(msg).startsWith("the relay puts a recipient off")));
     later = 25 * 3_600_000;
     await spool.putEvents([bad()]);
     await until(() => lines.some(({ code }) => code === "ALERT_REFUSED"));

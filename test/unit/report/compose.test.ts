@@ -3,6 +3,7 @@ import Ajv2020 from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import fc from "fast-check";
 import schema from "../../../docs/event.schema.json" with { type: "json" };
+import { sampleEvents } from "../../../scripts/docs/events.ts";
 import { boundEvent, LIMITS, MAX_POINTERS, shrinkEvent } from "../../../src/report/bounds.ts";
 import {
   composeFailed,
@@ -144,6 +145,11 @@ describe("an event", () => {
       mail: { subject: null, from: [] },
     });
     expectValid(composeState("started", "the sensor started", SENSOR, NOON));
+  });
+
+  test("of every type is documented by a valid example", () => {
+    expect(sampleEvents().map(({ type }) => type)).toEqual([...EVENT_TYPES]);
+    for (const event of sampleEvents()) expectValid(event);
   });
 
   test("is refused by the schema where a field is unknown, missing, too long or of another type's", () => {

@@ -22,16 +22,27 @@ export async function tcpPeer(port = 0): Promise<TcpPeer> {
   const server = createServer({ pauseOnConnect: true }, (socket) => {
     connections.push(socket);
     let rest = Buffer.alloc(0);
+    const parts: Buffer[] = [];
+    let held = 0;
+    let needed = 0;
     socket.on("error", () => {});
     socket.on("data", (data) => {
-      rest = Buffer.concat([rest, typeof data === "string" ? Buffer.from(data) : data]);
+      parts.push(typeof data === "string" ? Buffer.from(data) : data);
+      held += data.length;
+      if (held < needed) return;
+      rest = Buffer.concat([rest, ...parts.splice(0)]);
       for (;;) {
+        held = rest.length;
+        needed = 0;
         const space = rest.indexOf(32);
         if (space === -1) return;
         const count = rest.toString("latin1", 0, space);
         if (!/^[1-9]\d*$/.test(count)) throw new Error(`no octet count: ${count.slice(0, 40)}`);
         const end = space + 1 + Number(count);
-        if (rest.length < end) return;
+        if (rest.length < end) {
+          needed = end;
+          return;
+        }
         messages.push(rest.toString("utf8", space + 1, end));
         rest = rest.subarray(end);
       }

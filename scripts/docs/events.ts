@@ -1,0 +1,245 @@
+/** docs/events.md, from docs/event.schema.json and the code that composes events. */
+import schema from "../../docs/event.schema.json" with { type: "json" };
+import { composeFailed, composeMailEvents, composeState } from "../../src/report/compose.ts";
+import { EVENT_TYPES, type EventType, type SensorEvent } from "../../src/report/event.ts";
+import type { ArtifactRow, MailRow } from "../../src/spool/spool.ts";
+import { judge } from "../../src/verdict/judge.ts";
+import { table } from "./markdown.ts";
+
+const SENSOR = { id: "sensor-01.example.org", version: "0.1.0" };
+const TIME = Date.UTC(2026, 4, 4, 9, 30, 12, 345);
+const MAIL_ID = "019df225-4a3f-7c11-8f2e-5b0a9d3c7e10";
+const SHA256 = "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f";
+
+const MEANINGS: Readonly<Record<EventType, string>> = {
+  "mail.received":
+    "A mail was taken and judged. Sent before its other events, only to destinations that name the type.",
+  "mail.verdict": "A mail was judged: every mail that can be taken apart has exactly one.",
+  "mail.failed": "A mail could not be taken apart after several tries. It has no `mail.verdict`.",
+  "attachment.verdict":
+    "One attachment that policy did not skip. Sent before the `mail.verdict`, only to destinations that name the type.",
+  "url.verdict":
+    "One URL that policy did not skip. Sent before the `mail.verdict`, only to destinations that name the type.",
+  "verdict.changed": "A later look changed the verdict of a mail. It has the fields of `mail.verdict`.",
+  "sensor.state": "Something about the sensor itself changed.",
+};
+
+function sampleMail(): MailRow {
+  const attachment: ArtifactRow = {
+    kind: "attachment",
+    attachment: {
+      filename: "invoice.zip",
+      sha256: SHA256,
+      size: 184,
+      type: "application/zip",
+      views: ["mime"],
+      path: [],
+    },
+    decision: { action: "analyse", rule: "default.archives", reason: "archives are analysed" },
+    verdict: {
+      outcome: "judged",
+      verdict: "malicious",
+      reason: null,
+      threat_names: ["EICAR-Test-File"],
+      vmray: { sample_id: 1207, submission_id: 1544, url: "https://vmray.example.org/samples/1207" },
+    },
+  };
+  const url: ArtifactRow = {
+    kind: "url",
+    url: { url: "https://pay.example.net/1", normalized: "https://pay.example.net/1", sources: ["html"] },
+    decision: { action: "analyse", rule: "urls", reason: "URLs are analysed" },
+    verdict: {
+      outcome: "failed",
+      verdict: "not_available",
+      reason: "VMRay refused the submission: the quota is used up",
+      threat_names: [],
+      vmray: null,
+    },
+  };
+  return {
+    id: MAIL_ID,
+    receivedAt: TIME - 41_000,
+    envelope: {
+      from: "billing@example.net",
+      to: ["anna@example.org"],
+      client_ip: "192.0.2.25",
+      helo: "mx.example.net",
+      tls: "TLSv1.3 TLS_AES_256_GCM_SHA384",
+    },
+    size: 4312,
+    sha256: "4a1f5f3c9a4be0c6f0c0e6d1d19a5a1f0a35b7c0a8a4a50c5a3b7c6b0f0d2e91",
+    state: "analysed",
+    extraction: {
+      mail: {
+        message_id: "<20260504.1@example.net>",
+        subject: "Your invoice",
+        from: ["billing@example.net"],
+        to: ["anna@example.org"],
+        cc: [],
+        date: null,
+      },
+      passwords: [],
+      flags: [],
+      complete: true,
+    },
+    artifacts: [attachment, url],
+    attempts: 0,
+    verdict: null,
+    complete: null,
+    reasons: [],
+    finishedAt: null,
+    error: null,
+    rawKept: true,
+  };
+}
+
+/** One event of each type, with ids that stay the same. */
+export function sampleEvents(): readonly SensorEvent[] {
+  const mail = sampleMail();
+  const made = [
+    ...composeMailEvents(mail, judge(mail), SENSOR, new Set(EVENT_TYPES), TIME),
+    composeFailed(
+      { ...mail, extraction: null },
+      "EXTRACT_TIMEOUT: taking the mail apart took too long",
+      SENSOR,
+      TIME,
+    ),
+    composeState("started", "the sensor takes mails", SENSOR, TIME),
+  ];
+  const verdict = made.find(({ type }) => type === "mail.verdict");
+  const changed = verdict === undefined ? [] : [{ ...verdict, type: "verdict.changed" as const }];
+  return EVENT_TYPES.flatMap((type) => [...made, ...changed].filter((event) => event.type === type)).map(
+    (event, index) => ({ ...event, id: `019df225-eb19-7000-8000-00000000000${index + 1}` }),
+  );
+}
+
+type Node = {
+  readonly type?: string | readonly string[];
+  readonly description?: string;
+  readonly properties?: Readonly<Record<string, Node>>;
+  readonly items?: Node;
+  readonly oneOf?: readonly Node[];
+  readonly enum?: readonly string[];
+  readonly const?: string;
+  readonly maxLength?: number;
+  readonly maxItems?: number;
+  readonly $ref?: string;
+};
+
+const DEFINITIONS: Readonly<Record<string, Node>> = schema.$defs;
+
+function resolve(node: Node): Node {
+  const target = node.$ref === undefined ? undefined : DEFINITIONS[node.$ref.replace("#/$defs/", "")];
+  return target === undefined ? node : { ...target, ...node };
+}
+
+function rowsOf(name: string, node: Node): readonly (readonly string[])[] {
+  const here = resolve(node);
+  const inner = resolve(here.items ?? here.oneOf?.find(({ $ref }) => $ref !== undefined) ?? {});
+  const below = here.properties ?? inner.properties ?? {};
+  const path = here.items === undefined ? name : `${name}[]`;
+  return [
+    [`\`${path}\``, kindOf(here, inner), here.description ?? ""],
+    ...Object.entries(below).flatMap(([key, child]) => rowsOf(`${path}.${key}`, child)),
+  ];
+}
+
+function kindOf(node: Node, inner: Node): string {
+  if (node.const !== undefined) return `\`${node.const}\``;
+  if (node.enum !== undefined) return node.enum.map((value) => `\`${value}\``).join(", ");
+  if (node.oneOf !== undefined) return "object or null";
+  const many = node.maxItems === undefined ? "" : `, at most ${node.maxItems}`;
+  const long = node.maxLength ?? inner.maxLength;
+  const most = long === undefined ? "" : `, at most ${long} characters`;
+  const kind = typeof node.type === "string" ? node.type : (node.type ?? []).join(" or ");
+  return `${kind === "array" ? `list${many}` : kind}${most}`;
+}
+
+export function eventReference(): string {
+  const properties: Readonly<Record<string, Node>> = schema.properties;
+  return [
+    "# Events",
+    "",
+    "<!-- Made from docs/event.schema.json and src/report by scripts/docs.ts: change it there. -->",
+    "",
+    "An event is one JSON object: the message of a syslog line in the `json` format, and what a template gets its",
+    "fields from. [event.schema.json](event.schema.json) is the same as a JSON Schema (2020-12).",
+    "",
+    "- Every event arrives at least once and in order at each destination; around a cut connection some arrive twice,",
+    "  with the same `id`.",
+    "- Nothing of a mail ever becomes a key. Long values are cut, never silently: `truncated` names them.",
+    "- A field that a type does not have is missing, not null. A later release may add fields under the same `schema`:",
+    "  leave aside what you do not know.",
+    "- A part whose analysis failed is `not_available` with a reason, and makes `complete` false.",
+    "",
+    "## Types",
+    "",
+    table(
+      ["Type", "When"],
+      EVENT_TYPES.map((type) => [`\`${type}\``, MEANINGS[type]]),
+    ),
+    "",
+    "## Fields",
+    "",
+    table(
+      ["Field", "Value", "Meaning"],
+      Object.entries(properties).flatMap(([name, node]) => rowsOf(name, node)),
+    ),
+    "",
+    "## Syslog",
+    "",
+    "A message is RFC 5424 without structured data: HOSTNAME is `sensor.id`, MSGID the type of the event, MSG the",
+    "JSON object or the line of the template, in UTF-8 without a byte order mark and without control characters. The",
+    "severity tells the verdict:",
+    "",
+    table(
+      ["Event", "Severity"],
+      [
+        ["verdict `malicious`", "2, critical"],
+        ["`mail.failed`", "3, error"],
+        ["verdict `suspicious`", "4, warning"],
+        ["verdict `not_available`, or not complete; `sensor.state`", "5, notice"],
+        ["verdict `clean`; `mail.received`", "6, informational"],
+      ],
+    ),
+    "",
+    "By TCP messages are framed by octet counting (RFC 6587) and have at most 64 KB, by UDP each is one datagram of at",
+    "most 8 KB; `siem[].max_message_size` changes that. An event that is longer is cut to fit, recipients first,",
+    "and stays valid JSON.",
+    "",
+    "TCP syslog has no acknowledgement. The sensor takes an event for delivered when the receiver's kernel has",
+    "acknowledged its bytes and the connection lived on for a moment; everything younger is sent again after a cut.",
+    "By UDP a loss on the way cannot be seen; only a host that refuses is.",
+    "",
+    "## Templates",
+    "",
+    "`format: template` renders [Liquid](https://shopify.github.io/liquid/) with the fields above as variables. The",
+    "filter `json` writes any value as JSON: use it to build JSON safely. Other values are put in with their",
+    "control characters escaped (`\\n`, `\\u0007`), and line breaks of the template become one space, so that a message",
+    "is always one line. Files and other templates cannot be included. A template that fails on an event is logged as",
+    "`TEMPLATE_FAILED`, and the event is sent as JSON.",
+    "",
+    "```liquid",
+    "{{ verdict }} from={{ mail.envelope.from }} subject={{ mail.subject | json }}",
+    "```",
+    "",
+    "## Alert mails",
+    "",
+    "`alerts[]` makes a plain text mail of a `mail.verdict` with an attachment as bad as `min_verdict`. Hosts in it are",
+    "defanged (`hxxps[:]//host[.]example`), its return path is empty, and `Auto-Submitted`, `X-Auto-Response-Suppress`",
+    "and `X-Email-Sensor-Alert` mark it. Its Message-ID is made from event and recipient: an alert that had to be sent",
+    "twice is the same mail to a mail server. Recipients of the mail are those of the SMTP envelope; where the MTA sends",
+    "its copy to a fixed address (as `always_bcc` does), use `to`. Alerts that come back to the sensor make no alert.",
+    "",
+    "## Examples",
+    ...sampleEvents().flatMap((event) => [
+      "",
+      `### ${event.type}`,
+      "",
+      "```json",
+      JSON.stringify(event, null, 2),
+      "```",
+    ]),
+    "",
+  ].join("\n");
+}
