@@ -140,7 +140,7 @@ async function startStages(
         wanted: new Set(config.siem.flatMap(({ events }) => events)),
       }),
     );
-    const pool = createExtractPool(config.extract, log);
+    const pool = createExtractPool(config.extract, log.with({ stage: "extract" }));
     stages.unshift({ what: "helpers", stop: () => pool.close() });
     const analyzer = started(
       "analyzer",
@@ -153,7 +153,7 @@ async function startStages(
           return raw !== null && pool.writeContent(raw, sha256, toPath);
         },
         tempDir: join(config.spool.path, "contents"),
-        log,
+        log: log.with({ stage: "analyzer" }),
       }),
     );
     started(

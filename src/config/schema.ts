@@ -557,7 +557,7 @@ export const schema = z
                 }),
               )
               .max(50)
-              .prefault(["email-sensor"]),
+              .prefault(["email_sensor"]),
           ),
           cache: key(
             "How long a verdict serves later mails with the same content before VMRay is asked again.",

@@ -21,7 +21,8 @@ export type ExtractionStage = {
 
 export type ExtractionStageOptions = {
   readonly spool: Spool;
-  readonly extract: (raw: RawMail) => Promise<Extraction>;
+  /** `begun` is called when the bytes go to a parser, which may be a while after the call. */
+  readonly extract: (raw: RawMail, begun: () => void) => Promise<Extraction>;
   readonly triage: (extraction: Extraction) => Plan;
   readonly failedEvent: (mail: MailRow, error: SensorError) => SensorEvent;
   /** Mails in work at once. */
@@ -31,8 +32,8 @@ export type ExtractionStageOptions = {
   readonly now?: () => number;
 };
 
-/** A mail during which the whole sensor died this often is given up; it was alone each time but the first. */
-const MAX_DEATHS = 10;
+/** A mail in whose parsing the whole sensor died this often is given up; it was alone each time but the first. */
+const MAX_DEATHS = 5;
 const STOP_GRACE = 3_000;
 const RETRY_PAUSE = 1_000;
 /** Mails that wait out a pause wake nobody: the stage looks for them this often. */
@@ -57,7 +58,7 @@ export function startExtraction(options: ExtractionStageOptions): ExtractionStag
   const takeApart = async (mail: ClaimedMail): Promise<Extraction> => {
     for (;;) {
       try {
-        return await options.extract(mail.raw);
+        return await options.extract(mail.raw, () => spool.noteParsing(mail.id));
       } catch (thrown) {
         const error = asSensorError(thrown);
         if (error.code !== "EXTRACT_UNAVAILABLE" || stopping) throw error;
@@ -88,7 +89,10 @@ export function startExtraction(options: ExtractionStageOptions): ExtractionStag
         ms: now() - startedAt,
       });
     } catch (thrown) {
-      if (stopping) return;
+      if (stopping) {
+        spool.giveBackMail(mail.id);
+        return;
+      }
       const error = asSensorError(thrown);
       log.warn("a mail could not be taken apart", { mail_id: mail.id, ...faultFields(error) });
       const text = `${error.code}: ${error.message}`;

@@ -14,7 +14,6 @@ export const MIGRATIONS: readonly string[] = [
     sha256 TEXT NOT NULL,
     envelope TEXT NOT NULL,
     raw TEXT,
-    claimed INTEGER NOT NULL DEFAULT 0,
     deaths INTEGER NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0,
     next_at INTEGER NOT NULL DEFAULT 0,
@@ -26,7 +25,7 @@ export const MIGRATIONS: readonly string[] = [
     finished_at INTEGER,
     error TEXT
   );
-  CREATE INDEX mails_received ON mails (claimed, seq) WHERE state = 'received';
+  CREATE INDEX mails_received ON mails (seq) WHERE state = 'received';
   CREATE INDEX mails_suspect ON mails (seq) WHERE state = 'received' AND deaths > 0;
   CREATE INDEX mails_analysing ON mails (seq) WHERE state = 'analysing';
   CREATE INDEX mails_analysed ON mails (seq) WHERE state = 'analysed';

@@ -151,6 +151,10 @@ export type Spool = {
    * sensor died is handed out when no other is, alone, and before all others.
    */
   claimMails(limit: number): Promise<readonly ClaimedMail[]>;
+  /** Takes back a mail that was handed out and about which nothing was recorded. */
+  giveBackMail(id: string): void;
+  /** Notes that a mail now goes into a parser: should the sensor die before the outcome, the mail is suspect. */
+  noteParsing(id: string): void;
   /** The bytes of a mail, null where retention deleted them or the mail is unknown. */
   rawMail(id: string): Promise<RawMail | null>;
   /**

@@ -3,6 +3,7 @@
  *
  *   spool.db   everything but large mails          large/ID.eml      mails over `inlineSize`
  *   lock       held while a sensor runs            incoming/ID.part  large mails still coming in
+ *                                                  parsing/ID        mails in a parser at this moment
  */
 import { Database, SQLiteError } from "bun:sqlite";
 import { chmodSync, mkdirSync, readdirSync, statfsSync, statSync, unlinkSync } from "node:fs";
@@ -18,6 +19,7 @@ import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
 import { createBody, ignoreMissing } from "./body.ts";
 import { openDatabase } from "./database.ts";
 import { spoolFault } from "./faults.ts";
+import { createParsingNotes } from "./parsing-notes.ts";
 import type {
   AnalysisJob,
   AnalysisProgress,
@@ -78,8 +80,8 @@ type AnalysisRecord = {
 };
 
 /**
- * Opens the spool, and makes it where there is none. Mails that were handed out when the sensor last ended are
- * handed out again. Throws SPOOL_IN_USE, SPOOL_NEWER, SPOOL_FULL or SPOOL_BROKEN.
+ * Opens the spool, and makes it where there is none. Mails that were in a parser when the sensor last died are
+ * suspect from now on. Throws SPOOL_IN_USE, SPOOL_NEWER, SPOOL_FULL or SPOOL_BROKEN.
  */
 export async function openSpool(
   settings: SpoolSettings,
@@ -129,9 +131,18 @@ export async function openSpool(
     return new SensorError("SPOOL_FULL", `only ${free} bytes are free where ${settings.minFree} are wanted`);
   };
 
-  await write([], (db) =>
-    db.run("UPDATE mails SET claimed = 0, deaths = deaths + 1 WHERE state = 'received' AND claimed = 1"),
-  );
+  const handedOut = new Set<string>();
+  const parsing = createParsingNotes(folder("parsing"));
+  const takenBack = (id: string) => {
+    parsing.erase(id);
+    handedOut.delete(id);
+  };
+  const suspects = parsing.left();
+  await write([], (db) => {
+    const count = db.query("UPDATE mails SET deaths = deaths + 1 WHERE id = ? AND state = 'received'");
+    for (const id of suspects) count.run(id);
+  });
+  for (const id of suspects) parsing.erase(id);
   removeLeftovers(store.read, folder("incoming"), folder("large"));
 
   const rawOf = (db: Database, row: Pick<MailRecord, "seq" | "id" | "raw">): RawMail | null => {
@@ -173,39 +184,33 @@ export async function openSpool(
         count(db, "received", 1);
       }),
 
-    claimMails: (limit) =>
-      write([], (db) => {
-        const time = now();
+    claimMails: async (limit) => {
+      const rows = store.read((db) => {
         const suspect = db
           .query<MailRecord, [number]>(
-            `SELECT * FROM mails WHERE state = 'received' AND deaths > 0 AND claimed = 0 AND next_at <= ?
-             ORDER BY seq LIMIT 1`,
+            "SELECT * FROM mails WHERE state = 'received' AND deaths > 0 AND next_at <= ? ORDER BY seq LIMIT 1",
           )
-          .get(time);
-        const claimed = db
-          .query<{ deaths: number }, []>(
-            `SELECT max(deaths) AS deaths FROM mails WHERE state = 'received' AND claimed = 1
-             HAVING count(*) > 0`,
+          .get(now());
+        if (suspect !== null) return handedOut.size > 0 ? [] : [suspect];
+        return db
+          .query<MailRecord, [number, number]>(
+            "SELECT * FROM mails WHERE state = 'received' AND next_at <= ? ORDER BY seq LIMIT ?",
           )
-          .get();
-        if (claimed !== null && (suspect !== null || claimed.deaths > 0)) return [];
-        const rows =
-          suspect === null
-            ? db
-                .query<MailRecord, [number, number]>(
-                  `SELECT * FROM mails WHERE state = 'received' AND claimed = 0 AND next_at <= ?
-                   ORDER BY seq LIMIT ?`,
-                )
-                .all(time, limit)
-            : [suspect];
-        const claim = db.query("UPDATE mails SET claimed = 1 WHERE seq = ?");
-        return rows.map((row) => {
-          claim.run(row.seq);
-          // Bytes that are gone fail when the file is opened, and so cost this mail alone.
-          const raw = rawOf(db, row) ?? { kind: "file", path: largeFile(row.id) };
-          return { id: row.id, size: row.size, raw, deaths: row.deaths };
-        });
-      }),
+          .all(now(), limit + handedOut.size)
+          .filter(({ id }) => !handedOut.has(id))
+          .slice(0, limit);
+      });
+      return rows.map((row) => {
+        // Bytes that are gone fail when the file is opened, and so cost this mail alone.
+        const raw = store.read((db) => rawOf(db, row)) ?? { kind: "file", path: largeFile(row.id) };
+        handedOut.add(row.id);
+        return { id: row.id, size: row.size, raw, deaths: row.deaths };
+      });
+    },
+
+    giveBackMail: takenBack,
+
+    noteParsing: (id) => parsing.note(id),
 
     rawMail: async (id) =>
       store.read((db) => {
@@ -213,8 +218,8 @@ export async function openSpool(
         return row === null ? null : rawOf(db, row);
       }),
 
-    recordExtraction: (id, extraction, plan) =>
-      write(["analyses", "analysed"], (db) => {
+    recordExtraction: async (id, extraction, plan) => {
+      await write(["analyses", "analysed"], (db) => {
         const row = db
           .query<{ seq: number }, [string]>("SELECT seq FROM mails WHERE id = ? AND state = 'received'")
           .get(id);
@@ -240,35 +245,45 @@ export async function openSpool(
           );
         }
         const { attachments: _attachments, urls: _urls, ...kept } = extraction;
-        db.query(
-          "UPDATE mails SET state = ?, claimed = 0, waiting = ?, extraction = ?, error = NULL WHERE seq = ?",
-        ).run(waiting > 0 ? "analysing" : "analysed", waiting, JSON.stringify(kept), row.seq);
-      }),
+        db.query("UPDATE mails SET state = ?, waiting = ?, extraction = ?, error = NULL WHERE seq = ?").run(
+          waiting > 0 ? "analysing" : "analysed",
+          waiting,
+          JSON.stringify(kept),
+          row.seq,
+        );
+      });
+      takenBack(id);
+    },
 
-    recordExtractionFault: (id, error, retryAt) =>
-      write(["received"], (db) => {
+    recordExtractionFault: async (id, error, retryAt) => {
+      const attempts = await write(["received"], (db) => {
         db.query(
-          `UPDATE mails SET claimed = 0, attempts = attempts + 1, error = ?, next_at = ?
+          `UPDATE mails SET attempts = attempts + 1, error = ?, next_at = ?
            WHERE id = ? AND state = 'received'`,
         ).run(error, retryAt, id);
         const row = db
           .query<{ attempts: number }, [string]>("SELECT attempts FROM mails WHERE id = ?")
           .get(id);
         return row?.attempts ?? 0;
-      }),
+      });
+      takenBack(id);
+      return attempts;
+    },
 
-    failMail: (id, error, event) =>
-      write(["events"], (db) => {
+    failMail: async (id, error, event) => {
+      await write(["events"], (db) => {
         const { changes } = db
           .query(
-            `UPDATE mails SET state = 'failed', claimed = 0, error = ?, finished_at = ?
+            `UPDATE mails SET state = 'failed', error = ?, finished_at = ?
              WHERE id = ? AND state = 'received'`,
           )
           .run(error, now(), id);
         if (changes === 0) return;
         count(db, "failed", 1);
         putEvents(db, [event]);
-      }),
+      });
+      takenBack(id);
+    },
 
     dueAnalyses: async (time, limit, running) =>
       store.read((db) =>
@@ -490,6 +505,7 @@ export async function openSpool(
     },
 
     close: async () => {
+      for (const id of [...handedOut]) takenBack(id);
       await store.close();
       unlock();
     },

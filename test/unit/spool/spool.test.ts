@@ -1,6 +1,6 @@
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { existsSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { contentKey } from "../../../src/triage/plan.ts";
 import { attachment, extractionOf, judged, open, someEvent, someMail, temporaryFolder } from "./fixtures.ts";
@@ -57,18 +57,36 @@ describe("a mail", () => {
     await spool.close();
   });
 
-  test("that was handed out when the sensor died is handed out alone, and before all others", async () => {
+  test("in a parser when the sensor died is handed out alone, and before all others", async () => {
     let spool = await open(folder.path);
-    const [guilty, innocent] = [someMail(), someMail()];
-    await spool.putMail(guilty);
-    await spool.claimMails(1);
-    await spool.putMail(innocent);
+    const [before, guilty, after] = [someMail(), someMail(), someMail()];
+    for (const mail of [before, guilty, after]) await spool.putMail(mail);
+    await spool.claimMails(2);
+    spool.noteParsing(guilty.id);
+    const asLeftByCrash = temporaryFolder();
+    cpSync(folder.path, asLeftByCrash.path, { recursive: true });
     await spool.close();
-    spool = await open(folder.path);
+    spool = await open(asLeftByCrash.path);
     expect(await spool.claimMails(10)).toMatchObject([{ id: guilty.id, deaths: 1 }]);
     expect(await spool.claimMails(10)).toEqual([]);
     await spool.recordExtraction(guilty.id, extractionOf([]), []);
-    expect(await spool.claimMails(10)).toMatchObject([{ id: innocent.id, deaths: 0 }]);
+    expect((await spool.claimMails(10)).map(({ id, deaths }) => ({ id, deaths }))).toEqual([
+      { id: before.id, deaths: 0 },
+      { id: after.id, deaths: 0 },
+    ]);
+    await spool.close();
+    asLeftByCrash.remove();
+  });
+
+  test("in a parser when the sensor is stopped is no suspect", async () => {
+    let spool = await open(folder.path);
+    const mail = someMail();
+    await spool.putMail(mail);
+    await spool.claimMails(1);
+    spool.noteParsing(mail.id);
+    await spool.close();
+    spool = await open(folder.path);
+    expect(await spool.claimMails(1)).toMatchObject([{ id: mail.id, deaths: 0 }]);
     await spool.close();
   });
 
@@ -216,12 +234,10 @@ describe("retention", () => {
   test("deletes bytes first, then metadata, then events that all destinations have, and the file shrinks", async () => {
     let time = Date.now();
     const spool = await open(folder.path, { inlineSize: 100_000 }, () => time);
-    for (let i = 0; i < 300; i++) {
-      const mail = someMail("x".repeat(50_000));
-      await spool.putMail(mail);
-      await spool.recordExtraction(mail.id, extractionOf([]), []);
-      await spool.finishMail(mail.id, "clean", true, [], [someEvent()]);
-    }
+    const mails = Array.from({ length: 300 }, () => someMail("x".repeat(50_000)));
+    await Promise.all(mails.map((mail) => spool.putMail(mail)));
+    await Promise.all(mails.map(({ id }) => spool.recordExtraction(id, extractionOf([]), [])));
+    await Promise.all(mails.map(({ id }) => spool.finishMail(id, "clean", true, [], [someEvent()])));
     await spool.setDestinations(["siem:a"]);
     const sweep = async () => {
       while (await spool.sweep(time));
