@@ -32,7 +32,7 @@ const TMPFS_MAGIC = 0x01021994;
 type TargetName = "sensor" | "postfix" | "sink";
 type Target = {
   /** Runs one load; gives mails a second. */
-  round(load: Load, mails: number): Promise<number>;
+  round(load: Load): Promise<number>;
 };
 
 type Load = { readonly name: string; readonly connections: number; readonly reuse: boolean };
@@ -43,10 +43,9 @@ const LOADS: readonly Load[] = [
   { name: "20 at a time, one a mail", connections: 20, reuse: false },
 ];
 
-/** Enough mails for about a second and a half of each. */
-const MAILS: Readonly<Record<TargetName, number>> = { sensor: 5000, postfix: 500, sink: 10_000 };
-/** One connection a mail is slower. */
-const MAILS_UNREUSED: Readonly<Record<TargetName, number>> = { sensor: 3000, postfix: 500, sink: 1500 };
+/** A round is about this long, after a warm-up, whatever the rate: the whole run stays under two minutes. */
+const ROUND_SECONDS = 1.5;
+const WARM_UP_MAILS: Readonly<Record<TargetName, number>> = { sensor: 500, postfix: 200, sink: 500 };
 
 /** Sends the mails; throws where one of them was not accepted. */
 async function sendLoad(port: number, load: Load, mails: number): Promise<number> {
@@ -66,9 +65,10 @@ async function sendLoad(port: number, load: Load, mails: number): Promise<number
   return mails / seconds;
 }
 
-/** Wakes up what starts lazily: processes of Postfix, compiled code of the sensor. */
-async function warmUp(port: number, load: Load, mails: number): Promise<void> {
-  await sendLoad(port, load, mails);
+/** A warm-up, which wakes up processes and compiles code, then as many mails as take about ROUND_SECONDS. */
+async function sendRound(port: number, load: Load, warmUpMails: number): Promise<number> {
+  const expected = await sendLoad(port, load, warmUpMails);
+  return sendLoad(port, load, Math.max(load.connections, Math.round(expected * ROUND_SECONDS)));
 }
 
 async function openSink(place: Place): Promise<Target> {
@@ -76,10 +76,7 @@ async function openSink(place: Place): Promise<Target> {
   start(place, "sink", [...[needProgram("smtp-sink", "postfix"), "-u", "root", `127.0.0.1:${port}`, "500"]]);
   await waitFor("smtp-sink", () => greeting(port));
   return {
-    async round(load, mails) {
-      await warmUp(port, load, 500);
-      return sendLoad(port, load, mails);
-    },
+    round: (load) => sendRound(port, load, WARM_UP_MAILS.sink),
   };
 }
 
@@ -88,22 +85,18 @@ async function openPostfix(place: Place): Promise<Target> {
     settings: { smtpd_client_restrictions: "check_client_access static:HOLD" },
   });
   return {
-    async round(load, mails) {
-      await warmUp(postfix.port, load, 2 * load.connections);
-      return sendLoad(postfix.port, load, mails);
-    },
+    round: (load) => sendRound(postfix.port, load, WARM_UP_MAILS.postfix),
   };
 }
 
 async function openSensor(place: Place): Promise<Target> {
   const nowhere = { url: `http://127.0.0.1:${await freePort()}`, apiKey: "none" };
   return {
-    async round(load, mails) {
+    async round(load) {
       const inner = openPlace("bench-sensor", place.path);
       try {
         const sensor = await launchSensor(inner, { analyzer: nowhere, config: { log: { level: "warn" } } });
-        await warmUp(sensor.smtpPort, load, 500);
-        const rate = await sendLoad(sensor.smtpPort, load, mails);
+        const rate = await sendRound(sensor.smtpPort, load, WARM_UP_MAILS.sensor);
         await sensor.kill();
         return rate;
       } finally {
@@ -140,8 +133,7 @@ async function measure(place: Place, names: readonly TargetName[], rounds: numbe
     const rates: Record<TargetName, number[]> = { sensor: [], postfix: [], sink: [] };
     for (let round = 0; round < rounds; round++) {
       for (const [name, target] of targets) {
-        const mails = (load.reuse ? MAILS : MAILS_UNREUSED)[name];
-        rates[name].push(await target.round(load, mails));
+        rates[name].push(await target.round(load));
       }
     }
     const ratio = (other: TargetName) =>

@@ -35,6 +35,8 @@ process.on("exit", () => {
   for (const pid of alive) signalQuietly(pid, "SIGKILL");
 });
 
+process.on("SIGTERM", () => process.exit(143));
+
 /** Signals a process that may be gone already. */
 export function signalQuietly(pid: number, signal: NodeJS.Signals): void {
   try {
