@@ -17,9 +17,10 @@ export type ProgressTarget = { readonly live: boolean; readonly width: number; w
 const CLEAR_LINE = "\r\u001b[2K";
 
 export function createProgress(target: ProgressTarget): Progress {
-  let shown = false;
+  let shown: string | null = null;
   const show = (text: string) => {
-    shown = true;
+    if (text === shown) return;
+    shown = text;
     target.write(`${CLEAR_LINE}${fit(text, target.width - 1)}`);
   };
   return {
@@ -28,8 +29,8 @@ export function createProgress(target: ProgressTarget): Progress {
       if (target.live) show(text);
     },
     end: () => {
-      if (shown) target.write(CLEAR_LINE);
-      shown = false;
+      if (shown !== null) target.write(CLEAR_LINE);
+      shown = null;
     },
   };
 }

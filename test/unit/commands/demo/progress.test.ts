@@ -6,6 +6,7 @@ function record(live: boolean): string {
   const progress = createProgress({ live, width: 20, write: (text) => (written += text) });
   progress.step("starting");
   progress.update("1 of 9 verdicts, waiting for a long list");
+  progress.update("1 of 9 verdicts, waiting for a long list");
   progress.end();
   progress.end();
   return written;
