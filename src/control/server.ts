@@ -118,10 +118,8 @@ function sensorService(options: ControlOptions, openStream: OpenStream): SensorS
     };
   return {
     getStatus: unary("GetStatus", async () => {
-      const counts = await spool.counts();
-      return {
-        status: statusMessage(sensor, performance.timeOrigin, Date.now(), counts, await options.status()),
-      };
+      const [counts, extra] = await Promise.all([spool.counts(), options.status()]);
+      return { status: statusMessage(sensor, performance.timeOrigin, Date.now(), counts, extra) };
     }),
     listMails: unary("ListMails", (call) => listMails(call, spool)),
     getMail: unary("GetMail", async (call) => {

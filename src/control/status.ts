@@ -13,7 +13,7 @@ export type AnalyzerStatus = {
 };
 
 export type DestinationStatus = {
-  /** Its name in the configuration. */
+  /** As the cursor of the outbox is named: `siem:NAME` or `alert:NAME`. */
   readonly name: string;
   /** Whether the last delivery was taken; null where nothing was sent yet. */
   readonly up: boolean | null;

@@ -189,7 +189,7 @@ export interface Analyzer {
 
 /** A destination of events: a SIEM or an alert. */
 export interface Destination {
-  /** Its name in the configuration. */
+  /** `siem:NAME` or `alert:NAME`, with the name it has in the configuration. */
   readonly name: string;
   readonly state: Destination_State;
   /** Events that wait to be looked at for it. */
