@@ -124,7 +124,7 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
     try {
       helper = takeIdle() ?? (await start());
     } catch (thrown) {
-      job.reject(asSensorError(thrown));
+      job.reject(thrown);
       return;
     }
     const abort = (): void => helper.kill("EXTRACT_UNAVAILABLE", "was called off");
@@ -160,7 +160,7 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
 
   async function start(): Promise<Helper> {
     if (closed) throw new SensorError("EXTRACT_UNAVAILABLE", "the pool of helpers is closed");
-    const helper = spawnHelper(command);
+    const helper = spawned(command);
     helpers.add(helper);
     helper.exited.then(() => {
       helpers.delete(helper);
@@ -239,14 +239,14 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
         contentsTo: contentsTo ?? null,
       } as const;
       const answer = await submit("extract", request, raw, signal);
-      if (answer.kind === "extracted") return answer.extraction;
-      throw new SensorError("EXTRACT_CRASHED", `a helper answered ${answer.kind} to extract`);
+      if (answer.kind !== "extracted") throw new SensorError("INTERNAL", "no answer to extract");
+      return answer.extraction;
     },
     async writeContent(raw, sha256, toPath, signal) {
       const request = { kind: "write", mail: sentMail(raw), bounds, sha256, path: toPath } as const;
       const answer = await submit("write", request, raw, signal);
-      if (answer.kind === "written") return answer.found;
-      throw new SensorError("EXTRACT_CRASHED", `a helper answered ${answer.kind} to write`);
+      if (answer.kind !== "written") throw new SensorError("INTERNAL", "no answer to write");
+      return answer.found;
     },
     stats: () => ({
       helpers: helpers.size,
@@ -275,6 +275,15 @@ export function helperCommand(): readonly string[] {
   const compiled = import.meta.path.startsWith("/$bunfs/");
   const main = compiled ? [] : [new URL("../main.ts", import.meta.url).pathname];
   return [process.execPath, ...main, "extract-helper"];
+}
+
+/** Throws EXTRACT_UNAVAILABLE where the system lets no process be started. */
+function spawned(command: readonly string[]): Helper {
+  try {
+    return spawnHelper(command);
+  } catch (cause) {
+    throw new SensorError("EXTRACT_UNAVAILABLE", "an extraction helper does not start", { cause });
+  }
 }
 
 /** A helper process and the talk with it. */
@@ -343,7 +352,9 @@ function spawnHelper(command: readonly string[]): Helper {
   return {
     pid: child.pid,
     ready: expected.promise.then((answer) => {
-      if (answer.kind !== "hello") kill("EXTRACT_CRASHED", "did not say hello");
+      if (answer.kind === "hello") return;
+      kill("EXTRACT_CRASHED", "did not say hello");
+      throw fault;
     }),
     exited,
     kill,
@@ -358,10 +369,17 @@ function spawnHelper(command: readonly string[]): Helper {
       if (body !== null) child.stdin.write(body);
       // Where it does not read to the end it has died, or is killed for the time it takes: `promise` says so.
       Promise.resolve(child.stdin.flush()).catch(() => {});
-      return await promise;
+      const answer = await promise;
+      if (answer.kind !== ANSWERS[request.kind] && answer.kind !== "failed") {
+        kill("EXTRACT_CRASHED", "answered another question");
+        throw fault;
+      }
+      return answer;
     },
   };
 }
+
+const ANSWERS = { extract: "extracted", write: "written" } as const;
 
 function exitOf(child: Bun.Subprocess): string {
   return child.signalCode === null ? `exit code ${child.exitCode}` : `signal ${child.signalCode}`;

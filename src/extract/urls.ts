@@ -300,7 +300,8 @@ function scanHtml(html: string, finds: HtmlFinds, insideComment = false): void {
       oncomment: (start, end, endOffset) => {
         // Outlook shows what stands in a conditional comment.
         const comment = html.slice(start, end - endOffset);
-        if (!insideComment && /^\s*\[if/i.test(comment)) scanHtml(comment, finds, true);
+        if (!insideComment && comment.includes("<") && /^\s*\[if/i.test(comment))
+          scanHtml(comment, finds, true);
       },
       oncdata: (start, end, endOffset) => {
         if (silent === "") text += html.slice(start, end - endOffset);

@@ -21,6 +21,9 @@ const GROUP_OF_TYPE: Readonly<Record<string, TypeGroup>> = {
   "application/x-ole-storage": "documents",
   "application/x-cfb": "documents",
   "application/x-hwp": "documents",
+  "application/vnd.apple.keynote": "documents",
+  "application/vnd.apple.numbers": "documents",
+  "application/vnd.apple.pages": "documents",
   "application/onenote": "documents",
   "application/postscript": "documents",
   "application/eps": "documents",
@@ -105,6 +108,8 @@ const GROUP_OF_TYPE: Readonly<Record<string, TypeGroup>> = {
   "application/x-qcow2": "disk_images",
   "application/x-ms-wim": "disk_images",
   // shortcuts
+  "application/x-ms-shortcut": "shortcuts",
+  "application/x-ft-apple.alias": "shortcuts",
   "application/internet-shortcut": "shortcuts",
   "application/x-ms-shell-link-xml": "shortcuts",
   "application/x-ms-scf": "shortcuts",

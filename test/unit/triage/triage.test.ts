@@ -1,0 +1,114 @@
+import { describe, expect, test } from "bun:test";
+import { schema } from "../../../src/config/schema.ts";
+import type { Attachment, FoundUrl } from "../../../src/extract/extraction.ts";
+import { groupOf } from "../../../src/triage/groups.ts";
+import { type TriagePolicy, triage } from "../../../src/triage/triage.ts";
+
+const DEFAULT: TriagePolicy = schema.shape.triage.parse({});
+
+const attachment = (type: string, more: Partial<Attachment> = {}): Attachment => ({
+  filename: null,
+  sha256: "0".repeat(64),
+  size: 1000,
+  type,
+  views: ["mime"],
+  path: [],
+  ...more,
+});
+const url: FoundUrl = { url: "http://a.example", normalized: "http://a.example/", sources: ["text"] };
+
+function decide(one: Attachment, policy: Partial<TriagePolicy> = {}) {
+  const [artifact] = triage({ attachments: [one], urls: [] }, { ...DEFAULT, ...policy });
+  if (artifact === undefined) throw new Error("no decision");
+  return artifact.decision;
+}
+
+describe("the default policy", () => {
+  test.each<[string, string, string]>([
+    ["application/pdf", "analyse", "default.documents"],
+    [
+      "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+      "analyse",
+      "default.documents",
+    ],
+    ["application/vnd.ms-outlook", "analyse", "default.documents"],
+    ["text/javascript", "analyse", "default.scripts"],
+    ["text/x-python", "analyse", "default.scripts"],
+    ["application/vnd.microsoft.portable-executable", "analyse", "default.executables"],
+    ["application/x-eicar-test", "analyse", "default.executables"],
+    ["application/zip", "analyse", "default.archives"],
+    ["application/x-rar-compressed", "analyse", "default.archives"],
+    ["text/html", "analyse", "default.html"],
+    ["image/svg+xml", "analyse", "default.html"],
+    ["application/x-iso9660-image", "analyse", "default.disk_images"],
+    ["application/x-ms-shortcut", "analyse", "default.shortcuts"],
+    ["application/octet-stream", "lookup", "default.other"],
+    ["application/x-nobody-knows", "lookup", "default.other"],
+    ["image/png", "skip", "default.images"],
+    ["video/mp4", "skip", "default.media"],
+    ["text/plain", "skip", "default.text"],
+    ["text/calendar", "skip", "default.text"],
+    ["message/rfc822", "skip", "default.mails"],
+  ])("takes %s: %s by %s", (type, action, rule) => {
+    const decision = decide(attachment(type));
+    expect<string>(decision.action).toBe(action);
+    expect(decision.rule).toBe(rule);
+    expect(decision.reason).toContain(type);
+  });
+
+  test("lets the extension decide only where the content says nothing", () => {
+    expect(groupOf("application/octet-stream", "exe")).toBe("executables");
+    expect(groupOf("application/octet-stream", "iso")).toBe("disk_images");
+    expect(groupOf("text/plain", "com")).toBe("executables");
+    expect(groupOf("image/png", "exe")).toBe("images");
+    expect(groupOf("application/zip", "png")).toBe("archives");
+  });
+
+  test("is not misled by names of object properties", () => {
+    for (const name of ["__proto__", "constructor", "toString"]) {
+      expect(groupOf("application/octet-stream", name)).toBe("other");
+      expect(groupOf(name, "")).toBe("other");
+    }
+  });
+
+  test("skips an empty file of any type", () => {
+    expect(decide(attachment("application/zip", { size: 0 }))).toMatchObject({
+      action: "skip",
+      rule: "default.empty",
+    });
+  });
+});
+
+describe("the configured policy", () => {
+  test("sends nothing larger than its limit, but looks it up", () => {
+    const large = attachment("application/zip", { size: 1001 });
+    expect(decide(large, { max_size: 1001 }).action).toBe("analyse");
+    expect(decide(large, { max_size: 1000 })).toMatchObject({ action: "lookup", rule: "default.max_size" });
+    expect(decide(attachment("image/png", { size: 1001 }), { max_size: 1000 }).action).toBe("skip");
+  });
+
+  test("analyses the groups it names and no others", () => {
+    const policy: Partial<TriagePolicy> = { analyze: ["images", "other", "mails"] };
+    expect(decide(attachment("image/png"), policy).action).toBe("analyse");
+    expect(decide(attachment("application/octet-stream"), policy).action).toBe("analyse");
+    expect(decide(attachment("message/rfc822"), policy).action).toBe("analyse");
+    expect(decide(attachment("application/pdf"), policy).action).toBe("skip");
+  });
+
+  test.each(["analyse", "lookup", "skip"] as const)("does with URLs what it says: %s", (urls) => {
+    const [artifact] = triage({ attachments: [], urls: [url] }, { ...DEFAULT, urls });
+    expect(artifact).toMatchObject({ kind: "url", url, decision: { action: urls, rule: "default.urls" } });
+  });
+});
+
+test("a plan has attachments first, then URLs, each in the order of the extraction", () => {
+  const plan = triage(
+    { attachments: [attachment("image/png"), attachment("application/pdf")], urls: [url] },
+    DEFAULT,
+  );
+  expect(plan.map((artifact) => (artifact.kind === "url" ? "url" : artifact.attachment.type))).toEqual([
+    "image/png",
+    "application/pdf",
+    "url",
+  ]);
+});
