@@ -142,6 +142,8 @@ export function connectControl(address: string, token: string | null): ControlCl
     async *watchEvents(request, stop) {
       if (stop.aborted) return;
       const call = client.watchEvents(request, metadata);
+      // The loop below reports it; after the loop it is the answer to our own cancelling.
+      call.on("error", () => {});
       const cancel = () => call.cancel();
       stop.addEventListener("abort", cancel);
       try {

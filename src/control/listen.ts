@@ -105,8 +105,3 @@ export async function bind(server: Server, address: ControlAddress): Promise<str
     });
   }
 }
-
-/** Takes the socket away after the server closed. */
-export async function release(address: ControlAddress): Promise<void> {
-  if (address.kind === "unix") await rm(address.path, { force: true });
-}

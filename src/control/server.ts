@@ -26,7 +26,7 @@ import { SensorError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Spool } from "../spool/spool.ts";
 import { healthService } from "./health.ts";
-import { bind, isExposed, parseListen, release } from "./listen.ts";
+import { bind, isExposed, parseListen } from "./listen.ts";
 import { MESSAGE_LIMIT, mailMessage, statusMessage, summaryMessage } from "./messages.ts";
 import { REFLECTION_V1ALPHA, reflectionService } from "./reflection.ts";
 import { asRefusal, Refusal } from "./refusal.ts";
@@ -196,7 +196,6 @@ export async function startControl(options: ControlOptions): Promise<Control> {
         resolve();
       });
     });
-    await release(address);
     log.info("control service stopped");
   };
   return {

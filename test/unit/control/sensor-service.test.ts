@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { status } from "@grpc/grpc-js";
+import fc from "fast-check";
 import {
   Decision_Action,
   Destination_State,
@@ -356,4 +357,33 @@ describe("a fault of the sensor", () => {
     expect(codes.filter((code) => code === status.RESOURCE_EXHAUSTED).length).toBe(8);
     expect((await calls(client).getStatus()).status).toBeDefined();
   });
+});
+
+test("bytes that are no request end their call and nothing else", async () => {
+  open = await harness();
+  const client = open.client();
+  const raw = (method: string, bytes: Uint8Array) =>
+    new Promise<number>((resolve) => {
+      client.makeUnaryRequest(
+        `/emailsensor.v1.SensorService/${method}`,
+        (request: Uint8Array) => Buffer.from(request),
+        (answer: Buffer) => answer,
+        bytes,
+        (error) => resolve(error?.code ?? status.OK),
+      );
+    });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom("GetStatus", "ListMails", "GetMail"),
+      fc.uint8Array({ maxLength: 300 }),
+      async (method, bytes) => {
+        const { OK, INTERNAL, INVALID_ARGUMENT, NOT_FOUND } = status;
+        expect([OK, INTERNAL, INVALID_ARGUMENT, NOT_FOUND]).toContain(await raw(method, bytes));
+      },
+    ),
+    { numRuns: 300 },
+  );
+  expect(await raw("GetMail", new Uint8Array(70_000))).toBe(status.RESOURCE_EXHAUSTED);
+  expect((await calls(client).getStatus()).status).toBeDefined();
+  expect(open.logged.filter((line) => line.includes('"level":"error"'))).toEqual([]);
 });

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { type ClientReadableStream, type ServiceError, status } from "@grpc/grpc-js";
 import {
   EventType,
@@ -163,4 +164,24 @@ describe("WatchEvents", () => {
     await open.control.stop();
     expect((await watched.ended)?.code).toBe(status.UNAVAILABLE);
   });
+
+  test("a watcher that takes nothing does not hold up the stop for long", async () => {
+    open = await harness();
+    await open.spool.putEvents(Array.from({ length: 50 }, () => verdictEvent("clean", 20_000)));
+    const request = WatchEventsRequest.encode(watchRequest({ afterSeq: 0n })).finish();
+    const stuck = rawCall(
+      open.control.address.slice("unix:".length),
+      "/emailsensor.v1.SensorService/WatchEvents",
+      request,
+    );
+    try {
+      await until(() => stuck.received() === 65_535, "the first window full");
+      const began = performance.now();
+      await open.control.stop();
+      expect(performance.now() - began).toBeLessThan(4000);
+      expect(existsSync(open.control.address.slice("unix:".length))).toBe(false);
+    } finally {
+      stuck.close();
+    }
+  }, 10_000);
 });
