@@ -40,8 +40,8 @@ export type Sensor = {
 
 type Stopping = { readonly what: string; readonly stop: () => Promise<void> };
 
-/** Mails in work for each helper: the next one waits in memory while the helper finishes one. */
-const MAILS_A_HELPER = 2;
+/** Mails in work for each helper: one is taken apart, the others wait for it or for their commit. */
+const MAILS_A_HELPER = 16;
 /** How long sessions in the middle of a mail may go on after stop(), milliseconds. */
 const INTAKE_GRACE = 5_000;
 

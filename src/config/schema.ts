@@ -255,7 +255,7 @@ const siemDestination = z
         .prefault(["mail.verdict", "mail.failed", "verdict.changed", "sensor.state"]),
     ),
     min_verdict: key(
-      "Only events whose verdict is this one or worse; the order is `clean`, `not_available`, `suspicious`, `malicious`. Events without a verdict are always sent.",
+      "Only events whose verdict is this one or worse; the order is `clean`, `not_available`, `suspicious`, `malicious`. Events without a verdict and `mail.failed` are sent whatever this says.",
       choice(VERDICTS).prefault("clean"),
     ),
     facility: key("Syslog facility.", choice(FACILITY_NAMES).prefault("local0")),

@@ -67,7 +67,8 @@ export function startReporting(options: {
       carrier,
       batch: BATCH,
       wants: ({ type, verdict }) =>
-        types.has(type) && (verdict === undefined || atLeast(verdict, destination.min_verdict)),
+        types.has(type) &&
+        (type === "mail.failed" || verdict === undefined || atLeast(verdict, destination.min_verdict)),
     });
   });
   return {

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { SiemConfig } from "../../../src/config/schema.ts";
 import { SensorError } from "../../../src/errors.ts";
-import { composeState } from "../../../src/report/compose.ts";
+import { composeFailed, composeState } from "../../../src/report/compose.ts";
 import { pauseAfter, startDelivery } from "../../../src/report/delivery.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
 import { compileTemplate } from "../../../src/report/format-template.ts";
@@ -164,6 +164,16 @@ describe("reporting", () => {
     await reporting.stop();
     expect(peer.messages.map((message) => eventOf(message).id)).toEqual(wanted.map(({ id }) => id));
     expect(await spool.cursor("siem:a")).toBe(await spool.lastSeq());
+  });
+
+  test("tells of a mail that failed also where only malicious mails are wanted", async () => {
+    const peer = await tcpPeer();
+    closing.push(peer.close);
+    const spool = await someSpool(["siem:a"]);
+    report(spool, [siem("a", `tcp://127.0.0.1:${peer.port}`, { min_verdict: "malicious" })]);
+    await spool.putEvents([composeFailed(mailRow([]), "EXTRACT_CRASHED: it died", SENSOR, NOON)]);
+    await until(() => peer.messages.length === 1);
+    expect(eventOf(peer.messages[0] ?? "").type).toBe("mail.failed");
   });
 
   test("sends the customer's own line, and JSON where the template fails on an event", async () => {
