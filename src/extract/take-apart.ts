@@ -71,7 +71,7 @@ export async function takeApart(
 
   const root = await readMail(run, source, []);
   if (root.facts.subject !== null) urls.addText(root.facts.subject, "subject");
-  // One after the other, so that a mail is no longer held when those inside it are read.
+  // One after the other, so that only one mail is in the parser at a time.
   const waiting: NestedMail[] = nestedMails(root, 1);
   for (let nested = waiting.pop(); nested !== undefined && !run.enough; nested = waiting.pop()) {
     if (nested.depth > bounds.max_depth) {
@@ -175,7 +175,6 @@ async function parse(run: Run, source: MailSource, path: readonly string[], limi
     }
   };
   const fail = (thrown: unknown): void => {
-    open = null;
     failure ??= thrown ?? new Error("unknown fault");
     stop();
   };
@@ -184,12 +183,18 @@ async function parse(run: Run, source: MailSource, path: readonly string[], limi
   });
   parser.on("data", (part) => {
     if (part.type !== "attachment") return;
-    const read = readPart(run, part, path).then((result) => {
-      open = null;
-      if (result === "stop") return stop();
-      if (result !== null) found.push(result);
-      part.release?.();
-    }, fail);
+    const read = readPart(run, part, path).then(
+      (result) => {
+        open = null;
+        if (result === "stop") return stop();
+        if (result !== null) found.push(result);
+        part.release?.();
+      },
+      (thrown: unknown) => {
+        open = null;
+        fail(thrown);
+      },
+    );
     open = { part, read };
   });
   parser.on("error", (error: Error) => {

@@ -298,6 +298,20 @@ describe("sources", () => {
     await expect(takeApart(fileSource("/nonexistent/mail"), BOUNDS)).rejects.toThrow("ENOENT");
   });
 
+  test("that break in the middle of an attachment are an error, and the sink is told", async () => {
+    const raw = multipart([], [attached("a", Buffer.alloc(300_000))]);
+    let begun = 0;
+    let dropped = 0;
+    const sink = { ...contentsSink().sink, begin: () => begun++, write() {}, drop: () => dropped++ };
+    const broken = async function* () {
+      yield raw.subarray(0, 100_000);
+      while (begun === 0) await Bun.sleep(1);
+      throw new Error("disk gone");
+    };
+    await expect(takeApart(broken, BOUNDS, sink)).rejects.toThrow("disk gone");
+    expect(dropped).toBe(1);
+  });
+
   test("are not read on where the sink fails", async () => {
     const sink = {
       ...contentsSink().sink,
