@@ -27,7 +27,8 @@ export const CATALOGUE = {
   MAIL_TOO_LARGE: {
     permanent: true,
     meaning: "A mail is larger than `smtp.max_size` and was answered 552.",
-    remedy: "Raise `smtp.max_size` to at least the limit of the MTA, or the MTA's copies of such mails are lost.",
+    remedy:
+      "Raise `smtp.max_size` to at least the limit of the MTA, or the MTA's copies of such mails are lost.",
   },
   SPOOL_FULL: {
     permanent: false,

@@ -160,7 +160,7 @@ async function startStages(
       "extraction",
       startExtraction({
         spool,
-        extract: (raw) => pool.extract(raw),
+        extract: (raw, begun) => pool.extract(raw, { begun }),
         triage: (extraction) => triage(extraction, config.triage),
         failedEvent: (mail, error) =>
           composeFailed(mail, `${error.code}: ${error.message}`, identity, Date.now()),

@@ -8,8 +8,8 @@ import { toJsonLine } from "../text.ts";
 import { formatDuration, formatSize } from "../units.ts";
 import type { Command, ExitCode } from "./command.ts";
 import { controlArguments, SHARED_USAGE } from "./control-options.ts";
-import { printable } from "./demo/table.ts";
 import { longTime, type Screen, screenOf } from "./screen.ts";
+import { printable } from "./table.ts";
 
 const USAGE = `use: email-sensor mail ID [options]
 

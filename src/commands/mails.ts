@@ -15,8 +15,8 @@ import {
   readInstant,
   SHARED_USAGE,
 } from "./control-options.ts";
-import { type Column, renderTable } from "./demo/table.ts";
 import { type Screen, screenOf, shortTime } from "./screen.ts";
+import { type Column, renderTable } from "./table.ts";
 
 const DEFAULT_LIMIT = 50;
 const PAGE_SIZE = 500;

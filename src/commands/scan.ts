@@ -118,7 +118,7 @@ async function* inOrder<In, Out>(
 async function scanned(pool: ExtractPool, item: Item, extractTo: string | null): Promise<Result> {
   if (item.raw instanceof SensorError) return { item, outcome: item.raw };
   try {
-    return { item, outcome: await pool.extract(item.raw, undefined, extractTo ?? undefined) };
+    return { item, outcome: await pool.extract(item.raw, { contentsTo: extractTo ?? undefined }) };
   } catch (thrown) {
     return { item, outcome: asSensorError(thrown) };
   }

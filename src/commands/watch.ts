@@ -7,8 +7,8 @@ import { API_EVENT_TYPE, API_VERDICT } from "../control/vocabulary.ts";
 import { toJsonLine } from "../text.ts";
 import type { Command, ExitCode } from "./command.ts";
 import { controlArguments, numbersOf, readCount, SHARED_USAGE } from "./control-options.ts";
-import { fit, pad, printable } from "./demo/table.ts";
 import { type Screen, screenOf, shortTime } from "./screen.ts";
+import { fit, pad, printable } from "./table.ts";
 
 const USAGE = `use: email-sensor watch [options]
 

@@ -44,9 +44,16 @@ export type ExtractPoolStats = {
   readonly killed: number;
 };
 
+export type ExtractOptions = {
+  readonly signal?: AbortSignal;
+  /** A folder that the bytes of every attachment are written to, as SHA-256. */
+  readonly contentsTo?: string | undefined;
+  /** Called when a helper gets the mail, which may be a while after the call; what it throws fails the job. */
+  readonly begun?: () => void;
+};
+
 export type ExtractPool = {
-  /** Takes a mail apart. `contentsTo`: a folder that the bytes of every attachment are written to, as SHA-256. */
-  readonly extract: (raw: RawMail, signal?: AbortSignal, contentsTo?: string) => Promise<Extraction>;
+  readonly extract: (raw: RawMail, options?: ExtractOptions) => Promise<Extraction>;
   /**
    * Writes the content with this SHA-256 (hex) out of a mail to the file `toPath`, mode 0600. False where the
    * mail has no such content: no file then.
@@ -55,7 +62,7 @@ export type ExtractPool = {
     raw: RawMail,
     sha256: string,
     toPath: string,
-    signal?: AbortSignal,
+    options?: Pick<ExtractOptions, "signal">,
   ) => Promise<boolean>;
   readonly stats: () => ExtractPoolStats;
   /** Kills every helper and fails what is in work with EXTRACT_UNAVAILABLE. */
@@ -71,6 +78,7 @@ type Job = {
   readonly request: HelperRequest;
   readonly body: Uint8Array | null;
   readonly signal: AbortSignal | undefined;
+  readonly begun: (() => void) | undefined;
   readonly resolve: (answer: HelperAnswer) => void;
   readonly reject: (reason: unknown) => void;
 };
@@ -133,6 +141,7 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
     const begin = performance.now();
     try {
       if (job.signal?.aborted === true) abort();
+      job.begun?.();
       const answer = await helper.ask(job.request, job.body);
       if (answer.kind === "failed") throw new SensorError("EXTRACT_FAILED", answer.message);
       counts.done++;
@@ -207,7 +216,7 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
     lane: Lane,
     request: HelperRequest,
     raw: RawMail,
-    signal?: AbortSignal,
+    { signal, begun }: Pick<ExtractOptions, "signal" | "begun">,
   ): Promise<HelperAnswer> {
     if (signal?.aborted === true) return Promise.reject(signal.reason);
     if (closed || waiting.extract.length + waiting.write.length >= maxWaiting) {
@@ -217,7 +226,8 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
       return Promise.reject(new SensorError("EXTRACT_UNAVAILABLE", why));
     }
     const { promise, resolve, reject } = Promise.withResolvers<HelperAnswer>();
-    const job: Job = { request, body: raw.kind === "inline" ? raw.bytes : null, signal, resolve, reject };
+    const body = raw.kind === "inline" ? raw.bytes : null;
+    const job: Job = { request, body, signal, begun, resolve, reject };
     const leave = (): void => {
       const at = waiting[lane].indexOf(job);
       if (at < 0) return;
@@ -231,20 +241,20 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
   }
 
   return {
-    async extract(raw, signal, contentsTo) {
+    async extract(raw, options = {}) {
       const request = {
         kind: "extract",
         mail: sentMail(raw),
         bounds,
-        contentsTo: contentsTo ?? null,
+        contentsTo: options.contentsTo ?? null,
       } as const;
-      const answer = await submit("extract", request, raw, signal);
+      const answer = await submit("extract", request, raw, options);
       if (answer.kind !== "extracted") throw new SensorError("INTERNAL", "no answer to extract");
       return answer.extraction;
     },
-    async writeContent(raw, sha256, toPath, signal) {
+    async writeContent(raw, sha256, toPath, options = {}) {
       const request = { kind: "write", mail: sentMail(raw), bounds, sha256, path: toPath } as const;
-      const answer = await submit("write", request, raw, signal);
+      const answer = await submit("write", request, raw, options);
       if (answer.kind !== "written") throw new SensorError("INTERNAL", "no answer to write");
       return answer.found;
     },

@@ -54,15 +54,16 @@ export function startExtraction(options: ExtractionStageOptions): ExtractionStag
     log.error("mail given up", { mail_id: mail.id, ...faultFields(error) });
   };
 
-  /** A fault that is no fault of the mail (no helper could be started) is waited out. */
+  /** A fault that is no fault of the mail (no helper to be had, a spool in trouble) is waited out. */
   const takeApart = async (mail: ClaimedMail): Promise<Extraction> => {
     for (;;) {
       try {
         return await options.extract(mail.raw, () => spool.noteParsing(mail.id));
       } catch (thrown) {
         const error = asSensorError(thrown);
-        if (error.code !== "EXTRACT_UNAVAILABLE" || stopping) throw error;
-        log.warn("waiting for a helper", { mail_id: mail.id, ...faultFields(error) });
+        const itsFault = error.code !== "EXTRACT_UNAVAILABLE" && !error.code.startsWith("SPOOL_");
+        if (itsFault || stopping) throw error;
+        log.warn("waiting to take a mail apart", { mail_id: mail.id, ...faultFields(error) });
         await Bun.sleep(RETRY_PAUSE);
       }
     }

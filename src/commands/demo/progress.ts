@@ -1,7 +1,7 @@
 /**
  * Progress of the demo: a live line on a terminal, one line a step elsewhere.
  */
-import { fit } from "./table.ts";
+import { fit } from "../table.ts";
 
 export type Progress = {
   /** A new step begins. */

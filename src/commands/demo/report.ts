@@ -6,10 +6,10 @@
  */
 import type { Verdict } from "../../verdict/verdict.ts";
 import { VERSION } from "../../version.ts";
+import { type Column, printable, renderTable } from "../table.ts";
 import { type Check, findings, type Observed, outcomesOf } from "./checks.ts";
 import type { Outcome } from "./run.ts";
 import type { Sample } from "./samples.ts";
-import { type Column, printable, renderTable } from "./table.ts";
 
 /** What is said of one sample. */
 export type Line = {

@@ -79,7 +79,7 @@ describe("a helper of this program", () => {
 
   test("writes every content to a folder where it is asked to", async () => {
     const made = folder();
-    await pool().extract(inline(raw), undefined, made);
+    await pool().extract(inline(raw), { contentsTo: made });
     expect(readdirSync(made).sort()).toEqual([sha256(content), sha256("other")].sort());
   });
 
@@ -226,14 +226,16 @@ describe("the pool", () => {
   test("calls a mail off, whether it waits or is in work", async () => {
     const helpers = fake("sleeps");
     const called = new AbortController();
-    const inWork = codeOf(helpers.extract(inline("harm"), called.signal));
-    const waits = codeOf(helpers.extract(inline("waits"), called.signal));
+    const inWork = codeOf(helpers.extract(inline("harm"), { signal: called.signal }));
+    const waits = codeOf(helpers.extract(inline("waits"), { signal: called.signal }));
     const stays = helpers.extract(inline("stays"));
     await Bun.sleep(50);
     called.abort(new Error("called off"));
     expect(await Promise.all([inWork, waits])).toEqual(["Error: called off", "Error: called off"]);
     expect((await stays).mail.subject).toBe("stays");
-    expect(await codeOf(helpers.extract(inline("late"), called.signal))).toBe("Error: called off");
+    expect(await codeOf(helpers.extract(inline("late"), { signal: called.signal }))).toBe(
+      "Error: called off",
+    );
   });
 
   test("fails what is in work when it is closed, and takes nothing more", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { fit, pad, printable, renderTable } from "../../../../src/commands/demo/table.ts";
+import { fit, pad, printable, renderTable } from "../../../../src/commands/table.ts";
 
 const COLUMNS = [{ title: "mail", shrink: true }, { title: "finding", shrink: true }, { title: "verdict" }];
 
