@@ -8,6 +8,7 @@ set -eu
 
 cd "$(dirname "$0")/.."
 stamp=node_modules/.installed
+lock=dist/.installing
 want=$(sed -n 's/^ *"bun": "\([0-9][0-9.]*\)",*$/\1/p' package.json | tail -n 1)
 
 say() { printf 'set-up: %s\n' "$*" >&2; }
@@ -26,25 +27,44 @@ installed() {
 }
 
 install() {
-  log=$(mktemp)
-  trap 'rm -f "$log"' EXIT
   if command -v npm >/dev/null 2>&1; then
-    say "installing the dependencies with npm ci (once; about a minute)"
     command="npm ci --no-audit --no-fund"
   elif command -v bun >/dev/null 2>&1; then
-    say "installing the dependencies with bun install (once; about a minute)"
     # Bun reads package-lock.json; --no-save keeps it from writing a lock file of its own beside it.
     command="bun install --frozen-lockfile --no-save"
   else
     fail "neither npm nor bun is on the PATH" "install Node.js 20 or newer, or Bun 1.4.5, and run this again"
   fi
-  if ! $command </dev/null >"$log" 2>&1; then
-    grep -v EBADENGINE "$log" | head -n 25 >&2
+  say "installing the dependencies with $command (once; about a minute)"
+  if ! $command </dev/null >"$lock/log" 2>&1; then
+    grep -v EBADENGINE "$lock/log" | head -n 25 >&2
     fail "'$command' failed" "see its lines above; it needs to reach the npm registry (npm config get registry)"
   fi
   : >"$stamp"
-  rm -f "$log"
-  trap - EXIT
+}
+
+# Two installations at once would take each other's files away, so the second one waits for the first.
+install_alone() {
+  mkdir -p dist
+  seconds=0
+  until mkdir "$lock" 2>/dev/null; do
+    holder=$(cat "$lock/pid" 2>/dev/null || true)
+    if [ -n "$holder" ] && ! kill -0 "$holder" 2>/dev/null; then
+      rm -rf "$lock"
+      continue
+    fi
+    if [ "$seconds" -eq 0 ]; then say "waiting for another set-up of this folder"; fi
+    if [ "$seconds" -ge 600 ]; then fail "another set-up has not finished in 10 minutes" "end it, or remove $lock"; fi
+    seconds=$((seconds + 1))
+    sleep 1
+  done
+  trap 'rm -rf "$lock"' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  echo $$ >"$lock/pid"
+  installed || install
+  rm -rf "$lock"
+  trap - EXIT INT TERM
 }
 
 # The package "bun" puts its binary in place by an install script. Where such scripts are not allowed, the binary
@@ -59,7 +79,7 @@ find_bun() {
   return 1
 }
 
-installed || install
+installed || install_alone
 bun=$(find_bun) || fail "no Bun $want for this machine in node_modules" \
   "remove node_modules and run this again; optional dependencies must not be omitted (npm config get omit)"
 exec "$bun" "$@"

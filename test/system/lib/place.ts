@@ -31,8 +31,10 @@ export type Started = {
 };
 
 const alive = new Set<number>();
+const open = new Set<string>();
 process.on("exit", () => {
   for (const pid of alive) signalQuietly(pid, "SIGKILL");
+  for (const path of open) rmSync(path, { recursive: true, force: true });
 });
 
 process.on("SIGTERM", () => process.exit(143));
@@ -55,13 +57,15 @@ export function endWithTests(pid: number): void {
 export function openPlace(name: string, under: string = tmpdir()): Place {
   const path = mkdtempSync(join(under, `email-sensor-${name}-`));
   chmodSync(path, 0o755);
+  open.add(path);
   const steps: (() => Promise<void> | void)[] = [];
   return {
     path,
     onClose: (step) => void steps.push(step),
     async close() {
       for (let step = steps.pop(); step !== undefined; step = steps.pop()) await step();
-      if (process.env.KEEP_PLACES === undefined) rmSync(path, { recursive: true, force: true });
+      rmSync(path, { recursive: true, force: true });
+      open.delete(path);
     },
   };
 }
