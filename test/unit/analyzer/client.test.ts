@@ -49,6 +49,7 @@ function serve(answer: (request: Request) => Response | Promise<Response>) {
   const server = Bun.serve({
     port: 0,
     hostname: "127.0.0.1",
+    maxRequestBodySize: 1024 ** 3,
     fetch(request) {
       requests.push({ url: request.url, headers: new Map(request.headers) });
       return answer(request);
@@ -197,10 +198,10 @@ describe("a request", () => {
       for await (const chunk of request.body ?? []) received += chunk.length;
       return json({ data: { submissions: [{ submission_id: 1 }] } });
     });
-    const size = 96 * 1024 ** 2;
+    const size = 256 * 1024 ** 2;
     const path = temporaryFile("");
     const file = Bun.file(path).writer();
-    for (let n = 0; n < 96; n++) file.write(new Uint8Array(1024 ** 2));
+    for (let n = 0; n < 256; n++) file.write(new Uint8Array(1024 ** 2));
     await file.end();
     Bun.gc(true);
     const before = process.memoryUsage.rss();
@@ -208,7 +209,7 @@ describe("a request", () => {
     const watch = setInterval(() => {
       most = Math.max(most, process.memoryUsage.rss());
     }, 5);
-    await connect(url, { upload_timeout: 20_000 }).submitFile({
+    await connect(url, { upload_timeout: 60_000 }).submitFile({
       path,
       size,
       filename: null,
@@ -216,8 +217,8 @@ describe("a request", () => {
     });
     clearInterval(watch);
     expect(received).toBeGreaterThan(size);
-    expect(most - before).toBeLessThan(64 * 1024 ** 2);
-  });
+    expect(most - before).toBeLessThan(size / 2);
+  }, 60_000);
 });
 
 describe("a fault", () => {

@@ -51,6 +51,11 @@ describe("the facts of a mail", () => {
     expect((await extractionOf(mail([line], "x"))).mail.date).toBe(date);
   });
 
+  test("name the whole domain of an address with a comment in it (CVE-2026-125755)", async () => {
+    const { mail: facts } = await extractionOf(mail(["From: a@trusted.example(x).evil.test"], "x"));
+    expect(facts.from).toEqual(["a@trusted.example.evil.test"]);
+  });
+
   test("are cut where they are too long, with a flag", async () => {
     const { mail: facts, flags } = await extractionOf(mail([`Subject: ${"s".repeat(20_000)}`], "x"));
     expect(facts.subject).toBe("s".repeat(8192));
