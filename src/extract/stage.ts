@@ -33,7 +33,7 @@ export type ExtractionStageOptions = {
 };
 
 /** A mail in whose parsing the whole sensor died this often is given up; it was alone each time but the first. */
-const MAX_DEATHS = 5;
+const MAX_DEATHS = 20;
 const STOP_GRACE = 3_000;
 const RETRY_PAUSE = 1_000;
 /** Mails that wait out a pause wake nobody: the stage looks for them this often. */

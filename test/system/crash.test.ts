@@ -72,7 +72,7 @@ test(`20 times kill -9 while 2,000 mails flow costs no mail, no event and no sec
     const db = new Database(join(sensor.spoolPath, "spool.db"), { readonly: true });
     const rows = db
       .query<{ id: string; state: string; verdict: string | null; extraction: string | null }, []>(
-        "SELECT id, state, verdict, extraction FROM mails",
+        "SELECT id, state, verdict, extraction, error, deaths, attempts FROM mails",
       )
       .all();
     const events = db
