@@ -8,6 +8,7 @@
  */
 import { asSensorError, type SensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
+import { createSleeper } from "../sleeper.ts";
 import type { OutboxEvent, Spool } from "../spool/spool.ts";
 import type { SensorEvent } from "./event.ts";
 import type { Delivery } from "./transport.ts";
@@ -95,33 +96,15 @@ export function startDelivery(options: {
   let commitTimer: Timer | null = null;
   let open: Handover[] = [];
 
-  let woken = false;
-  let wake: (() => void) | null = null;
-  const rouse = () => {
-    woken = true;
-    wake?.();
-  };
-  const unsubscribe = spool.subscribe("events", rouse);
-
-  /** Returns early when there are events, a hand-over ended, or the loop is to stop. */
-  const idle = async (milliseconds: number) => {
-    if (stopped || woken) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
-      wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-    wake = null;
-  };
+  const sleeper = createSleeper();
+  const unsubscribe = spool.subscribe("events", sleeper.wake);
 
   /** Returns early only when the loop is to stop. */
   const pause = async (milliseconds: number) => {
     const until = performance.now() + milliseconds;
     while (!stopped && performance.now() < until) {
-      woken = false;
-      await idle(until - performance.now());
+      sleeper.forget();
+      await sleeper.sleep(until - performance.now());
     }
   };
 
@@ -198,7 +181,7 @@ export function startDelivery(options: {
       result: null,
       over: carrying.then((result) => {
         handover.result = result;
-        rouse();
+        sleeper.wake();
       }),
     };
     open.push(handover);
@@ -259,7 +242,7 @@ export function startDelivery(options: {
     let read = carried;
     let spoolFaults = 0;
     while (!stopped) {
-      woken = false;
+      sleeper.forget();
       if (takeResults()) {
         await Promise.all(open.map(({ over }) => over));
         open = [];
@@ -271,7 +254,7 @@ export function startDelivery(options: {
         const reached = full() ? read : await readOn(read);
         spoolFaults = 0;
         if (reached > read) read = reached;
-        else await idle(POLL_MS);
+        else await sleeper.sleep(POLL_MS);
       } catch (thrown) {
         spoolFaults += 1;
         log.warn("the outbox could not be read, it is tried again", faultFields(asSensorError(thrown)));
@@ -289,7 +272,7 @@ export function startDelivery(options: {
     async stop() {
       stopped = true;
       unsubscribe();
-      wake?.();
+      sleeper.wake();
       await carrier.close();
       await running;
       await Promise.all(open.map(({ over }) => over));

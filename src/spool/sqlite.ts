@@ -192,13 +192,16 @@ export async function openSpool(
           )
           .get(now());
         if (suspect !== null) return handedOut.size > 0 ? [] : [suspect];
-        return db
-          .query<MailRecord, [number, number]>(
-            "SELECT * FROM mails WHERE state = 'received' AND next_at <= ? ORDER BY seq LIMIT ?",
+        // Those handed out are read again at each call: their ids alone.
+        const ids = db
+          .query<{ id: string }, [number, number]>(
+            "SELECT id FROM mails WHERE state = 'received' AND next_at <= ? ORDER BY seq LIMIT ?",
           )
           .all(now(), limit + handedOut.size)
           .filter(({ id }) => !handedOut.has(id))
           .slice(0, limit);
+        const read = db.query<MailRecord, [string]>("SELECT * FROM mails WHERE id = ?");
+        return ids.flatMap(({ id }) => read.get(id) ?? []);
       });
       return rows.map((row) => {
         // Bytes that are gone fail when the file is opened, and so cost this mail alone.

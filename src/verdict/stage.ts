@@ -9,6 +9,7 @@ import { asSensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
 import { composeMailEvents, type SensorIdentity } from "../report/compose.ts";
 import type { EventType } from "../report/event.ts";
+import { createSleeper } from "../sleeper.ts";
 import type { MailRow, Spool } from "../spool/spool.ts";
 import { judge } from "./judge.ts";
 
@@ -37,25 +38,8 @@ export function startVerdicts(options: {
   const log = options.log.with({ stage: "verdict" });
   const aside = new Map<string, { readonly faults: number; readonly retryAt: number }>();
   let stopped = false;
-  let woken = false;
-  let wake: (() => void) | null = null;
-  const rouse = () => {
-    woken = true;
-    wake?.();
-  };
-  const unsubscribe = spool.subscribe("analysed", rouse);
-
-  const sleep = async (milliseconds: number) => {
-    if (stopped || woken) return;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
-      wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    });
-    wake = null;
-  };
+  const sleeper = createSleeper();
+  const unsubscribe = spool.subscribe("analysed", sleeper.wake);
 
   const finish = async (mail: MailRow): Promise<void> => {
     try {
@@ -83,18 +67,19 @@ export function startVerdicts(options: {
   const run = async () => {
     let faults = 0;
     while (!stopped) {
-      woken = false;
+      sleeper.forget();
       try {
         const rows = await spool.analysedMails(BATCH + aside.size);
         const due = rows.filter((mail) => (aside.get(mail.id)?.retryAt ?? 0) <= now()).slice(0, BATCH);
         faults = 0;
         if (due.length > 0) await Promise.all(due.map(finish));
-        else await sleep(POLL_MS);
+        else await sleeper.sleep(POLL_MS);
       } catch (thrown) {
         faults += 1;
         log.error("the spool gave no mails to judge", faultFields(asSensorError(thrown)));
-        woken = false;
-        await sleep(pauseAfter(faults));
+        if (stopped) break;
+        sleeper.forget();
+        await sleeper.sleep(pauseAfter(faults));
       }
     }
   };
@@ -104,7 +89,7 @@ export function startVerdicts(options: {
     async stop() {
       stopped = true;
       unsubscribe();
-      wake?.();
+      sleeper.wake();
       await running;
     },
   };
