@@ -59,7 +59,8 @@ export const ARCHIVE_FLAGS = {
   },
   archive_data_around: {
     complete: true,
-    meaning: "There is other data before or after an archive; what follows it is given as a content of its own.",
+    meaning:
+      "There is other data before or after an archive; what follows it is given as a content of its own.",
   },
   archive_hostile_name: {
     complete: true,

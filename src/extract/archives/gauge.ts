@@ -145,9 +145,5 @@ export function createGauge(
 
 /** True for names that reach out of the folder they are unpacked to, or end where some programs see no end. */
 function isHostileName(name: string): boolean {
-  return (
-    name.includes("\0") ||
-    /^(?:[/\\]|[A-Za-z]:)/.test(name) ||
-    /(?:^|[/\\])\.\.(?:[/\\]|$)/.test(name)
-  );
+  return name.includes("\0") || /^(?:[/\\]|[A-Za-z]:)/.test(name) || /(?:^|[/\\])\.\.(?:[/\\]|$)/.test(name);
 }

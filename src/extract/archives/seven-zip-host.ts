@@ -87,7 +87,10 @@ export async function runSevenZip(run: SevenZipRun): Promise<SevenZipEnd> {
     const exports = instance.exports as unknown as Exports;
     host.attach(exports.memory);
     exports.__wasm_call_ctors();
-    return { kind: "ended", status: exports.__main_argc_argv(run.args.length + 1, putArgs(exports, run.args)) };
+    return {
+      kind: "ended",
+      status: exports.__main_argc_argv(run.args.length + 1, putArgs(exports, run.args)),
+    };
   } catch (fault) {
     return fault instanceof Halt ? fault.end : { kind: "crashed" };
   } finally {
@@ -159,7 +162,8 @@ function createHost(run: SevenZipRun): {
   const statPath = (path: string, at: number): number => {
     if (path === ARCHIVE_PATH) return putStat(at, S_IFREG, run.archive.length);
     if (path === lastCreated) return putStat(at, S_IFREG, 0);
-    if (path === "/" || `${path}/` === OUTPUT_FOLDER || path === OUTPUT_FOLDER) return putStat(at, S_IFDIR, 0);
+    if (path === "/" || `${path}/` === OUTPUT_FOLDER || path === OUTPUT_FOLDER)
+      return putStat(at, S_IFDIR, 0);
     return -ENOENT;
   };
   const fromStart = (from: number): string => {
@@ -262,7 +266,8 @@ function createHost(run: SevenZipRun): {
       tick();
       const file = files.get(fd);
       if (file === undefined) return EBADF;
-      const base = whence === 0 ? 0 : whence === 1 ? file.at : file.sink === null ? run.archive.length : file.at;
+      const base =
+        whence === 0 ? 0 : whence === 1 ? file.at : file.sink === null ? run.archive.length : file.at;
       const place = base + Number(offset);
       if (!(place >= 0)) return EINVAL;
       // A sink has no places: what is written follows what was written.

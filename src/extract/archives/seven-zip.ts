@@ -82,7 +82,8 @@ function noteListing(listing: Listing, gauge: Gauge): void {
   }
   const { about } = listing;
   if (about.has("errors") || listing.errors.includes("ERROR")) gauge.flag("archive_damaged");
-  if (about.get("multivolume") === "+" || Number(about.get("volumes") ?? 1) > 1) gauge.flag("archive_volumes");
+  if (about.get("multivolume") === "+" || Number(about.get("volumes") ?? 1) > 1)
+    gauge.flag("archive_volumes");
   const offset = Number(about.get("offset") ?? 0);
   if (offset > 0 || Number(about.get("tail size") ?? 0) > 0) gauge.flag("archive_data_around");
 }
@@ -334,9 +335,7 @@ function createFinder(entries: readonly Entry[]): (path: string) => Entry {
   return (path) => {
     const [only] = files;
     if (files.length === 1 && only !== undefined) return only;
-    return (
-      waiting.get(safePath(path))?.pop() ?? { name: path, size: null, encrypted: false, folder: false }
-    );
+    return waiting.get(safePath(path))?.pop() ?? { name: path, size: null, encrypted: false, folder: false };
   };
 }
 
