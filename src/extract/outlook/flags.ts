@@ -36,9 +36,9 @@ export const OUTLOOK_FLAGS = {
     complete: true,
     meaning: "A compressed RTF body has a wrong size, checksum, reference or kind.",
   },
-  rtf_exceeded: {
+  outlook_body_exceeded: {
     complete: false,
-    meaning: "A compressed RTF body is larger than what was left of the bound; the rest is not read.",
+    meaning: "One form of the body of an Outlook mail is larger than 8 MB; the rest is not read.",
   },
   outlook_attachment_elsewhere: {
     complete: true,
@@ -46,7 +46,7 @@ export const OUTLOOK_FLAGS = {
   },
   outlook_attachment_empty: {
     complete: true,
-    meaning: "An attachment of an Outlook mail has neither content nor a reference to one.",
+    meaning: "An attachment of an Outlook mail is an empty file.",
   },
   outlook_addresses_exceeded: {
     complete: true,

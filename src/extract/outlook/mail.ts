@@ -4,7 +4,7 @@
  */
 
 import type { MailFacts } from "../extraction.ts";
-import type { Reading, ReadingBuilder } from "../reading.ts";
+import type { Inner, Reading, ReadingBuilder } from "../reading.ts";
 import { decompressRtf } from "./compressed-rtf.ts";
 import {
   ATTACH_METHOD,
@@ -41,6 +41,8 @@ const RECIPIENT_CC = 2;
 
 /** What is known of a mail elsewhere than in its properties; it stands where they are silent. */
 export type KnownMail = {
+  readonly messageClass: string | null;
+  readonly body: string | null;
   readonly subject: string | null;
   readonly from: string | null;
   readonly date: string | null;
@@ -202,18 +204,21 @@ function headerDate(header: string | undefined): string | null {
   return Number.isNaN(time) ? null : new Date(time).toISOString();
 }
 
-/** Flags what is larger than what is left, and gives the part that is not. */
-export function readWithin(value: MapiValue, reading: ReadingBuilder): Uint8Array {
-  const bytes = value.read(reading.left() + 1);
-  if (bytes.length <= reading.left()) return bytes;
-  reading.flag("inner_bytes_exceeded");
-  return bytes.subarray(0, reading.left());
+/** Bytes of one form of a body that are read; those of an RTF body are unpacked ones. */
+const MAX_BODY = 8_388_608;
+
+function readBody(value: MapiValue, reading: ReadingBuilder): Uint8Array {
+  const most = Math.min(MAX_BODY, reading.left());
+  const bytes = value.read(most + 1);
+  if (bytes.length <= most) return bytes;
+  reading.flag("outlook_body_exceeded");
+  return bytes.subarray(0, most);
 }
 
-/** Gives every form of the body, each text once, and the texts of named properties that may hold links. */
+/** Gives every form of the body, each text once. An item that is no mail is shown with the texts of its fields. */
 export function readBodies(
   properties: MapiProperties,
-  plain: string | null,
+  known: KnownMail,
   codepage: number,
   reading: ReadingBuilder,
 ): void {
@@ -223,26 +228,28 @@ export function readBodies(
     given.add(text);
     reading.text({ kind, text, source });
   };
-  if (plain !== null) give("text", plain, "text");
+  if (known.body !== null) give("text", known.body, "text");
   for (const value of properties.values.get(PROPERTY.body) ?? []) {
-    if (value.type === TYPE.binary) give("text", decodeBytes(readWithin(value, reading), codepage), "text");
+    if (value.type === TYPE.binary) give("text", decodeBytes(readBody(value, reading), codepage), "text");
     else if (isText(value)) give("text", wholeText(value, codepage, reading), "text");
   }
   for (const value of properties.values.get(PROPERTY.bodyHtml) ?? []) {
     const html =
       value.type === TYPE.unicode
         ? wholeText(value, codepage, reading)
-        : decodeHtml(readWithin(value, reading), numberOf(properties, PROPERTY.internetCodepage));
+        : decodeHtml(readBody(value, reading), numberOf(properties, PROPERTY.internetCodepage));
     give("html", html, "html");
   }
   for (const value of properties.values.get(PROPERTY.rtfCompressed) ?? []) {
     if (value.type === TYPE.binary) readRtf(value, reading, give);
   }
-  give("text", namedTexts(properties, codepage), "outlook");
+  if (!isNote(messageClass(properties, known, codepage))) {
+    give("text", namedTexts(properties, codepage), "outlook");
+  }
 }
 
 function wholeText(value: MapiValue, codepage: number, reading: ReadingBuilder): string {
-  const bytes = readWithin(value, reading);
+  const bytes = readBody(value, reading);
   return decodeBytes(bytes, value.type === TYPE.unicode ? 1200 : codepage).replace(/\0+$/, "");
 }
 
@@ -251,11 +258,11 @@ function readRtf(
   reading: ReadingBuilder,
   give: (kind: "text" | "html", text: string, source: string) => void,
 ): void {
-  const packed = readWithin(value, reading);
+  const packed = readBody(value, reading);
   if (packed.length === 0) return;
-  const { rtf, broken, exceeded } = decompressRtf(packed, reading.left());
+  const { rtf, broken, exceeded } = decompressRtf(packed, Math.min(MAX_BODY, reading.left()));
   if (broken) reading.flag("rtf_broken");
-  if (exceeded) reading.flag("rtf_exceeded");
+  if (exceeded) reading.flag("outlook_body_exceeded");
   const body = readRtfBody(rtf);
   give(body.kind, body.text, body.kind);
   if (body.active) reading.inner({ name: "body.rtf", declared: "application/rtf", bytes: rtf });
@@ -279,14 +286,23 @@ function namedTexts(properties: MapiProperties, codepage: number): string {
   return texts.join("\n");
 }
 
+function messageClass(properties: MapiProperties, known: KnownMail, codepage: number): string {
+  return (textOf(properties, PROPERTY.messageClass, codepage) ?? known.messageClass ?? "").toLowerCase();
+}
+
+/** An ordinary mail, as TNEF and MAPI name it. The texts of its other properties are marks of programs. */
+function isNote(kind: string): boolean {
+  return /^ipm\.(?:microsoft mail\.)?note/.test(kind);
+}
+
 /** Facts from the class of the item, and from a reminder that reaches over the network. */
 export function readKind(
   properties: MapiProperties,
-  messageClass: string | null,
+  known: KnownMail,
   codepage: number,
   reading: ReadingBuilder,
 ): void {
-  const kind = (textOf(properties, PROPERTY.messageClass, codepage) ?? messageClass ?? "").toLowerCase();
+  const kind = messageClass(properties, known, codepage);
   if (kind.includes(".smime")) reading.fact("outlook_signed");
   if (/^ipm\.(?:microsoft )?(?:schedule|appointment)/.test(kind)) reading.fact("outlook_meeting");
   if (/^ipm\.(?:contact|distlist)/.test(kind)) reading.fact("outlook_contact");
@@ -297,15 +313,24 @@ export function readKind(
   }
 }
 
-/** An attachment without content: where it lies, if anything tells. */
-export function readReference(properties: MapiProperties, codepage: number, reading: ReadingBuilder): void {
+/** An attachment without content: the empty file, or where its content lies. False where a bound is reached. */
+export function readEmpty(
+  properties: MapiProperties,
+  given: Pick<Inner, "name" | "declared">,
+  codepage: number,
+  reading: ReadingBuilder,
+): boolean {
   const target =
     textOf(properties, PROPERTY.attachLongPathname, codepage) ??
     textOf(properties, PROPERTY.attachPathname, codepage);
   const method = numberOf(properties, PROPERTY.attachMethod);
-  const elsewhere = target !== null || (method !== null && REFERENCES.has(method));
-  reading.flag(elsewhere ? "outlook_attachment_elsewhere" : "outlook_attachment_empty");
+  if (target === null && (method === null || !REFERENCES.has(method))) {
+    reading.flag("outlook_attachment_empty");
+    return reading.inner({ ...given, bytes: new Uint8Array(0) });
+  }
+  reading.flag("outlook_attachment_elsewhere");
   if (target !== null && /^[a-z][a-z0-9+.-]*:\/\//i.test(target)) reading.url(target, "outlook");
+  return true;
 }
 
 const REFERENCES: ReadonlySet<number> = new Set([

@@ -34,6 +34,7 @@ export const PROPERTY = {
   personalHomePage: 0x3a50,
   businessHomePage: 0x3a51,
   internetCodepage: 0x3fde,
+  messageLocale: 0x3ff1,
   messageCodepage: 0x3ffd,
   senderSmtpAddress: 0x5d01,
   sentRepresentingSmtpAddress: 0x5d02,
@@ -184,6 +185,48 @@ const ENCODINGS: Readonly<Record<number, string>> = {
   54936: "gb18030",
   65001: "utf-8",
 };
+
+/** Code pages of Windows by the primary language of a locale; others are Western. */
+const LANGUAGES: Readonly<Record<number, number>> = {
+  1: 1256,
+  2: 1251,
+  4: 936,
+  5: 1250,
+  8: 1253,
+  13: 1255,
+  14: 1250,
+  17: 932,
+  18: 949,
+  21: 1250,
+  24: 1250,
+  25: 1251,
+  26: 1250,
+  27: 1250,
+  28: 1250,
+  30: 874,
+  31: 1254,
+  32: 1256,
+  34: 1251,
+  35: 1251,
+  36: 1250,
+  37: 1257,
+  38: 1257,
+  39: 1257,
+  41: 1256,
+  42: 1258,
+  47: 1251,
+};
+/** Chinese as written in Taiwan, Hong Kong and Macao; Serbian in Cyrillic. */
+const LOCALES: Readonly<Record<number, number>> = { 1028: 950, 3076: 950, 5124: 950, 3098: 1251 };
+
+/** The code page that texts of a mail are stored in, null where nothing tells. */
+export function storedCodepage(properties: MapiProperties): number | null {
+  const stated = numberOf(properties, PROPERTY.messageCodepage);
+  if (stated !== null) return stated;
+  const locale = numberOf(properties, PROPERTY.messageLocale);
+  if (locale === null) return numberOf(properties, PROPERTY.internetCodepage);
+  return LOCALES[locale] ?? LANGUAGES[locale & 0x3ff] ?? DEFAULT_CODEPAGE;
+}
 
 const decoders = new Map<string, TextDecoder>();
 

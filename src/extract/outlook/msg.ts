@@ -16,9 +16,8 @@ import {
   type OutlookReading,
   type Recipient,
   readBodies,
+  readEmpty,
   readKind,
-  readReference,
-  readWithin,
 } from "./mail.ts";
 import {
   collectProperties,
@@ -27,10 +26,10 @@ import {
   type MapiProperties,
   type MapiValue,
   NAMED_REMINDER_FILE,
-  numberOf,
   PROPERTY,
   readUint16,
   readUint32,
+  storedCodepage,
   TYPE,
   textOf,
 } from "./mapi.ts";
@@ -60,7 +59,7 @@ export function readMsg(bytes: Uint8Array, limits: Limits): OutlookReading | nul
   const reading = createReading(limits);
   const parts = compound.children(null);
   const properties = readStorage(compound, null, TOP_HEADER, reading);
-  const codepage = codepageOf(properties);
+  const codepage = storedCodepage(properties) ?? DEFAULT_CODEPAGE;
 
   const recipients: Recipient[] = [];
   for (const part of parts) {
@@ -71,35 +70,27 @@ export function readMsg(bytes: Uint8Array, limits: Limits): OutlookReading | nul
     }
     recipients.push(readStorage(compound, part, OTHER_HEADER, reading));
   }
+  readBodies(properties, NOTHING_KNOWN, codepage, reading);
+  readKind(properties, NOTHING_KNOWN, codepage, reading);
   for (const part of parts) {
     if (part.kind !== "storage" || !ATTACHMENT.test(part.name)) continue;
     if (!readAttachment(compound, part, codepage, reading)) break;
   }
   // The content of an attachment whose storage is lost.
   for (const value of properties.values.get(PROPERTY.attachData) ?? []) {
-    reading.inner({ name: null, declared: null, bytes: readWithin(value, reading) });
+    reading.inner({ name: null, declared: null, bytes: value.read(reading.left() + 1) });
   }
-  readBodies(properties, null, codepage, reading);
-  readKind(properties, null, codepage, reading);
   const mail = mailFacts(properties, recipients, NOTHING_KNOWN, codepage, reading);
   for (const flag of compound.flags) reading.flag(flag);
   return { ...reading.done(), mail };
 }
 
-const NOTHING_KNOWN = { subject: null, from: null, date: null };
+const NOTHING_KNOWN = { messageClass: null, subject: null, body: null, from: null, date: null };
 
 function isMessage(compound: Compound, storage: CompoundEntry | null): boolean {
   return compound
     .children(storage)
     .some(({ kind, name }) => kind === "stream" && (name === PROPERTY_TABLE || STREAM.test(name)));
-}
-
-function codepageOf(properties: MapiProperties): number {
-  return (
-    numberOf(properties, PROPERTY.messageCodepage) ??
-    numberOf(properties, PROPERTY.internetCodepage) ??
-    DEFAULT_CODEPAGE
-  );
 }
 
 /** The properties of a mail, a recipient or an attachment: rows of fixed size, and a stream for each other one. */
@@ -189,8 +180,7 @@ function readAttachment(
       if (!bytes || !reading.inner({ name: given.name, declared: MSG_TYPE, bytes })) return false;
     } else readOleObject(compound, part, given, () => rebuild(compound, part, false, reading), reading);
   }
-  if (!found) readReference(properties, codepage, reading);
-  return true;
+  return found || readEmpty(properties, given, codepage, reading);
 }
 
 /** A storage as a compound file of its own; null where it is larger than what may still be given. */

@@ -10,14 +10,15 @@ import { isCompound, openCompound } from "../ole/compound.ts";
 import { createReading, type Inner, type Limits, type ReadingBuilder } from "../reading.ts";
 import {
   cutText,
+  type KnownMail,
   MAX_NAME,
   mailFacts,
   type OutlookReading,
   type Recipient,
   readAddresses,
   readBodies,
+  readEmpty,
   readKind,
-  readReference,
 } from "./mail.ts";
 import {
   collectProperties,
@@ -71,6 +72,8 @@ const ATTACHMENT_ATTRIBUTES: ReadonlySet<number> = new Set([
   ATTRIBUTE.attachment,
 ]);
 
+/** Bytes of one text that is no property. */
+const MAX_TEXT = 8_388_608;
 /** Rows of the table of recipients that are read. */
 const MAX_RECIPIENTS = 10_000;
 
@@ -90,26 +93,26 @@ export function readTnef(bytes: Uint8Array, limits: Limits): OutlookReading {
     if (end < bytes.length) reading.flag("tnef_garbage");
     at = findSignature(bytes, end);
   }
-  for (const attachment of mail.attachments) {
-    if (!readAttachment(attachment, mail.codepage, reading)) break;
-  }
-  const plain = mail.body === null ? null : decodeZeroEnded(mail.body, mail.codepage);
+  const { codepage } = mail;
+  const text = (bytes: Uint8Array | null): string | null => {
+    if (bytes === null) return null;
+    if (bytes.length > MAX_TEXT) reading.flag("outlook_body_exceeded");
+    return decodeZeroEnded(bytes.subarray(0, MAX_TEXT), codepage);
+  };
+  const known: KnownMail = {
+    messageClass: text(mail.messageClass),
+    subject: text(mail.subject),
+    body: text(mail.body),
+    from: mail.from,
+    date: mail.date,
+  };
   const properties = collectProperties(mail.values, mail.reminderFile);
-  readBodies(properties, plain, mail.codepage, reading);
-  const messageClass = mail.messageClass === null ? null : decodeZeroEnded(mail.messageClass, mail.codepage);
-  readKind(properties, messageClass, mail.codepage, reading);
-  const facts = mailFacts(
-    properties,
-    mail.recipients,
-    {
-      subject:
-        mail.subject === null ? null : decodeZeroEnded(mail.subject.subarray(0, 65_536), mail.codepage),
-      from: mail.from,
-      date: mail.date,
-    },
-    mail.codepage,
-    reading,
-  );
+  readBodies(properties, known, codepage, reading);
+  readKind(properties, known, codepage, reading);
+  for (const attachment of mail.attachments) {
+    if (!readAttachment(attachment, codepage, reading)) break;
+  }
+  const facts = mailFacts(properties, mail.recipients, known, codepage, reading);
   return { ...reading.done(), mail: facts };
 }
 
@@ -402,8 +405,7 @@ function readAttachment(attachment: Attachment, codepage: number, reading: Readi
     if (value.type === TYPE.object) found = readObject(bytes, given, give, reading) || found;
     else if (value.type === TYPE.binary) give({ ...given, bytes });
   }
-  if (!found) readReference(properties, codepage, reading);
-  return more;
+  return found ? more : readEmpty(properties, given, codepage, reading);
 }
 
 /** As people see it in Outlook: the long name first. A title or display name stands in for a missing one. */
