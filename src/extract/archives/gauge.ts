@@ -106,7 +106,7 @@ export function createGauge(
     full,
     overflow,
     give: (name, bytes, whole = true) => {
-      if (full()) return false;
+      if (full() || (!whole && bytes.length === 0)) return false;
       if (bytes.length > room()) {
         overflow();
         return false;

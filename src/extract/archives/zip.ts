@@ -61,6 +61,8 @@ export async function readZip(given: Uint8Array, gauge: Gauge): Promise<void> {
     if (entry.local !== null) ranges.push({ from: entry.local.at, to: end });
   }
   if (going) await readUnlisted(zip, ranges, directory.end < 0);
+  const first = ranges.reduce((least, range) => Math.min(least, range.from), bytes.length);
+  if (ranges.length > 0 && first >= MIN_TRAILER) gauge.flag("archive_data_around");
   const last = ranges.reduce((most, range) => Math.max(most, range.to), directory.end);
   if (directory.end >= 0 && bytes.length - last >= MIN_TRAILER) {
     gauge.flag("archive_data_around");
