@@ -254,6 +254,7 @@ async function extractOnce(
 ): Promise<Extraction> {
   const taken: Taken[] = [];
   const find = createFinder(entries);
+  const last = entries.findLast((entry) => !entry.folder);
   let room = gauge.room();
   let discarded = 0;
   let damaged = false;
@@ -308,7 +309,7 @@ async function extractOnce(
           return true;
         }
         discarded += piece.length;
-        return discarded <= DISCARD_MAX;
+        return entry !== last && discarded <= DISCARD_MAX;
       },
       close: () => {
         const kept = Buffer.concat(pieces, over ? Math.min(length, least) : length);

@@ -46,7 +46,8 @@ function createPieces(gauge: Gauge): Pieces {
     give: (name) => {
       const [only] = pieces;
       if (only === undefined) return;
-      gauge.give(name, pieces.length === 1 ? only : Buffer.concat(pieces, length), whole);
+      const size = whole ? length : Math.min(length, cutMost);
+      gauge.give(name, pieces.length === 1 ? only.subarray(0, size) : Buffer.concat(pieces, size), whole);
     },
   };
 }
