@@ -17,8 +17,8 @@ import { faultFields, type Log } from "./log.ts";
 import { composeFailed, composeState } from "./report/compose.ts";
 import { siemCursor, startReporting } from "./report/outbox.ts";
 import type { Spool } from "./spool/spool.ts";
-import { openSpool } from "./spool/sqlite.ts";
 import { startSweep } from "./spool/sweep.ts";
+import { openSpoolThread } from "./spool/thread.ts";
 import { triage } from "./triage/triage.ts";
 import { startVerdicts } from "./verdict/stage.ts";
 import { VERSION } from "./version.ts";
@@ -29,6 +29,8 @@ export type Sensor = {
   /** The control service, as clients write its address. */
   readonly control: string;
   readonly spool: Spool;
+  /** Resolves with a fault after which only a new process goes on; nothing that was answered 250 is lost. */
+  readonly failed: Promise<SensorError>;
   /** Stops taking mails, lets what is in work come to its next commit, closes the spool. */
   stop(): Promise<void>;
   /**
@@ -48,7 +50,7 @@ const INTAKE_GRACE = 5_000;
 /** Starts a sensor in this process. Throws SensorError where it cannot: nothing is left running then. */
 export async function startSensor(first: Config, log: Log): Promise<Sensor> {
   let config = first;
-  const spool = await openSpool(spoolSettings(config), log.with({ stage: "spool" }));
+  const spool = await openSpoolThread(spoolSettings(config), log.with({ stage: "spool" }));
   let stages: Stopping[] = [];
   let intake: Intake | null = null;
   let control = "";
@@ -72,6 +74,7 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
       return control;
     },
     spool,
+    failed: spool.died,
     stop: async () => {
       await intake?.stop(INTAKE_GRACE);
       await putState(spool, config, "stopped", "the sensor was stopped").catch((thrown) =>

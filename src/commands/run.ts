@@ -36,10 +36,17 @@ SIGHUP             reads the configuration again; a bad one is logged and the ol
           ),
         );
     });
-    const signal = await new Promise<string>((resolve) => {
+    const signal = new Promise<string>((resolve) => {
       for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => resolve(name));
     });
-    log.info("stopping", { signal });
+    const end = await Promise.race([signal, sensor.failed]);
+    if (end instanceof SensorError) {
+      log.error("the sensor cannot go on and ends, to be started anew", faultFields(end));
+      out.flush();
+      // Whatever still runs waits for what is gone.
+      process.exit(1);
+    }
+    log.info("stopping", { signal: end });
     await reloading;
     await sensor.stop();
     out.flush();

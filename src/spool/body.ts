@@ -3,12 +3,22 @@
  * go to a file. `finish` resolves after such a file, and its name, are on disk; `abort` leaves nothing behind.
  */
 import { type FileHandle, open, rename, unlink } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { spoolFault } from "./faults.ts";
 import type { MailBody } from "./spool.ts";
 
-/** `partial` is written first and renamed to `path` when whole. Faults: SPOOL_FULL, SPOOL_BROKEN. */
-export function createBody(path: string, partial: string, inlineSize: number): MailBody {
+/** Where the bytes of a large mail are. */
+export function largeFile(spoolPath: string, id: string): string {
+  return join(spoolPath, "large", `${id}.eml`);
+}
+
+/** A file is written below `incoming` first and renamed when whole. Faults: SPOOL_FULL, SPOOL_BROKEN. */
+export function createBody(
+  spool: { readonly path: string; readonly inlineSize: number },
+  id: string,
+): MailBody {
+  const path = largeFile(spool.path, id);
+  const partial = join(spool.path, "incoming", `${id}.part`);
   const hash = new Bun.CryptoHasher("sha256");
   let chunks: Uint8Array[] = [];
   let size = 0;
@@ -32,7 +42,7 @@ export function createBody(path: string, partial: string, inlineSize: number): M
           return;
         }
         chunks.push(chunk);
-        if (size <= inlineSize) return;
+        if (size <= spool.inlineSize) return;
         file = await open(partial, "wx", 0o600);
         for (const waiting of chunks) await writeAll(file, waiting);
         chunks = [];

@@ -2,9 +2,9 @@
  * The database file: opens it, brings it to the current schema, groups writes into commits, and opens it
  * again after it was broken.
  *
- * Writes that are asked for in the same turn of the event loop share one transaction and one flush to disk.
- * A write that throws takes back only itself; a fault of the storage takes back the whole commit, and every
- * write in it is rejected. While the file is locked by another process, commits wait up to BUSY_WAIT.
+ * Writes that are asked for in the same turn of the event loop share one transaction and one flush to disk: those
+ * that came in while the last one was flushed. A write that throws takes back only itself; a fault of the storage
+ * takes back the whole commit, and every write in it is rejected. While the file is locked by another process, commits wait up to BUSY_WAIT.
  */
 import { Database } from "bun:sqlite";
 import { closeSync, openSync, readSync, statSync } from "node:fs";
@@ -19,16 +19,14 @@ const BUSY_STEP = 20;
 /** A broken database is tried again this often. */
 const REOPEN_EVERY = 1_000;
 /** The file is looked at for having been replaced or overwritten at most this often. */
-const LOOK_EVERY = 250;
-/** A commit waits for more writes until this many turns of the event loop brought none, */
-const QUIET_TURNS = 2;
-/** but no longer than this, milliseconds: one flush to disk for many mails, where many come at once. */
-const GATHER = 3;
+export const LOOK_EVERY = 250;
 const MAX_GROUP = 1_000;
+/** Statements kept prepared for a database: more than there are in src/spool/. */
+Database.MAX_QUERY_CACHE_SIZE = 128;
 const MAGIC = "SQLite format 3\0";
 
 export type SpoolDatabase = {
-  /** Runs `work` inside the next commit; resolves with its result once that is on disk. */
+  /** Runs `work` inside the next commit, perhaps more than once; resolves with its result once that is on disk. */
   write<T>(work: (db: Database) => T): Promise<T>;
   /** Runs `work` at once; it must only read. */
   read<T>(work: (db: Database) => T): T;
@@ -46,6 +44,8 @@ type Pending = {
   readonly reject: (error: SensorError) => void;
 };
 
+type Outcome = { readonly value: unknown } | { readonly error: SensorError };
+
 /** Opens the database at `path`. Throws SPOOL_NEWER where a newer version wrote it; other faults are retried. */
 export function openDatabase(path: string, log: Log): SpoolDatabase {
   let db: Database | null = null;
@@ -59,6 +59,7 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
   let scheduled = false;
   let busySince = 0;
   let closing = false;
+  let closed = false;
   let flushed: (() => void) | null = null;
 
   const drop = (error: SensorError) => {
@@ -101,6 +102,7 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
 
   /** The database, opened again where it was broken and the time has come. */
   const use = (): Database => {
+    if (closed) throw new SensorError("SPOOL_BROKEN", "the spool is closed");
     const now = Date.now();
     if (db !== null) {
       if (now - lookedAt < LOOK_EVERY) return db;
@@ -127,16 +129,7 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
       setTimeout(flush, delay);
       return;
     }
-    const since = performance.now();
-    let seen = pending.length;
-    let quiet = 0;
-    const gather = () => {
-      quiet = pending.length > seen ? 0 : quiet + 1;
-      seen = pending.length;
-      if (quiet >= QUIET_TURNS || performance.now() - since > GATHER) flush();
-      else setImmediate(gather);
-    };
-    setImmediate(gather);
+    setImmediate(flush);
   };
 
   const flush = () => {
@@ -149,8 +142,6 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
 
   const commit = (group: Pending[]) => {
     let current: Database;
-    const done: { readonly entry: Pending; readonly value: unknown }[] = [];
-    const thrownAway: { readonly entry: Pending; readonly error: SensorError }[] = [];
     try {
       current = use();
       current.run("BEGIN IMMEDIATE");
@@ -170,19 +161,9 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
       return;
     }
     busySince = 0;
+    let outcomes: readonly Outcome[];
     try {
-      for (const entry of group) {
-        current.run("SAVEPOINT one");
-        try {
-          done.push({ entry, value: entry.work(current) });
-          current.run("RELEASE one");
-        } catch (thrown) {
-          if (isStorageFault(thrown) || !current.inTransaction) throw thrown;
-          current.run("ROLLBACK TO one");
-          current.run("RELEASE one");
-          thrownAway.push({ entry, error: spoolFault(thrown, "write") });
-        }
-      }
+      outcomes = together(current, group) ?? oneByOne(current, group);
       current.run("COMMIT");
     } catch (thrown) {
       const error = spoolFault(thrown, "commit");
@@ -195,8 +176,10 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
       for (const entry of group) entry.reject(error);
       return;
     }
-    for (const { entry, value } of done) entry.resolve(value as never);
-    for (const { entry, error } of thrownAway) entry.reject(error);
+    for (const [at, outcome] of outcomes.entries()) {
+      if ("error" in outcome) group[at]?.reject(outcome.error);
+      else group[at]?.resolve(outcome.value as never);
+    }
   };
 
   try {
@@ -241,6 +224,7 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
           flushed = resolve;
         });
       }
+      closed = true;
       db?.run("PRAGMA wal_checkpoint(TRUNCATE)");
       db?.close();
       db = null;
@@ -248,6 +232,37 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
       watch = -1;
     },
   };
+}
+
+/** Runs the writes of a commit; null where one threw and so none is done: the transaction begins anew then. */
+function together(db: Database, group: readonly Pending[]): readonly Outcome[] | null {
+  const outcomes: Outcome[] = [];
+  try {
+    for (const { work } of group) outcomes.push({ value: work(db) });
+    return outcomes;
+  } catch (thrown) {
+    if (isStorageFault(thrown) || !db.inTransaction) throw thrown;
+    db.run("ROLLBACK");
+    db.run("BEGIN IMMEDIATE");
+    return null;
+  }
+}
+
+/** The same where one of them throws: it alone is taken back. Slower by a savepoint for each. */
+function oneByOne(db: Database, group: readonly Pending[]): readonly Outcome[] {
+  return group.map(({ work }) => {
+    db.run("SAVEPOINT one");
+    try {
+      const value = work(db);
+      db.run("RELEASE one");
+      return { value };
+    } catch (thrown) {
+      if (isStorageFault(thrown) || !db.inTransaction) throw thrown;
+      db.run("ROLLBACK TO one");
+      db.run("RELEASE one");
+      return { error: spoolFault(thrown, "write") };
+    }
+  });
 }
 
 /** What happened to the file since it was opened, null where nothing did. */

@@ -16,7 +16,7 @@ import type { Log } from "../log.ts";
 import type { SensorEvent } from "../report/event.ts";
 import { contentKey, type PlannedArtifact } from "../triage/plan.ts";
 import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
-import { createBody, ignoreMissing } from "./body.ts";
+import { createBody, ignoreMissing, largeFile } from "./body.ts";
 import { openDatabase } from "./database.ts";
 import { spoolFault } from "./faults.ts";
 import { createParsingNotes } from "./parsing-notes.ts";
@@ -89,7 +89,6 @@ export async function openSpool(
   now: () => number = Date.now,
 ): Promise<Spool> {
   const folder = (name: string) => join(settings.path, name);
-  const largeFile = (id: string) => join(settings.path, "large", `${id}.eml`);
   try {
     for (const made of [settings.path, folder("large"), folder("incoming")]) {
       mkdirSync(made, { recursive: true, mode: 0o700 });
@@ -147,7 +146,7 @@ export async function openSpool(
 
   const rawOf = (db: Database, row: Pick<MailRecord, "seq" | "id" | "raw">): RawMail | null => {
     if (row.raw === null) return null;
-    if (row.raw === "file") return { kind: "file", path: largeFile(row.id) };
+    if (row.raw === "file") return { kind: "file", path: largeFile(settings.path, row.id) };
     const found = db
       .query<{ bytes: Uint8Array }, [number]>("SELECT bytes FROM raw WHERE seq = ?")
       .get(row.seq);
@@ -161,7 +160,7 @@ export async function openSpool(
       store.check();
     },
 
-    body: (id) => createBody(largeFile(id), join(folder("incoming"), `${id}.part`), settings.inlineSize),
+    body: (id) => createBody(settings, id),
 
     putMail: (mail) =>
       write(["received"], (db) => {
@@ -181,7 +180,6 @@ export async function openSpool(
         if (mail.body.kind === "inline") {
           db.query("INSERT INTO raw (seq, bytes) VALUES (?, ?)").run(lastInsertRowid, mail.body.bytes);
         }
-        count(db, "received", 1);
       }),
 
     claimMails: async (limit) => {
@@ -205,7 +203,10 @@ export async function openSpool(
       });
       return rows.map((row) => {
         // Bytes that are gone fail when the file is opened, and so cost this mail alone.
-        const raw = store.read((db) => rawOf(db, row)) ?? { kind: "file", path: largeFile(row.id) };
+        const raw = store.read((db) => rawOf(db, row)) ?? {
+          kind: "file",
+          path: largeFile(settings.path, row.id),
+        };
         handedOut.add(row.id);
         return { id: row.id, size: row.size, raw, deaths: row.deaths };
       });
@@ -495,7 +496,7 @@ export async function openSpool(
 
     sweep: async (time) => {
       const { files, more } = await write([], (db) => sweepStep(db, time, settings));
-      for (const id of files) await unlink(largeFile(id)).catch(ignoreMissing);
+      for (const id of files) await unlink(largeFile(settings.path, id)).catch(ignoreMissing);
       if (more) return true;
       // Stepped to the end: each step gives back one page.
       const left = await write([], (db) => {
