@@ -244,7 +244,7 @@ export function readBodies(
     if (value.type === TYPE.binary) readRtf(value, reading, give);
   }
   if (!isNote(messageClass(properties, known, codepage))) {
-    give("text", namedTexts(properties, codepage), "outlook");
+    give("text", namedTexts(properties, codepage, reading), "outlook");
   }
 }
 
@@ -271,13 +271,17 @@ function readRtf(
 /** Bytes of the texts of named properties that are read. */
 const MAX_NAMED = 262_144;
 
-function namedTexts(properties: MapiProperties, codepage: number): string {
+function namedTexts(properties: MapiProperties, codepage: number, reading: ReadingBuilder): string {
   const texts: string[] = [];
   let left = MAX_NAMED;
   for (const [id, values] of properties.values) {
     if (id < FIRST_NAMED && id !== PROPERTY.personalHomePage && id !== PROPERTY.businessHomePage) continue;
     for (const value of values) {
-      if (!isText(value) || left <= 0) continue;
+      if (!isText(value)) continue;
+      if (left <= 0) {
+        reading.flag("outlook_value_cut");
+        return texts.join("\n");
+      }
       const text = decodeValue(value, codepage, left);
       left -= text.length;
       if (text !== "") texts.push(text);

@@ -48,7 +48,7 @@ const TOP_HEADER = 32;
 const NESTED_HEADER = 24;
 const OTHER_HEADER = 8;
 const ROW = 16;
-/** Rows of one table, recipients, and streams of names that are read. */
+/** Bytes of one table that are read. */
 const MAX_TABLE = 1_048_576;
 const MAX_RECIPIENTS = 10_000;
 
@@ -117,9 +117,11 @@ function readStorage(
       read: (maxBytes) => compound.read(entry, maxBytes),
     });
   }
-  if (!table || table.length < headerBytes) reading.flag("msg_properties_broken");
+  const whole = table && table.length >= headerBytes && table.length < MAX_TABLE;
+  if (!whole) reading.flag("msg_properties_broken");
   for (const value of readRows(table ?? new Uint8Array(0), headerBytes)) values.push(value);
-  return collectProperties(values, storage === null ? reminderFile(compound, values) : null);
+  const properties = collectProperties(values);
+  return storage === null ? { ...properties, reminderFile: reminderFile(compound, properties) } : properties;
 }
 
 function readRows(table: Uint8Array, headerBytes: number): MapiValue[] {
@@ -135,15 +137,14 @@ function readRows(table: Uint8Array, headerBytes: number): MapiValue[] {
 }
 
 /** Named properties have numbers in the order of the table of names ([MS-OXMSG] 2.2.3.1.2). */
-function reminderFile(compound: Compound, values: readonly MapiValue[]): MapiValue | null {
+function reminderFile(compound: Compound, { values }: MapiProperties): MapiValue | null {
   const entries = compound.find([NAMES, NAME_ENTRIES]);
   if (!entries) return null;
   const table = compound.read(entries, MAX_TABLE);
   for (let at = 0; at + 8 <= table.length; at += 8) {
     const named = (readUint16(table, at + 4) & 1) === 1;
     if (named || readUint32(table, at) !== NAMED_REMINDER_FILE) continue;
-    const id = FIRST_NAMED + readUint16(table, at + 6);
-    const value = values.find((one) => one.id === id);
+    const [value] = values.get(FIRST_NAMED + readUint16(table, at + 6)) ?? [];
     if (value) return value;
   }
   return null;
@@ -230,6 +231,7 @@ function rebuild(
 
 /** The table of a mail that stands alone has eight bytes more before its rows. */
 function widenHeader(table: Uint8Array): Uint8Array {
+  if (table.length < NESTED_HEADER) return table;
   const wide = new Uint8Array(table.length + TOP_HEADER - NESTED_HEADER);
   wide.set(table.subarray(0, NESTED_HEADER));
   wide.set(table.subarray(NESTED_HEADER), TOP_HEADER);

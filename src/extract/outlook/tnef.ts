@@ -38,7 +38,8 @@ import {
 } from "./mapi.ts";
 import { readOleObject } from "./ole-object.ts";
 
-const SIGNATURE = new Uint8Array([0x78, 0x9f, 0x3e, 0x22]);
+const SIGNATURE = 0x223e9f78;
+const SIGNATURE_START = 0x78;
 const HEADER_BYTES = 6;
 const LEVEL_MESSAGE = 1;
 const LEVEL_ATTACHMENT = 2;
@@ -78,7 +79,7 @@ const MAX_TEXT = 8_388_608;
 const MAX_RECIPIENTS = 10_000;
 
 export function isTnef(bytes: Uint8Array): boolean {
-  return SIGNATURE.every((value, at) => bytes[at] === value);
+  return bytes.length >= 4 && readUint32(bytes, 0) === SIGNATURE;
 }
 
 export function readTnef(bytes: Uint8Array, limits: Limits): OutlookReading {
@@ -153,14 +154,9 @@ function createMail(): Mail {
 }
 
 function findSignature(bytes: Uint8Array, from: number): number {
-  let at = from;
-  while (at < bytes.length) {
-    at = bytes.indexOf(SIGNATURE[0] ?? 0, at);
-    if (at === -1) return -1;
-    if (isTnef(bytes.subarray(at, at + 4))) return at;
-    at++;
-  }
-  return -1;
+  let at = bytes.indexOf(SIGNATURE_START, from);
+  while (at !== -1 && readUint32(bytes, at) !== SIGNATURE) at = bytes.indexOf(SIGNATURE_START, at + 1);
+  return at;
 }
 
 /** Where the stream ends: the first byte that begins no attribute. */
