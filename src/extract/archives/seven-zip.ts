@@ -5,6 +5,7 @@
  * listing says about sizes decides what is asked for, never how much is taken: each sink counts what it gets.
  */
 import type { Gauge, Member } from "./gauge.ts";
+import { entryKeyRounds, KEY_ROUNDS_MAX, namesKeyRounds } from "./key-rounds.ts";
 import { ARCHIVE_PATH, OUTPUT_FOLDER, runSevenZip, type SevenZipEnd, type Sink } from "./seven-zip-host.ts";
 
 /** Given where no password is known, so that 7-Zip never asks for one. No mail can name it. */
@@ -19,7 +20,11 @@ const PASSWORD_MAX = 128;
 /** Passwords may take this part of the time. */
 const PASSWORD_SHARE = 0.5;
 
-type Entry = Member & { readonly folder: boolean };
+type Entry = Member & {
+  readonly folder: boolean;
+  /** How it is packed, in 7-Zip's words. */
+  readonly method: string;
+};
 
 type Listing = {
   readonly end: SevenZipEnd;
@@ -41,6 +46,12 @@ export async function unpackWithSevenZip(
 ): Promise<boolean> {
   for (const type of types) {
     if (gauge.expired()) return true;
+    if (namesKeyRounds(bytes) > KEY_ROUNDS_MAX) {
+      gauge.fact("encrypted_names");
+      gauge.flag("archive_too_costly");
+      gauge.sealed(null);
+      return true;
+    }
     const typeArgs = type === "" ? [] : [`-t${type}`];
     let password: string | null = null;
     let listing = await list(bytes, typeArgs, null, gauge);
@@ -58,7 +69,7 @@ export async function unpackWithSevenZip(
       if (password === null) return true;
     }
     if (listing.entries.length === 0 && !isEmptyArchive(listing)) {
-      if (listing.end.kind === "crashed") gauge.flag("archive_too_costly");
+      if (listing.end.kind === "crashed" || isTooCostly(listing.errors)) gauge.flag("archive_too_costly");
       continue;
     }
     noteListing(listing, gauge);
@@ -70,6 +81,10 @@ export async function unpackWithSevenZip(
 
 function isEmptyArchive(listing: Listing): boolean {
   return listing.end.kind === "ended" && listing.end.status === 0 && listing.about.has("type");
+}
+
+function isTooCostly(errors: string): boolean {
+  return errors.includes("allocate required memory");
 }
 
 function isWrongPassword(errors: string): boolean {
@@ -155,6 +170,7 @@ function entryOf(fields: ReadonlyMap<string, string>): Entry {
     size: /^\d{1,15}$/.test(size) ? Number(size) : null,
     encrypted: fields.get("encrypted") === "+",
     folder: fields.get("folder") === "+" || /^D/.test(fields.get("attributes") ?? ""),
+    method: fields.get("method") ?? "",
   };
 }
 
@@ -208,7 +224,9 @@ async function extract(
   let password = known;
   let opened: Extraction | null = null;
   const fits = (entry: Entry): boolean => solid || !tooLarge(entry);
-  if (sealed && password === null) {
+  const costly = files.some((entry) => entryKeyRounds(entry.method) > KEY_ROUNDS_MAX);
+  if (costly) gauge.flag("archive_too_costly");
+  if (sealed && password === null && !costly) {
     for (const candidate of candidates(gauge)) {
       const tried = await run(candidate, fits, true);
       if (!tried.taken.some((one) => one.entry.encrypted && !one.bad)) continue;
@@ -225,7 +243,7 @@ async function extract(
     // Members may have passwords of their own.
     if (opened.taken.some((one) => one.bad)) gauge.sealed(null);
   }
-  if (opened.end.kind === "crashed") gauge.flag("archive_too_costly");
+  if (opened.end.kind === "crashed" || opened.costly) gauge.flag("archive_too_costly");
   if (opened.damaged) gauge.flag("archive_damaged");
   if (solid) return;
   const large = files.filter((entry) => tooLarge(entry) && (password !== null || !entry.encrypted));
@@ -237,7 +255,12 @@ async function extract(
   }
 }
 
-type Extraction = { readonly taken: readonly Taken[]; readonly end: SevenZipEnd; readonly damaged: boolean };
+type Extraction = {
+  readonly taken: readonly Taken[];
+  readonly end: SevenZipEnd;
+  readonly damaged: boolean;
+  readonly costly: boolean;
+};
 
 /**
  * One run over the archive. A trial ends with the first word of a wrong password that comes before any encrypted
@@ -258,9 +281,14 @@ async function extractOnce(
   let room = gauge.room();
   let discarded = 0;
   let damaged = false;
+  let costly = false;
   const complaints = createLines(LISTING_MAX, (line) => {
     if (!line.includes("ERROR")) return true;
     if (line.includes("Cannot open output file") || line.includes("Cannot create")) return true;
+    if (isTooCostly(line)) {
+      costly = true;
+      return true;
+    }
     if (!isWrongPassword(line)) {
       damaged = true;
       return true;
@@ -292,7 +320,7 @@ async function extractOnce(
       return taken.length < gauge.maxMembers && wanted(entry) ? collect(entry) : null;
     },
   });
-  return { taken, end, damaged };
+  return { taken, end, damaged, costly };
 
   function collect(entry: Entry): Sink {
     const pieces: Uint8Array[] = [];
@@ -336,7 +364,15 @@ function createFinder(entries: readonly Entry[]): (path: string) => Entry {
   return (path) => {
     const [only] = files;
     if (files.length === 1 && only !== undefined) return only;
-    return waiting.get(safePath(path))?.pop() ?? { name: path, size: null, encrypted: false, folder: false };
+    return (
+      waiting.get(safePath(path))?.pop() ?? {
+        name: path,
+        size: null,
+        encrypted: false,
+        folder: false,
+        method: "",
+      }
+    );
   };
 }
 

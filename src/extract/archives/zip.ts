@@ -60,7 +60,9 @@ export async function readZip(given: Uint8Array, gauge: Gauge): Promise<void> {
     const end = going ? await readEntry(zip, entry) : plannedEnd(zip, entry);
     if (entry.local !== null) ranges.push({ from: entry.local.at, to: end });
   }
-  if (going) await readUnlisted(zip, ranges, directory.end < 0);
+  const { gaps, overlap } = gapsOf(ranges, bytes.length);
+  if (overlap) gauge.flag("archive_overlap");
+  if (going) await readUnlisted(zip, gaps, ranges, directory.end < 0);
   const first = ranges.reduce((least, range) => Math.min(least, range.from), bytes.length);
   if (ranges.length > 0 && first >= MIN_TRAILER) gauge.flag("archive_data_around");
   const last = ranges.reduce((most, range) => Math.max(most, range.to), directory.end);
@@ -362,18 +364,31 @@ async function findPassword(zip: Zip, entries: readonly Entry[]): Promise<void> 
   await openSealed(zip, smallest.header, data, seal, smallest.local);
 }
 
-/** Members that only their local header shows: between those of the directory, or all where there is none. */
-async function readUnlisted(zip: Zip, ranges: Range[], noDirectory: boolean): Promise<void> {
-  const { bytes, gauge } = zip;
-  const sorted = [...ranges].sort((one, other) => one.from - other.from);
+/** What lies between the ranges, and whether some share bytes. */
+function gapsOf(
+  ranges: readonly Range[],
+  size: number,
+): { readonly gaps: readonly Range[]; readonly overlap: boolean } {
   const gaps: Range[] = [];
+  let overlap = false;
   let at = 0;
-  for (const range of sorted) {
+  for (const range of [...ranges].sort((one, other) => one.from - other.from)) {
     if (range.from > at) gaps.push({ from: at, to: range.from });
-    else if (range.from < at && range.to > range.from) gauge.flag("archive_overlap");
+    else if (range.from < at && range.to > range.from) overlap = true;
     at = Math.max(at, range.to);
   }
-  gaps.push({ from: at, to: bytes.length });
+  gaps.push({ from: at, to: size });
+  return { gaps, overlap };
+}
+
+/** Members that only their local header shows: between those of the directory, or all where there is none. */
+async function readUnlisted(
+  zip: Zip,
+  gaps: readonly Range[],
+  ranges: Range[],
+  noDirectory: boolean,
+): Promise<void> {
+  const { bytes, gauge } = zip;
   if (noDirectory) gauge.flag("archive_damaged");
   let tries = gauge.maxMembers;
   for (const gap of gaps) {

@@ -118,7 +118,7 @@ export function makeZip(
   end.writeUInt16LE(count % 65536, 10);
   end.writeUInt32LE(directory.length, 12);
   end.writeUInt32LE(offset, 16);
-  const comment = Buffer.from(changes.comment ?? "");
+  const comment = Buffer.from(changes.comment ?? "", "latin1");
   end.writeUInt16LE(comment.length, 20);
   return Buffer.concat([...locals, directory, end, comment]);
 }
