@@ -334,6 +334,10 @@ type Directory = {
   readonly children: ReadonlyMap<number, readonly CompoundEntry[]>;
 };
 
+type Place = { readonly parent: number; readonly path: readonly string[] };
+type Step = { readonly id: number; readonly place: Place; readonly leftDone: boolean };
+const TOP: Place = { parent: 0, path: [] };
+
 function nameKey(parent: number, name: string): string {
   return `${parent}\0${name.toUpperCase()}`;
 }
@@ -350,46 +354,53 @@ function readDirectory(file: Sectors, start: number, major: number): Directory {
   const byName = new Map<string, CompoundEntry>();
   const children = new Map<number, CompoundEntry[]>();
   const seen = new Uint8Array(nodes.length);
-  type Step = { readonly id: number; readonly parent: number; readonly path: readonly string[] };
-  const walk = (first: Step, orphan: boolean): void => {
-    const open: Step[] = [first];
+  const give = (id: number, node: Node, { parent, path }: Place, orphan: boolean): void => {
+    const { kind, name, size, clsid, state } = node;
+    const entry: CompoundEntry = { kind, name, path, size, clsid, state, orphan, id };
+    entries.push(entry);
+    const siblings = children.get(parent);
+    if (siblings) siblings.push(entry);
+    else children.set(parent, [entry]);
+    const key = nameKey(parent, name);
+    if (byName.has(key)) file.flags.add("compound_duplicate_names");
+    else byName.set(key, entry);
+  };
+  /** In the order of the names, as far as the tree has it: what is left of an entry comes before it. */
+  const walk = (first: number, top: Place, orphan: boolean): void => {
+    const open: Step[] = [{ id: first, place: top, leftDone: false }];
     for (let step = open.pop(); step; step = open.pop()) {
-      const { id, parent, path } = step;
+      const { id, place, leftDone } = step;
       if (id === NO_ENTRY) continue;
       const node = nodes[id];
-      if (!node || seen[id]) {
+      if (!node || (seen[id] && !leftDone)) {
         file.flags.add("compound_directory_broken");
         continue;
       }
       seen[id] = 1;
-      const { kind, name, size, clsid, state } = node;
-      const entry: CompoundEntry = { kind, name, path, size, clsid, state, orphan, id };
-      entries.push(entry);
-      const siblings = children.get(parent);
-      if (siblings) siblings.push(entry);
-      else children.set(parent, [entry]);
-      const key = nameKey(parent, name);
-      if (byName.has(key)) file.flags.add("compound_duplicate_names");
-      else byName.set(key, entry);
-      open.push({ id: node.right, parent, path });
-      if (kind === "storage") {
-        open.push({ id: node.child, parent: id, path: path.length < MAX_PATH ? [...path, name] : path });
+      if (!leftDone) {
+        open.push({ id, place, leftDone: true }, { id: node.left, place, leftDone: false });
+        continue;
       }
-      open.push({ id: node.left, parent, path });
+      give(id, node, place, orphan);
+      open.push({ id: node.right, place, leftDone: false });
+      if (node.kind === "storage") {
+        const path = place.path.length < MAX_PATH ? [...place.path, node.name] : place.path;
+        open.push({ id: node.child, place: { parent: id, path }, leftDone: false });
+      }
     }
   };
 
   const root = nodes[0];
   if (root) {
     seen[0] = 1;
-    walk({ id: root.child, parent: 0, path: [] }, false);
+    walk(root.child, TOP, false);
   } else {
     file.flags.add("compound_directory_broken");
   }
   for (const [id, node] of nodes.entries()) {
     if (!node || seen[id]) continue;
     file.flags.add("compound_orphans");
-    walk({ id, parent: 0, path: [] }, true);
+    walk(id, TOP, true);
   }
   return { nodes, entries, byName, children };
 }

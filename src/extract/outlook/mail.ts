@@ -34,6 +34,8 @@ const MAX_ADDRESS = 320;
 const MAX_ADDRESSES = 1000;
 /** Characters of a file name. */
 export const MAX_NAME = 1024;
+/** Characters of a media type. */
+const MAX_TYPE = 255;
 /** Bytes of a stored mail header that are read. */
 const MAX_HEADERS = 262_144;
 const RECIPIENT_TO = 1;
@@ -72,6 +74,8 @@ export function mailFacts(
       PROPERTY.sentRepresentingEmailAddress,
       PROPERTY.senderSmtpAddress,
       PROPERTY.senderEmailAddress,
+      PROPERTY.sentRepresentingName,
+      PROPERTY.senderName,
     ],
     codepage,
   );
@@ -115,8 +119,10 @@ export function cutText(text: string | null, max: number, reading: ReadingBuilde
 /** The first of the properties that is an address of the Internet, not one of Exchange's directory. */
 function addressOf(properties: MapiProperties, ids: readonly number[], codepage: number): string | null {
   for (const id of ids) {
-    const address = textOf(properties, id, codepage);
-    if (address?.includes("@") && !address.startsWith("/")) return address.trim();
+    const address = textOf(properties, id, codepage)?.trim();
+    if (!address?.includes("@") || address.startsWith("/")) continue;
+    const [first] = /\s/.test(address) ? readAddresses(address) : [address];
+    if (first !== undefined) return first;
   }
   return null;
 }
@@ -244,7 +250,7 @@ export function readBodies(
     if (value.type === TYPE.binary) readRtf(value, reading, give);
   }
   if (!isNote(messageClass(properties, known, codepage))) {
-    give("text", namedTexts(properties, codepage, reading), "outlook");
+    give("text", namedTexts(properties, codepage, reading).join("\n"), "outlook");
   }
 }
 
@@ -271,7 +277,7 @@ function readRtf(
 /** Bytes of the texts of named properties that are read. */
 const MAX_NAMED = 262_144;
 
-function namedTexts(properties: MapiProperties, codepage: number, reading: ReadingBuilder): string {
+function namedTexts(properties: MapiProperties, codepage: number, reading: ReadingBuilder): string[] {
   const texts: string[] = [];
   let left = MAX_NAMED;
   for (const [id, values] of properties.values) {
@@ -280,14 +286,14 @@ function namedTexts(properties: MapiProperties, codepage: number, reading: Readi
       if (!isText(value)) continue;
       if (left <= 0) {
         reading.flag("outlook_value_cut");
-        return texts.join("\n");
+        return texts;
       }
       const text = decodeValue(value, codepage, left);
       left -= text.length;
       if (text !== "") texts.push(text);
     }
   }
-  return texts.join("\n");
+  return texts;
 }
 
 function messageClass(properties: MapiProperties, known: KnownMail, codepage: number): string {
@@ -317,23 +323,49 @@ export function readKind(
   }
 }
 
-/** An attachment without content: the empty file, or where its content lies. False where a bound is reached. */
-export function readEmpty(
+/** What an attachment is called and declared as, from its properties; `titles` are names it has elsewhere. */
+export function describeAttachment(
   properties: MapiProperties,
-  given: Pick<Inner, "name" | "declared">,
+  titles: readonly (string | null)[],
+  codepage: number,
+  reading: ReadingBuilder,
+): Description {
+  const name =
+    textOf(properties, PROPERTY.attachLongFilename, codepage) ??
+    titles.find((title) => title !== null && title !== "") ??
+    textOf(properties, PROPERTY.attachFilename, codepage) ??
+    textOf(properties, PROPERTY.displayName, codepage);
+  const declared = textOf(properties, PROPERTY.attachMimeTag, codepage)?.trim().toLowerCase() ?? null;
+  return { name: cutText(name, MAX_NAME, reading), declared: cutText(declared, MAX_TYPE, reading) };
+}
+
+export type Description = Pick<Inner, "name" | "declared">;
+
+/**
+ * The links of an attachment that lies elsewhere, which may have a stand-in as its content. One that has neither
+ * is an empty file. False where a bound is reached.
+ */
+export function readReference(
+  properties: MapiProperties,
+  given: Description,
+  found: boolean,
   codepage: number,
   reading: ReadingBuilder,
 ): boolean {
-  const target =
+  const path =
     textOf(properties, PROPERTY.attachLongPathname, codepage) ??
     textOf(properties, PROPERTY.attachPathname, codepage);
   const method = numberOf(properties, PROPERTY.attachMethod);
-  if (target === null && (method === null || !REFERENCES.has(method))) {
+  const elsewhere = method !== null && REFERENCES.has(method);
+  const targets = elsewhere ? [path, ...namedTexts(properties, codepage, reading)] : [path];
+  for (const target of targets) {
+    if (target !== null && /^[a-z][a-z0-9+.-]*:\/\//i.test(target)) reading.url(target, "outlook");
+  }
+  if (elsewhere || (path !== null && !found)) reading.flag("outlook_attachment_elsewhere");
+  else if (!found) {
     reading.flag("outlook_attachment_empty");
     return reading.inner({ ...given, bytes: new Uint8Array(0) });
   }
-  reading.flag("outlook_attachment_elsewhere");
-  if (target !== null && /^[a-z][a-z0-9+.-]*:\/\//i.test(target)) reading.url(target, "outlook");
   return true;
 }
 

@@ -10,14 +10,13 @@ import { type Compound, type CompoundEntry, openCompound } from "../ole/compound
 import { type StoredStorage, type StoredStream, writeCompound } from "../ole/write-compound.ts";
 import { createReading, type Limits, type ReadingBuilder } from "../reading.ts";
 import {
-  cutText,
-  MAX_NAME,
+  describeAttachment,
   mailFacts,
   type OutlookReading,
   type Recipient,
   readBodies,
-  readEmpty,
   readKind,
+  readReference,
 } from "./mail.ts";
 import {
   collectProperties,
@@ -31,7 +30,6 @@ import {
   readUint32,
   storedCodepage,
   TYPE,
-  textOf,
 } from "./mapi.ts";
 import { readOleObject } from "./ole-object.ts";
 
@@ -90,7 +88,9 @@ const NOTHING_KNOWN = { messageClass: null, subject: null, body: null, from: nul
 function isMessage(compound: Compound, storage: CompoundEntry | null): boolean {
   return compound
     .children(storage)
-    .some(({ kind, name }) => kind === "stream" && (name === PROPERTY_TABLE || STREAM.test(name)));
+    .some(
+      ({ kind, name }) => kind === "stream" && (name.toLowerCase() === PROPERTY_TABLE || STREAM.test(name)),
+    );
 }
 
 /** The properties of a mail, a recipient or an attachment: rows of fixed size, and a stream for each other one. */
@@ -158,14 +158,7 @@ function readAttachment(
   reading: ReadingBuilder,
 ): boolean {
   const properties = readStorage(compound, storage, OTHER_HEADER, reading);
-  const name =
-    textOf(properties, PROPERTY.attachLongFilename, codepage) ??
-    textOf(properties, PROPERTY.attachFilename, codepage) ??
-    textOf(properties, PROPERTY.displayName, codepage);
-  const given = {
-    name: cutText(name, MAX_NAME, reading),
-    declared: textOf(properties, PROPERTY.attachMimeTag, codepage)?.trim().toLowerCase() ?? null,
-  };
+  const given = describeAttachment(properties, [], codepage, reading);
   let found = false;
   for (const value of properties.values.get(PROPERTY.attachData) ?? []) {
     const content = value.read(reading.left() + 1);
@@ -181,7 +174,7 @@ function readAttachment(
       if (!bytes || !reading.inner({ name: given.name, declared: MSG_TYPE, bytes })) return false;
     } else readOleObject(compound, part, given, () => rebuild(compound, part, false, reading), reading);
   }
-  return found || readEmpty(properties, given, codepage, reading);
+  return readReference(properties, given, found, codepage, reading);
 }
 
 /** A storage as a compound file of its own; null where it is larger than what may still be given. */

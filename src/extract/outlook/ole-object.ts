@@ -5,7 +5,7 @@
 
 import type { Compound, CompoundEntry } from "../ole/compound.ts";
 import type { Inner, ReadingBuilder } from "../reading.ts";
-import { MAX_NAME } from "./mail.ts";
+import { type Description, MAX_NAME } from "./mail.ts";
 import { decodeBytes, readUint32 } from "./mapi.ts";
 
 const NATIVE = "\u0001OLE10NATIVE";
@@ -18,7 +18,7 @@ const NOTES =
 export function readOleObject(
   compound: Compound,
   storage: CompoundEntry | null,
-  given: Pick<Inner, "name" | "declared">,
+  given: Description,
   whole: () => Uint8Array | null,
   reading: ReadingBuilder,
 ): void {
@@ -44,7 +44,7 @@ export function readOleObject(
 }
 
 /** The file in an Ole10Native stream with its own name; the stream as it is where it is built otherwise. */
-function readNative(content: Uint8Array, given: Pick<Inner, "name" | "declared">): Inner {
+function readNative(content: Uint8Array, given: Description): Inner {
   const asIs = { ...given, bytes: content.length > 4 ? content.subarray(4) : content };
   const label = zeroEnded(content, 6);
   const path = label && zeroEnded(content, label.end);

@@ -9,7 +9,8 @@
 import { isCompound, openCompound } from "../ole/compound.ts";
 import { createReading, type Inner, type Limits, type ReadingBuilder } from "../reading.ts";
 import {
-  cutText,
+  type Description,
+  describeAttachment,
   type KnownMail,
   MAX_NAME,
   mailFacts,
@@ -17,8 +18,8 @@ import {
   type Recipient,
   readAddresses,
   readBodies,
-  readEmpty,
   readKind,
+  readReference,
 } from "./mail.ts";
 import {
   collectProperties,
@@ -27,14 +28,12 @@ import {
   FIRST_NAMED,
   isoDate,
   isText,
-  type MapiProperties,
   type MapiValue,
   NAMED_REMINDER_FILE,
   PROPERTY,
   readUint16,
   readUint32,
   TYPE,
-  textOf,
 } from "./mapi.ts";
 import { readOleObject } from "./ole-object.ts";
 
@@ -381,10 +380,10 @@ function decodeZeroEnded(bytes: Uint8Array, codepage: number): string {
 /** False where a bound is reached. */
 function readAttachment(attachment: Attachment, codepage: number, reading: ReadingBuilder): boolean {
   const properties = collectProperties(attachment.values);
-  const given = {
-    name: attachmentName(attachment, properties, codepage, reading),
-    declared: textOf(properties, PROPERTY.attachMimeTag, codepage)?.trim().toLowerCase() ?? null,
-  };
+  const titles = [attachment.title, attachment.transportName].map(
+    (bytes) => bytes && decodeZeroEnded(bytes.subarray(0, MAX_NAME * 4), codepage),
+  );
+  const given = describeAttachment(properties, titles, codepage, reading);
   const mac = attachment.data && attachment.macBinary ? readMacBinary(attachment.data) : null;
   const data = mac ?? attachment.data;
   let found = false;
@@ -401,25 +400,7 @@ function readAttachment(attachment: Attachment, codepage: number, reading: Readi
     if (value.type === TYPE.object) found = readObject(bytes, given, give, reading) || found;
     else if (value.type === TYPE.binary) give({ ...given, bytes });
   }
-  return found ? more : readEmpty(properties, given, codepage, reading);
-}
-
-/** As people see it in Outlook: the long name first. A title or display name stands in for a missing one. */
-function attachmentName(
-  attachment: Attachment,
-  properties: MapiProperties,
-  codepage: number,
-  reading: ReadingBuilder,
-): string | null {
-  const fromAttribute = (bytes: Uint8Array | null): string | null =>
-    (bytes && decodeZeroEnded(bytes.subarray(0, MAX_NAME * 4), codepage)) || null;
-  const name =
-    textOf(properties, PROPERTY.attachLongFilename, codepage) ??
-    fromAttribute(attachment.title) ??
-    textOf(properties, PROPERTY.attachFilename, codepage) ??
-    fromAttribute(attachment.transportName) ??
-    textOf(properties, PROPERTY.displayName, codepage);
-  return cutText(name, MAX_NAME, reading);
+  return more && readReference(properties, given, found, codepage, reading);
 }
 
 /** The interface that an object is stored by comes before it. */
@@ -428,7 +409,7 @@ const GUID_BYTES = 16;
 /** False where there is nothing in it. */
 function readObject(
   value: Uint8Array,
-  given: Pick<Inner, "name" | "declared">,
+  given: Description,
   give: (inner: Inner) => void,
   reading: ReadingBuilder,
 ): boolean {

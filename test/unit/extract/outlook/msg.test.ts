@@ -34,7 +34,7 @@ const HEADERS =
   "Cc: list: c@example.com, d@example.com;\r\nDate: Thu, 29 Feb 2024 12:00:00 +0100\r\nMessage-ID: <1@example.com>\r\n";
 
 const file = (name: string, content: Uint8Array, ...more: readonly ReturnType<typeof prop>[]) =>
-  msgProps(8, [prop(0x37050003, 1), prop(0x3707001f, name), prop(0x37010102, content), ...more]);
+  msgProps(8, [...more, prop(0x37050003, 1), prop(0x3707001f, name), prop(0x37010102, content)]);
 
 const MAIL: Msg = {
   props: [
@@ -167,13 +167,20 @@ describe("an Outlook mail file", () => {
         props: [],
         attachments: [
           msgProps(8, [prop(0x37050003, 7), prop(0x370d001f, "https://b.example/x"), prop(0x3707001f, "x")]),
+          file("stand-in", ascii("icon"), prop(0x37050003, 7), prop(0x8001001f, "https://c.example/y")),
           msgProps(8, [prop(0x37050003, 2), prop(0x370d001f, "\\\\server\\x")]),
           msgProps(8, [prop(0x37050003, 1), prop(0x3707001f, "empty")]),
         ],
       }),
     );
-    expect(reference.urls).toEqual([{ url: "https://b.example/x", source: "outlook" }]);
-    expect(reference.inner).toEqual([{ name: "empty", declared: null, bytes: new Uint8Array(0) }]);
+    expect(reference.urls).toEqual([
+      { url: "https://b.example/x", source: "outlook" },
+      { url: "https://c.example/y", source: "outlook" },
+    ]);
+    expect(reference.inner).toEqual([
+      { name: "stand-in", declared: null, bytes: ascii("icon") },
+      { name: "empty", declared: null, bytes: new Uint8Array(0) },
+    ]);
     expect(reference.flags).toEqual(["outlook_attachment_elsewhere", "outlook_attachment_empty"]);
   });
 
