@@ -8,6 +8,7 @@ import { createLog } from "../../../src/log.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
 import { openSpool, type SpoolSettings } from "../../../src/spool/sqlite.ts";
+import { openSpoolThread, type SpoolThread } from "../../../src/spool/thread.ts";
 import type { Action, PlannedArtifact } from "../../../src/triage/plan.ts";
 import type { ContentVerdict, Verdict } from "../../../src/verdict/verdict.ts";
 
@@ -18,16 +19,26 @@ export function temporaryFolder(): { path: string; remove(): void } {
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
 }
 
+const settings = (path: string, change: Partial<SpoolSettings>): SpoolSettings => ({
+  path,
+  inlineSize: 1024,
+  minFree: 0,
+  keepRaw: 1000,
+  keepMetadata: 2000,
+  keepEvents: 3000,
+  ...change,
+});
+
 export function open(path: string, change: Partial<SpoolSettings> = {}, now?: () => number): Promise<Spool> {
-  const settings = {
-    path,
-    inlineSize: 1024,
-    minFree: 0,
-    keepRaw: 1000,
-    keepMetadata: 2000,
-    keepEvents: 3000,
-  };
-  return openSpool({ ...settings, ...change }, QUIET, now);
+  return openSpool(settings(path, change), QUIET, now);
+}
+
+export function openInThread(
+  path: string,
+  change: Partial<SpoolSettings> = {},
+  log = QUIET,
+): Promise<SpoolThread> {
+  return openSpoolThread(settings(path, change), log);
 }
 
 export function someMail(
