@@ -3,6 +3,8 @@
  * event; every one of them also makes the extraction incomplete, except where its meaning says otherwise.
  */
 
+import { URL_FLAGS } from "./urls/flags.ts";
+
 type FlagEntry = { readonly complete: boolean; readonly meaning: string };
 
 /** Flag to meaning; `complete` tells whether an extraction with this flag alone still counts as complete. */
@@ -51,6 +53,7 @@ export const FLAGS = {
     complete: true,
     meaning: "A subject, name, address or message id is longer than its limit and was cut.",
   },
+  ...URL_FLAGS,
 } as const satisfies Record<string, FlagEntry>;
 
 export type Flag = keyof typeof FLAGS;

@@ -13,7 +13,7 @@ import { detectType, extensionOf, isText, PLAIN_TEXT, UNKNOWN_BINARY } from "./f
 import { FLAGS, type Flag } from "./flags.ts";
 import { cutTo, MAX_NAME, NO_FACTS, readFacts } from "./mail-facts.ts";
 import { chunksSource, type MailSource } from "./mail-source.ts";
-import { createUrlCollector, type UrlCollector } from "./urls.ts";
+import { createUrlCollector, type UrlCollector } from "./urls/collector.ts";
 
 export type Bounds = Pick<
   Config["extract"],
@@ -66,7 +66,7 @@ export async function takeApart(
   const flag = (name: Flag): void => {
     flags.add(name);
   };
-  const urls = createUrlCollector(bounds.max_urls, flag);
+  const urls = createUrlCollector({ max: bounds.max_urls, recipients: [], onFlag: flag });
   const run: Run = { bounds, sink, urls, flag, attachments: 0, decoded: 0, text: 0, enough: false };
 
   const root = await readMail(run, source, []);

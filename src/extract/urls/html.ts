@@ -244,7 +244,7 @@ function readElement(tag: string, attributes: readonly Attribute[], finds: HtmlF
         finds.onScript(value);
         break;
       case "style":
-        finds.onStyle(value);
+        if (/url|@import|\\/i.test(value)) finds.onStyle(value);
         break;
       case "markup":
         finds.onMarkup(value);

@@ -72,6 +72,7 @@ function searchHtml(search: Search, html: string, depth: number): void {
     },
     onLink: (value, kind, download) => readLink(search, value, kind, download, depth),
     onLinkText: (value, text) => {
+      if (!text.includes(".")) return;
       const url = parseUrl(value.trim(), search.base ?? SCHEME_ONLY);
       if (url !== null) finds.onLinkText(url.href, text);
     },

@@ -46,6 +46,7 @@ const NAME = /[A-Za-z_$\u0080-\uffff][\w$\u0080-\uffff]*/y;
 const MEMBER =
   /\s{0,64}(?:\?\.|\.)\s{0,64}([A-Za-z_$][\w$]{0,200})|\s{0,64}\[\s{0,64}(["'])([\w$]{1,200})\2\s{0,64}\]/y;
 const AFTER_NAME = /\s{0,64}(\+=|=(?![=>])|\(|\[)?/y;
+const FOLLOWS_NAME = /[\s.?[=+(]/;
 const KEYWORDS: ReadonlySet<string> = new Set(
   "return var let const new typeof else in of function if while for do case throw void delete await async yield".split(
     " ",
@@ -269,6 +270,10 @@ function evaluate(code: string, finds: ScriptFinds): boolean {
     }
     let chain = name;
     let at = from;
+    if (!FOLLOWS_NAME.test(code.charAt(at))) {
+      operand(known(chain));
+      return at;
+    }
     for (let members = 0; members < 20; members++) {
       const member = matchAt(MEMBER, code, at);
       if (member === null) break;
@@ -365,6 +370,10 @@ function evaluate(code: string, finds: ScriptFinds): boolean {
       continue;
     }
     const char = code.charAt(at);
+    if (char === " " || char === "\n") {
+      at++;
+      continue;
+    }
     const name = NAME_START.test(char) ? matchAt(NAME, code, at)?.[0] : undefined;
     if (name !== undefined) {
       at = readName(name, at + name.length);

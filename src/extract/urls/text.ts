@@ -13,10 +13,13 @@ export type WrittenUrl = { readonly url: string; readonly schemeless: boolean };
 
 /** The URLs of a text, first those with a scheme. Where a text can be read in two ways, both readings. */
 export function* urlsInText(text: string): Generator<WrittenUrl> {
+  if (!MAY_HOLD_URL.test(text)) return;
   const plain = withoutQuoteMarks(text);
   yield* withScheme(plain);
   yield* withoutScheme(plain);
 }
+
+const MAY_HOLD_URL = /[^\s.]\.[^\s.]|:[/\\]{2}/;
 
 /** The URLs with a scheme in the code of a script: they end at quotes and backslashes as well. */
 export function* urlsInCode(code: string): Generator<string> {
@@ -27,7 +30,7 @@ export function* urlsInCode(code: string): Generator<string> {
 
 /** The marks of a reply ("> > ") off the lines of a text. */
 function withoutQuoteMarks(text: string): string {
-  return /(?:^|\n)>/.test(text) ? text.replace(/^(?:> ?)+/gm, "") : text;
+  return text.includes(">") && /(?:^|\n)>/.test(text) ? text.replace(/^(?:> ?)+/gm, "") : text;
 }
 
 // A URL also ends where another one, or the second half of a Markdown link, follows without a space.
@@ -65,12 +68,19 @@ function* withScheme(text: string): Generator<WrittenUrl> {
   }
 }
 
+/** A URL that can be read in one way only. */
+const ORDINARY = /^[a-z]+:\/\/[\w.-]+(?:[:/?#][\u0021-\u007e]*)?$/i;
+
 function* readings(whole: string): Generator<WrittenUrl> {
   if (whole.length > MAX_URL_LENGTH) {
     yield { url: whole, schemeless: false };
     return;
   }
   const url = withoutTail(whole);
+  if (ORDINARY.test(url)) {
+    yield { url, schemeless: false };
+    return;
+  }
   const host = /^[a-z]+:[/\\]+([^/\\?#]*)/i.exec(url)?.[1] ?? "";
   if (host === "") return;
   const mark = url.search(SENTENCE_MARK);

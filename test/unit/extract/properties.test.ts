@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { FLAGS } from "../../../src/extract/flags.ts";
-import { MAX_URL_LENGTH, normalizeUrl } from "../../../src/extract/urls.ts";
+import { MAX_URL_LENGTH, normalizeUrl } from "../../../src/extract/urls/normal-form.ts";
 import { attached, BOUNDS, contentsSink, extractionOf, mail, multipart, sha256 } from "./mails.ts";
 
 const INNER = multipart(

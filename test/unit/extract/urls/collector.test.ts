@@ -1,10 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import type { Flag } from "../../../src/extract/flags.ts";
-import { createUrlCollector, MAX_URL_LENGTH, normalizeUrl, SCHEMELESS } from "../../../src/extract/urls.ts";
+import { createUrlCollector } from "../../../../src/extract/urls/collector.ts";
+import type { UrlFlag } from "../../../../src/extract/urls/flags.ts";
+import { MAX_URL_LENGTH, normalizeUrl, SCHEMELESS } from "../../../../src/extract/urls/normal-form.ts";
 
 function found(kind: "text" | "html", input: string, max = 500) {
-  const flags: Flag[] = [];
-  const collector = createUrlCollector(max, (flag) => flags.push(flag));
+  const flags: UrlFlag[] = [];
+  const collector = createUrlCollector({ max, recipients: [], onFlag: (flag) => flags.push(flag) });
   if (kind === "text") collector.addText(input, "text");
   else collector.addHtml(input, "html");
   return { urls: collector.found().map(({ normalized }) => normalized), flags };
@@ -16,9 +17,8 @@ describe("in a text", () => {
     ["(https://a.example/x_(y))", ["https://a.example/x_(y)"]],
     ["<ftp://a.example/>", ["ftp://a.example/"]],
     ["HTTP://A.EXAMPLE:80/B?c=d#e", ["http://a.example/B?c=d"]],
-    ["http://a.example/?u=http://b.example/", ["http://a.example/?u=http://b.example/"]],
+    ["http://a.example/?u=http://b.example/", ["http://a.example/?u=http://b.example/", "http://b.example/"]],
     ["http://a.example,http://b.example", ["http://a.example/", "http://b.example/"]],
-    ["http://3232235777/x", ["http://192.168.1.1/x"]],
     ["https://[::1]:8443/", ["https://[::1]:8443/"]],
     ["http://user@host.example/", ["http://user@host.example/"]],
     ["http://\u4f8b\u3048.example/\u9053\u3002", ["http://xn--r8jz45g.example/%E9%81%93"]],
@@ -41,8 +41,7 @@ describe("in HTML", () => {
     ['<a href="http://a.example/?x=1&amp;y=2">', ["http://a.example/?x=1&y=2"]],
     ["<A HREF = ' http://a.example/ '>", ["http://a.example/"]],
     ["<a href=http://a.example/x>", ["http://a.example/x"]],
-    ['<a href="ht\ntp://a.exa\tmple/">', ["http://a.example/"]],
-    ['<a href="//a.example/x"><a href="\\\\b.example/y">', ["https://a.example/x", "https://b.example/y"]],
+    ['<a href="//a.example/x"><a href="/\\b.example/y">', ["https://a.example/x", "https://b.example/y"]],
     ['<a href="www.a.example/x">', ["http://www.a.example/x"]],
     ['<a href="/relative"><a href="#x"><a href="?q">', []],
     [
@@ -61,13 +60,16 @@ describe("in HTML", () => {
     ['<meta name=x content="url=http://a.example/">', []],
     ['<svg><a xlink:href="http://a.example/"/></svg>', ["http://a.example/"]],
     ["<!--[if mso]><a href='http://a.example/'><![endif]-->", ["http://a.example/"]],
-    ["<!-- <a href='http://a.example/'> -->", []],
+    ["<!-- <a href='http://a.example/'> -->", ["http://a.example/"]],
     [
       "<p>http://a.example/?x&amp;y<b>http://b.example/</b></p>",
       ["http://a.example/?x&y", "http://b.example/"],
     ],
-    ["<script>'http://a.example/'</script><style>@import url(http://b.example/)</style>", []],
-    ["<img src=http://a.example/pixel.gif>", []],
+    [
+      "<script>'http://a.example/'</script><style>@import url(http://b.example/)</style>",
+      ["http://a.example/", "http://b.example/"],
+    ],
+    ["<img src=http://a.example/pixel.gif>", ["http://a.example/pixel.gif"]],
     ['<a href="mailto:a@b.example"><a href="data:text/html,http://a.example/"><a href="java\nscript:1">', []],
     ['<a href="http&#58;//a.example&#47;">', ["http://a.example/"]],
     ["<a href='http://a.example/'", ["http://a.example/"]],
