@@ -1,0 +1,257 @@
+/**
+ * Grey pixels, and what makes a QR code in them easier to see.
+ *
+ * Pure and linear in the pixels of input and output.
+ */
+
+/** One byte a pixel, row by row: 0 black, 255 white. */
+export type Plane = { readonly width: number; readonly height: number; readonly data: Uint8Array };
+
+/** Pixels of 1 (grey), 3 (RGB) or 4 (RGBA, alpha not multiplied in) bytes, row by row. */
+export type Pixels = {
+  readonly width: number;
+  readonly height: number;
+  readonly channels: 1 | 3 | 4;
+  readonly data: Uint8Array;
+};
+
+/** Colours that differ at all differ in one of these. */
+export type Channel = "luma" | "red" | "blue";
+
+const WEIGHTS: Readonly<Record<Channel, readonly [number, number, number]>> = {
+  luma: [77, 150, 29],
+  red: [256, 0, 0],
+  blue: [0, 0, 256],
+};
+
+/**
+ * One channel of every `step`th pixel of every `step`th row, laid on a background of that grey where it is
+ * transparent.
+ */
+export function planeOf(pixels: Pixels, channel: Channel, background: 0 | 255, step: number): Plane {
+  const { channels, data } = pixels;
+  if (channels === 1 && step === 1) return { width: pixels.width, height: pixels.height, data };
+  const [red, green, blue] = WEIGHTS[channel];
+  const width = Math.floor(pixels.width / step);
+  const height = Math.floor(pixels.height / step);
+  const grey = new Uint8Array(width * height);
+  const next = channels * step;
+  for (let y = 0, index = 0; y < height; y++) {
+    let at = y * step * pixels.width * channels;
+    const end = at + width * next;
+    if (channels === 1) {
+      for (; at < end; at += next) grey[index++] = data[at] ?? 0;
+    } else if (channels === 3) {
+      for (; at < end; at += next) {
+        grey[index++] =
+          ((data[at] ?? 0) * red + (data[at + 1] ?? 0) * green + (data[at + 2] ?? 0) * blue) >> 8;
+      }
+    } else {
+      for (; at < end; at += next) {
+        const value = ((data[at] ?? 0) * red + (data[at + 1] ?? 0) * green + (data[at + 2] ?? 0) * blue) >> 8;
+        const alpha = data[at + 3] ?? 0;
+        grey[index++] = (value * alpha + background * (255 - alpha)) / 255;
+      }
+    }
+  }
+  return { width, height, data: grey };
+}
+
+export function isTransparent({ width, height, channels, data }: Pixels): boolean {
+  if (channels !== 4) return false;
+  const end = width * height * 4;
+  for (let at = 3; at < end; at += 4) if (data[at] !== 255) return true;
+  return false;
+}
+
+const COLOUR_MIN = 8;
+
+/** True where some pixels have a colour. */
+export function isColoured({ width, height, channels, data }: Pixels): boolean {
+  if (channels === 1) return false;
+  const end = width * height * channels;
+  for (let at = 0; at < end; at += channels) {
+    const red = data[at] ?? 0;
+    const green = data[at + 1] ?? 0;
+    const blue = data[at + 2] ?? 0;
+    if (Math.max(red, green, blue) - Math.min(red, green, blue) > COLOUR_MIN) return true;
+  }
+  return false;
+}
+
+/** True where all pixels are the same. */
+export function isBlank({ data }: Plane): boolean {
+  const first = data[0];
+  for (let at = 1; at < data.length; at++) if (data[at] !== first) return false;
+  return true;
+}
+
+/** The mean of each square of `factor` times `factor` pixels. */
+export function shrink(plane: Plane, factor: number): Plane {
+  if (factor <= 1) return plane;
+  const width = Math.max(1, Math.floor(plane.width / factor));
+  const height = Math.max(1, Math.floor(plane.height / factor));
+  const sums = new Uint32Array(width);
+  const data = new Uint8Array(width * height);
+  const area = factor * factor;
+  for (let y = 0; y < height; y++) {
+    sums.fill(0);
+    for (let row = 0; row < factor; row++) {
+      let at = (y * factor + row) * plane.width;
+      for (let x = 0; x < width; x++) {
+        let sum = 0;
+        for (let column = 0; column < factor; column++) sum += plane.data[at++] ?? 0;
+        sums[x] = (sums[x] ?? 0) + sum;
+      }
+    }
+    for (let x = 0; x < width; x++) data[y * width + x] = (sums[x] ?? 0) / area;
+  }
+  return { width, height, data };
+}
+
+/** Drawn larger, smoothly (bilinear), within a margin of one grey. */
+export function enlarge(plane: Plane, factor: number, margin: number, background: number): Plane {
+  const width = plane.width * factor + 2 * margin;
+  const height = plane.height * factor + 2 * margin;
+  const data = new Uint8Array(width * height).fill(background);
+  const place = (index: number, last: number): readonly [number, number, number] => {
+    const at = Math.min(last, Math.max(0, (index + 0.5) / factor - 0.5));
+    const low = Math.floor(at);
+    return [low, Math.min(last, low + 1), at - low];
+  };
+  const columns = Array.from({ length: plane.width * factor }, (_, x) => place(x, plane.width - 1));
+  for (let y = 0; y < plane.height * factor; y++) {
+    const [top, bottom, down] = place(y, plane.height - 1);
+    let at = (y + margin) * width + margin;
+    for (const [left, right, along] of columns) {
+      const upper =
+        (plane.data[top * plane.width + left] ?? 0) * (1 - along) +
+        (plane.data[top * plane.width + right] ?? 0) * along;
+      const lower =
+        (plane.data[bottom * plane.width + left] ?? 0) * (1 - along) +
+        (plane.data[bottom * plane.width + right] ?? 0) * along;
+      data[at++] = upper * (1 - down) + lower * down + 0.5;
+    }
+  }
+  return { width, height, data };
+}
+
+/** The grey most of the outermost pixels have. */
+export function edgeGrey({ width, height, data }: Plane): number {
+  const counts = new Uint32Array(256);
+  const count = (at: number): void => {
+    const value = data[at] ?? 0;
+    counts[value] = (counts[value] ?? 0) + 1;
+  };
+  for (let x = 0; x < width; x++) {
+    count(x);
+    count((height - 1) * width + x);
+  }
+  for (let y = 0; y < height; y++) {
+    count(y * width);
+    count(y * width + width - 1);
+  }
+  return counts.indexOf(Math.max(...counts));
+}
+
+/**
+ * Black where a pixel is darker than its surroundings, white elsewhere, however small the difference.
+ * Surroundings are a square of about a fifth of the image. At most 8,000,000 pixels.
+ */
+export function sharpen(plane: Plane): Plane {
+  const { width, height, data } = plane;
+  const reach = Math.max(12, Math.floor(Math.min(width, height) / 10));
+  const stride = width + 1;
+  // Sums of all pixels above and to the left.
+  const sums = new Int32Array(stride * (height + 1));
+  for (let y = 0, at = 0, to = stride + 1; y < height; y++, to++) {
+    let row = 0;
+    for (let x = 0; x < width; x++, to++) {
+      row += data[at++] ?? 0;
+      sums[to] = (sums[to - stride] ?? 0) + row;
+    }
+  }
+  const result = new Uint8Array(width * height);
+  for (let y = 0, at = 0; y < height; y++) {
+    const top = Math.max(0, y - reach);
+    const bottom = Math.min(height, y + reach + 1);
+    const upper = top * stride;
+    const lower = bottom * stride;
+    for (let x = 0; x < width; x++, at++) {
+      const left = x < reach ? 0 : x - reach;
+      const right = x + reach >= width ? width : x + reach + 1;
+      const sum =
+        (sums[lower + right] ?? 0) -
+        (sums[upper + right] ?? 0) -
+        (sums[lower + left] ?? 0) +
+        (sums[upper + left] ?? 0);
+      const area = (bottom - top) * (right - left);
+      // Half a grey below the mean: flat places are white.
+      result[at] = 2 * ((data[at] ?? 0) * area - sum) < -area ? 0 : 255;
+    }
+  }
+  return { width, height, data: result };
+}
+
+/**
+ * True where a black and white plane shows what the three corners of a QR code show in whatever direction they
+ * are crossed: stripes as wide as 1:1:3:1:1 (ISO 18004 6.3.3), black or white, along a row and across it.
+ */
+export function showsCorners(plane: Plane): boolean {
+  const { width, height, data } = plane;
+  const runs: Runs = new Uint32Array(5);
+  let hits = 0;
+  for (let y = 0; y < height; y++) {
+    const row = y * width;
+    let start = 0;
+    runs.fill(0);
+    for (let x = 1; x <= width; x++) {
+      if (x < width && data[row + x] === data[row + x - 1]) continue;
+      runs.copyWithin(0, 1);
+      runs[4] = x - start;
+      start = x;
+      if (!isCorner(runs)) continue;
+      const middle = x - (runs[4] ?? 0) - (runs[3] ?? 0) - ((runs[2] ?? 0) >> 1) - 1;
+      if (isCornerDown(plane, Math.max(0, middle), y, total(runs)) && ++hits >= CORNER_ROWS) return true;
+    }
+  }
+  return false;
+}
+
+/** Three corners, each crossed by three rows at least, some of which may be lost. */
+const CORNER_ROWS = 4;
+
+type Runs = Uint32Array;
+
+const total = (runs: Runs): number =>
+  (runs[0] ?? 0) + (runs[1] ?? 0) + (runs[2] ?? 0) + (runs[3] ?? 0) + (runs[4] ?? 0);
+
+function isCorner(runs: Runs): boolean {
+  const unit = total(runs) / 7;
+  if (runs[0] === 0 || unit < 1) return false;
+  const slack = unit * 0.7;
+  for (let index = 0; index < 5; index++) {
+    const wanted = index === 2 ? 3 : 1;
+    if (Math.abs((runs[index] ?? 0) - wanted * unit) > wanted * slack) return false;
+  }
+  return true;
+}
+
+/** The same across a row that has shown it. Looks no further than the corner would reach. */
+function isCornerDown({ width, height, data }: Plane, x: number, y: number, size: number): boolean {
+  const runs: Runs = new Uint32Array(5);
+  const colour = data[y * width + x];
+  for (const step of [-1, 1]) {
+    let at = y + (step < 0 ? 0 : 1);
+    for (let run = 2, same = colour, left = size; run >= 0 && run <= 4 && left > 0; left--, at += step) {
+      if (at < 0 || at >= height) break;
+      if (data[at * width + x] !== same) {
+        same = data[at * width + x];
+        run += step;
+        if (run < 0 || run > 4) break;
+      }
+      runs[run] = (runs[run] ?? 0) + 1;
+    }
+  }
+  return isCorner(runs);
+}
