@@ -15,8 +15,33 @@ type Reader = (bytes: Uint8Array, gauge: Gauge) => Promise<void> | void;
 /** By 7-Zip, with its names for the types it may be, in the order they are tried. */
 function bySevenZip(...types: readonly string[]): Reader {
   return async (bytes, gauge) => {
-    if (!(await unpackWithSevenZip(bytes, types, gauge, null))) gauge.flag("archive_unreadable");
+    if (!(await unpackWithSevenZip(bytes, types, gauge))) gauge.flag("archive_unreadable");
   };
+}
+
+/**
+ * An image can hold two file systems over the same bytes, and systems differ in which they show. What the second
+ * one adds is given, too.
+ */
+async function readOpticalImage(bytes: Uint8Array, gauge: Gauge): Promise<void> {
+  const given = new Map<string, Uint8Array[]>();
+  let ambiguous = false;
+  const once = (second: boolean): Gauge => ({
+    ...gauge,
+    give: (name, content, whole) => {
+      const key = (name ?? "").toLowerCase().replace(/;\d{1,5}$/, "");
+      const same = given.get(key) ?? [];
+      if (same.some((one) => Buffer.compare(one, content) === 0)) return true;
+      given.set(key, [...same, content]);
+      if (second) ambiguous = true;
+      return gauge.give(name, content, whole);
+    },
+    list: second ? () => {} : gauge.list,
+  });
+  const udf = await unpackWithSevenZip(bytes, ["udf"], once(false));
+  const iso = await unpackWithSevenZip(bytes, ["iso"], once(udf));
+  if (ambiguous) gauge.flag("archive_ambiguous");
+  if (!udf && !iso) await bySevenZip("")(bytes, gauge);
 }
 
 const readZstdOrLarger: Reader = (bytes, gauge) =>
@@ -45,7 +70,7 @@ const READERS: ReadonlyMap<string, Reader> = new Map<string, Reader>([
   ["application/x-ms-wim", bySevenZip("wim")],
   ["application/x-xar", bySevenZip("xar")],
   // Of images 7-Zip opens what lies in them at once, partition table and file system.
-  ["application/x-iso9660-image", bySevenZip("udf", "iso", "")],
+  ["application/x-iso9660-image", readOpticalImage],
   ["application/x-raw-disk-image", bySevenZip("")],
   ["application/x-vhd", bySevenZip("")],
   ["application/x-vhdx", bySevenZip("")],

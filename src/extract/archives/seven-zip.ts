@@ -36,13 +36,12 @@ type Listing = {
 
 /**
  * Tries the types (names of 7-Zip; "" lets it find out) in turn until one lists members, and unpacks those. False
- * where none did; `emptyName` is the name of a member that has none.
+ * where none did.
  */
 export async function unpackWithSevenZip(
   bytes: Uint8Array,
   types: readonly string[],
   gauge: Gauge,
-  emptyName: string | null,
 ): Promise<boolean> {
   for (const type of types) {
     if (gauge.expired()) return true;
@@ -73,7 +72,7 @@ export async function unpackWithSevenZip(
       continue;
     }
     noteListing(listing, gauge);
-    await extract(bytes, typeArgs, listing, password, gauge, emptyName);
+    await extract(bytes, typeArgs, listing, password, gauge);
     return true;
   }
   return false;
@@ -149,7 +148,7 @@ async function list(
   });
   let errors = "";
   const end = await runSevenZip({
-    args: ["l", "-slt", "-scsUTF-8", `-p${password ?? NO_PASSWORD}`, ...typeArgs, "--", ARCHIVE_PATH],
+    args: ["l", "-slt", `-p${password ?? NO_PASSWORD}`, ...typeArgs, "--", ARCHIVE_PATH],
     archive: bytes,
     expired: gauge.expired,
     print: reader.push,
@@ -201,7 +200,6 @@ async function extract(
   listing: Listing,
   known: string | null,
   gauge: Gauge,
-  emptyName: string | null,
 ): Promise<void> {
   const solid = listing.about.get("solid") === "+";
   const files = listing.entries.filter((entry) => !entry.folder);
@@ -210,7 +208,7 @@ async function extract(
   const give = (taken: readonly Taken[]): void => {
     for (const one of taken) {
       if (one.bad) continue;
-      const name = one.entry.name === "" ? emptyName : one.entry.name;
+      const name = one.entry.name === "" ? null : one.entry.name;
       gauge.give(name, one.bytes, one.whole);
       if (!one.whole) gauge.overflow();
     }

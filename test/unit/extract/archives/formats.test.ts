@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { gzipSync, zstdCompressSync } from "node:zlib";
+import { crc32, gzipSync, zstdCompressSync } from "node:zlib";
 import { isArchive } from "../../../../src/extract/archives/archive.ts";
 import {
   contents,
@@ -100,6 +100,45 @@ describe("encrypted archives of 7-Zip", () => {
       expect(reading.facts).toContain("encrypted");
       expect(reading.flags).toEqual([]);
     }
+  });
+
+  test("rar, with and without encrypted names", async () => {
+    for (const names of [false, true]) {
+      const bytes = makeRar5(FILES, { password: "pä55", rounds: 10, names });
+      const reading = await read(bytes, "application/x-rar-compressed", ["no", "pä55"]);
+      expect(contents(reading)).toEqual(BOTH);
+      expect(reading).toMatchObject({ password: "pä55", encrypted: "opened", flags: [] });
+      const closed = await read(bytes, "application/x-rar-compressed", ["no"]);
+      expect(closed).toMatchObject({ inner: [], encrypted: "closed", flags: ["archive_encrypted"] });
+      expect(closed.members).toHaveLength(names ? 0 : 2);
+    }
+  });
+
+  test("a key that takes very long is not made", async () => {
+    for (const names of [false, true]) {
+      const bytes = makeRar5({ a: "1" }, { password: "x", rounds: 10, names });
+      // The rounds stand in front of the salt.
+      const at = bytes.indexOf("0123456789abcdef") - 1;
+      bytes[at] = 24;
+      const start = names ? 8 : 16;
+      bytes.writeUInt32LE(crc32(bytes.subarray(start + 4, start + 5 + (bytes[start + 4] ?? 0))), start);
+      const begin = performance.now();
+      const reading = await read(bytes, "application/x-rar-compressed", ["x"]);
+      expect(performance.now() - begin).toBeLessThan(1000);
+      expect(reading.flags).toContain("archive_too_costly");
+      expect(reading.encrypted).toBe("closed");
+    }
+  });
+
+  test("members in clear beside encrypted ones are given without a password", async () => {
+    const plain = makeRar5({ "a.txt": "in clear" });
+    const sealed = makeRar5({ "b.txt": "secret" }, { password: "right", rounds: 8, names: false });
+    const joined = Buffer.concat([plain.subarray(0, -8), sealed.subarray(16)]);
+    const closed = await read(joined, "application/x-rar-compressed", ["wrong"]);
+    expect(contents(closed)).toEqual(["a.txt=in clear"]);
+    expect(closed.flags).toEqual(["archive_encrypted"]);
+    const opened = await read(joined, "application/x-rar-compressed", ["wrong", "right"]);
+    expect(contents(opened)).toEqual(["a.txt=in clear", "b.txt=secret"]);
   });
 
   test("without the password the members are listed, or not even they", async () => {

@@ -1,4 +1,5 @@
 /** Makes archives for tests: with 7-Zip, and by hand where no program here writes the format. */
+import { createCipheriv, createHash, pbkdf2Sync } from "node:crypto";
 import { crc32 } from "node:zlib";
 import sevenZip from "7z-wasm";
 import { readArchive } from "../../../../src/extract/archives/archive.ts";
@@ -143,18 +144,36 @@ export function tarEntry(
   return Buffer.concat([header, data, Buffer.alloc((512 - (data.length % 512)) % 512)]);
 }
 
+/** How a RAR is encrypted; `rounds` as the power of two that stands in it. */
+export type Rar5Seal = { readonly password: string; readonly rounds: number; readonly names: boolean };
+
 /** RAR 5.0 with stored members (technical note of rarlab.com). */
-export function makeRar5(files: Files): Buffer {
-  const parts = [Buffer.from("Rar!\x1a\x07\x01\x00", "latin1"), rar5Block(Buffer.from([1, 0, 0]))];
+export function makeRar5(files: Files, seal: Rar5Seal | null = null): Buffer {
+  const key = seal === null ? null : rar5Key(seal);
+  const block = (header: Buffer): Buffer => {
+    const plain = rar5Block(header);
+    if (key === null || seal?.names !== true) return plain;
+    return Buffer.concat([RAR5_IV, encryptCbc(plain, key.key)]);
+  };
+  const parts: Buffer[] = [Buffer.from("Rar!\x1a\x07\x01\x00", "latin1")];
+  if (key !== null && seal?.names === true) {
+    parts.push(rar5Block(Buffer.concat([Buffer.from([4, 0, 0, 1, seal.rounds]), RAR5_SALT, key.check])));
+  }
+  parts.push(block(Buffer.from([1, 0, 0])));
   for (const [name, content] of Object.entries(files)) {
     const data = bytesOf(content);
     const path = Buffer.from(name);
     const sum = Buffer.alloc(4);
     sum.writeUInt32LE(crc32(data));
+    const packed = key === null ? data : encryptCbc(data, key.key);
+    const extra =
+      key === null || seal === null
+        ? Buffer.alloc(0)
+        : Buffer.concat([Buffer.from([48, 1, 0, 1, seal.rounds]), RAR5_SALT, RAR5_IV, key.check]);
     const header = Buffer.concat([
       // File header with data, sizes, flag "CRC32 present", attributes.
-      Buffer.from([2, 2]),
-      vint(data.length),
+      Buffer.from(extra.length === 0 ? [2, 2] : [2, 3, extra.length]),
+      vint(packed.length),
       vint(4),
       vint(data.length),
       vint(0x20),
@@ -164,11 +183,33 @@ export function makeRar5(files: Files): Buffer {
       vint(1),
       vint(path.length),
       path,
+      extra,
     ]);
-    parts.push(rar5Block(header), data);
+    parts.push(block(header), packed);
   }
-  parts.push(rar5Block(Buffer.from([5, 0, 0])));
+  parts.push(block(Buffer.from([5, 0, 0])));
   return Buffer.concat(parts);
+}
+
+const RAR5_SALT = Buffer.from("0123456789abcdef");
+const RAR5_IV = Buffer.from("fedcba9876543210");
+
+/** The key, and the value by which a password is checked: one derived with 32 rounds more, and its sum. */
+function rar5Key(seal: Rar5Seal): { readonly key: Buffer; readonly check: Buffer } {
+  const derive = (more: number): Buffer =>
+    pbkdf2Sync(seal.password, RAR5_SALT, 2 ** seal.rounds + more, 32, "sha256");
+  const check = Buffer.alloc(8);
+  derive(32).forEach((byte, index) => {
+    check[index % 8] = (check[index % 8] ?? 0) ^ byte;
+  });
+  const sum = createHash("sha256").update(check).digest().subarray(0, 4);
+  return { key: derive(0), check: Buffer.concat([check, sum]) };
+}
+
+function encryptCbc(data: Buffer, key: Buffer): Buffer {
+  const cipher = createCipheriv("aes-256-cbc", key, RAR5_IV).setAutoPadding(false);
+  const padding = Buffer.alloc((16 - (data.length % 16)) % 16);
+  return Buffer.concat([cipher.update(Buffer.concat([data, padding])), cipher.final()]);
 }
 
 function rar5Block(header: Buffer): Buffer {
@@ -191,7 +232,7 @@ function vint(value: number): Buffer {
 
 /** RAR 2.9 to 4 with stored members. */
 export function makeRar4(files: Files): Buffer {
-  const parts = [Buffer.from("Rar!\x1a\x07\x00", "latin1"), rar4Block(0x73, 0, Buffer.alloc(6))];
+  const parts: Buffer[] = [Buffer.from("Rar!\x1a\x07\x00", "latin1"), rar4Block(0x73, 0, Buffer.alloc(6))];
   for (const [name, content] of Object.entries(files)) {
     const data = bytesOf(content);
     const path = Buffer.from(name);
