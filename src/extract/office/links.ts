@@ -11,7 +11,7 @@ export const MACRO_SOURCE = "macro";
 const WEB = /(?:https?|ftp):[\\/]{1,8}/gi;
 const SCRIPT_SCHEME =
   /^(?:mhtml|x-usc|ms-msdt|ms-[a-z-]{1,40}|search-ms|search|javascript|vbscript|script|its|mk|shell|jar|ldap):/i;
-const UNC = /^(?:file:\/{0,5})?(?:\\\\|\/\/)[^\\/?.]|^file:\/\/[^/\\]/i;
+const UNC = /^(?:file:\/{0,5})?\\\\[^\\/?.]|^\/\/[^/\\?.]|^file:(?:\/\/|\/{4,5})[^/\\]/i;
 const MAX_TARGET = 16_384;
 
 /** Gives the URLs of a link and tells what else it does. True where it leads to another machine. */

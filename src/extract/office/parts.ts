@@ -11,7 +11,7 @@ import { Inflate } from "fflate";
 export type Part = {
   /** With slashes, without one at its beginning. */
   readonly name: string;
-  /** Unpacked, as the zip says. */
+  /** Unpacked, as the zip says; UNKNOWN_SIZE where it does not. */
   readonly size: number;
   readonly encrypted: boolean;
   readonly method: number;
@@ -85,7 +85,7 @@ function fromLocalHeaders(file: Buffer): Parts {
     const packedSize = file.readUInt32LE(at + 18);
     list.push({
       name: partName(file, at + 30, nameLength),
-      size: file.readUInt32LE(at + 22),
+      size: packedSize === 0 ? UNKNOWN_SIZE : file.readUInt32LE(at + 22),
       encrypted: (file.readUInt16LE(at + 6) & 1) !== 0,
       method: file.readUInt16LE(at + 8),
       at,
@@ -119,7 +119,9 @@ export function readPart(file: Buffer, part: Part, max: number): PartContent | n
       maxOutputLength: Math.max(1, max),
       finishFlush: constants.Z_SYNC_FLUSH,
     });
-    if (bytes.length > 0 || packed.length < 3) return { bytes, whole: true };
+    // A stream that was cut or damaged gives another size than the one that is written.
+    const whole = part.size === UNKNOWN_SIZE || bytes.length === part.size;
+    if (whole || bytes.length > 0) return { bytes, whole };
   } catch {
     // Too large or broken: what comes before that is read piece by piece.
   }

@@ -20,6 +20,9 @@ const AUTOEXEC =
 const SUSPICIOUS =
   /\b(?:shell(?:execute[aw]?)?|wscript\.shell|winmgmts|win32_process|urldownloadtofile[aw]?|(?:msxml2|microsoft|winhttp)\.(?:\w{1,20}\.)?\w{0,20}xmlhttp|winhttprequest|internetopen[aw]?|adodb\.stream|scripting\.filesystemobject|powershell|mshta|regsvr32|rundll32|certutil|bitsadmin|cmd(?:\.exe)?\s{1,8}\/[ck]|virtualalloc(?:ex)?|rtlmovememory|writeprocessmemory|createthread|createremotethread|enumsystemlocales|callbyname|executeexcel4macro|strreverse|appactivate|vbproject|createprocess[aw]?|loadlibrary[aw]?|getprocaddress|kernel32|ntdll|urlmon)\b|\bdeclare\s{1,8}(?:ptrsafe\s{1,8})?(?:sub|function)\b|\bcreateobject\s{0,8}\(\s{0,8}[^"\s)]/i;
 
+/** Names in compiled code, where any letter may stand before them. */
+const COMPILED =
+  /auto_?(?:open|close|exec|exit|new)|(?:document|workbook|presentation)_(?:open|close|beforeclose|new|activate)/i;
 /** A text that may hold a URL written backwards, for StrReverse. */
 const BACKWARDS = /"[^"\r\n]{0,4096}ptth[^"\r\n]{0,64}"/gi;
 
@@ -78,7 +81,7 @@ export function readVba(compound: Compound, reading: ReadingBuilder): void {
   const source = sources.join("\n");
   giveMacroSource(reading, source);
   // The names in compiled code whose source is gone: other programs of Office run that code all the same.
-  if (!/\b(?:sub|function|property)\b/i.test(source) && AUTOEXEC.test(compiled)) {
+  if (!/\b(?:sub|function|property)\b/i.test(source) && COMPILED.test(compiled)) {
     fact(reading, "macros_stomped");
     fact(reading, "macros_autoexec");
   }

@@ -181,7 +181,10 @@ function readBlocks(file: Buffer, from: number, take: (kind: number, block: Buff
 
 function give(reading: ReadingBuilder, targets: readonly string[], strings: Strings, icons: string[]): void {
   const programs = [...new Set([...targets, strings.path].filter((target) => target !== ""))];
-  const line = [...programs, strings.arguments].join(" ").slice(0, MAX_TEXT);
+  const line = [...programs, strings.arguments]
+    .filter((piece) => piece !== "")
+    .join(" ")
+    .slice(0, MAX_TEXT);
   const runs = COMMANDS.test(line) || /\.(?:ps1|vbs|vbe|jse?|wsf|hta|bat|cmd|scr|pif)\b/i.test(line);
   if (runs) fact(reading, "runs_command");
   const shown = strings.arguments;
