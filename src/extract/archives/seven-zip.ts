@@ -17,11 +17,15 @@ const DISCARD_MAX = 256 * 1024 * 1024;
 /** Members too large to be kept of which the beginning is fetched. */
 const BEGINNINGS_MAX = 3;
 const PASSWORD_MAX = 128;
+/** Fewer bytes behind an archive are padding. */
+const MIN_TRAILER = 64;
 /** Passwords may take this part of the time. */
 const PASSWORD_SHARE = 0.5;
 
 type Entry = Member & {
   readonly folder: boolean;
+  /** A part of it lies in another volume. */
+  readonly split: boolean;
   /** How it is packed, in 7-Zip's words. */
   readonly method: string;
 };
@@ -73,6 +77,8 @@ export async function unpackWithSevenZip(
     }
     noteListing(listing, gauge);
     await extract(bytes, typeArgs, listing, password, gauge);
+    // Where 7-Zip finds out itself, it may tell of a file system within the image, not of the image.
+    if (type !== "") giveTrailer(bytes, listing.about, gauge);
     return true;
   }
   return false;
@@ -94,12 +100,24 @@ function noteListing(listing: Listing, gauge: Gauge): void {
   for (const entry of listing.entries) {
     if (!entry.folder) gauge.list({ name: entry.name, size: entry.size, encrypted: entry.encrypted });
   }
-  const { about } = listing;
-  if (about.has("errors") || listing.errors.includes("ERROR")) gauge.flag("archive_damaged");
-  if (about.get("multivolume") === "+" || Number(about.get("volumes") ?? 1) > 1)
+  const { about, end } = listing;
+  if (end.kind === "ended" && end.status > 1) gauge.flag("archive_damaged");
+  const split = listing.entries.some((entry) => entry.split);
+  if (split || about.get("multivolume") === "+" || Number(about.get("volumes") ?? 1) > 1) {
     gauge.flag("archive_volumes");
+  }
+}
+
+/** Gives what follows the end of an archive, and says that there is something around it. */
+function giveTrailer(bytes: Uint8Array, about: ReadonlyMap<string, string>, gauge: Gauge): void {
   const offset = Number(about.get("offset") ?? 0);
-  if (offset > 0 || Number(about.get("tail size") ?? 0) > 0) gauge.flag("archive_data_around");
+  const end = offset + Number(about.get("physical size") ?? bytes.length);
+  if (offset > 0) gauge.flag("archive_data_around");
+  if (!(Number(about.get("tail size") ?? 0) >= MIN_TRAILER) || !(end < bytes.length)) return;
+  const rest = bytes.subarray(end);
+  if (rest.every((byte) => byte === 0)) return;
+  gauge.flag("archive_data_around");
+  gauge.give(null, rest);
 }
 
 /** Candidates as long as there is time for them. */
@@ -169,6 +187,7 @@ function entryOf(fields: ReadonlyMap<string, string>): Entry {
     size: /^\d{1,15}$/.test(size) ? Number(size) : null,
     encrypted: fields.get("encrypted") === "+",
     folder: fields.get("folder") === "+" || /^D/.test(fields.get("attributes") ?? ""),
+    split: fields.get("split before") === "+" || fields.get("split after") === "+",
     method: fields.get("method") ?? "",
   };
 }
@@ -368,6 +387,7 @@ function createFinder(entries: readonly Entry[]): (path: string) => Entry {
         size: null,
         encrypted: false,
         folder: false,
+        split: false,
         method: "",
       }
     );

@@ -75,6 +75,18 @@ describe("archives read by 7-Zip", () => {
     expect(contents(await read(joined, "application/x-rar-compressed"))).toEqual(["x=1", "x=2"]);
   });
 
+  test("what follows an archive is given, padding is not", async () => {
+    const made = makeRar5({ a: "1" });
+    const reading = await read(Buffer.concat([made, Buffer.alloc(99, "x")]), "application/x-rar-compressed");
+    expect(contents(reading)).toEqual(["a=1", `null=${"x".repeat(99)}`]);
+    expect(reading.flags).toEqual(["archive_data_around"]);
+    const padded = await read(Buffer.concat([made, Buffer.alloc(99)]), "application/x-rar-compressed");
+    expect(padded.flags).toEqual([]);
+    const cut = await read(makeRar5({ a: "1".repeat(999) }).subarray(0, 500), "application/x-rar-compressed");
+    expect(cut.inner).toHaveLength(1);
+    expect(cut.flags).toEqual(["archive_damaged"]);
+  });
+
   test("a broken archive gives what comes before the break", async () => {
     const whole = await makeWithSevenZip({ "a.txt": "x".repeat(1000), "b.bin": noise(50_000) }, [
       "-t7z",
