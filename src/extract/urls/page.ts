@@ -28,7 +28,8 @@ export type PageFinds = {
 const MAX_DEPTH = 4;
 const MAX_RELATIVE = 5000;
 /** Stands in for the page's own scheme where a URL names none: "//host". */
-const SCHEME_ONLY = "https://relative.invalid";
+const NO_HOST = "relative.invalid";
+const SCHEME_ONLY = `https://${NO_HOST}`;
 
 /** What the parts of one page share. */
 type Search = {
@@ -74,7 +75,7 @@ function searchHtml(search: Search, html: string, depth: number): void {
     onLinkText: (value, text) => {
       if (!text.includes(".")) return;
       const url = parseUrl(value.trim(), search.base ?? SCHEME_ONLY);
-      if (url !== null) finds.onLinkText(url.href, text);
+      if (url !== null && url.hostname !== NO_HOST) finds.onLinkText(url.href, text);
     },
     onText: (text) => finds.onText(text, "link"),
     onScript: (code) => readScript(search, code, depth),

@@ -100,6 +100,10 @@ function evaluate(code: string, finds: ScriptFinds): boolean {
       if (numbers.length >= 8) giveNumbers(numbers);
       return;
     }
+    if (texts.length >= 8 && texts.length === list.length && texts.every((text) => CHAR_CODE.test(text))) {
+      giveNumbers(texts.map(Number));
+      return;
+    }
     for (const text of texts) give(text);
     const length = texts.reduce((sum, text) => sum + text.length, 0);
     if (texts.length > 1 && texts.length === list.length && work > length) give(texts.join(""));
@@ -232,6 +236,11 @@ function evaluate(code: string, finds: ScriptFinds): boolean {
       case "apply":
       case "call":
         return /fromC(?:harCode|odePoint)\.\w+$/.test(callee) ? codesToText(args.slice(1)) : undefined;
+    }
+    if (isList(owner) && method === "map" && owner.every((item) => typeof item === "number")) {
+      // Nearly always to make characters of numbers.
+      give(owner);
+      return spend(owner.length) ? [...fromCodes(owner)] : undefined;
     }
     if (typeof owner === "string") return ofText(method, owner, args, spend);
     return isList(owner) ? ofList(method, owner, args, spend) : undefined;
@@ -393,6 +402,7 @@ function evaluate(code: string, finds: ScriptFinds): boolean {
   return true;
 }
 
+const CHAR_CODE = /^\d{2,3}$/;
 const NAME_START = /[A-Za-z_$\u0080-\uffff]/;
 
 function frame(kind: Frame["kind"], callee: string, self?: Value): Frame {
@@ -451,9 +461,6 @@ function ofList(method: string, self: List, args: readonly Value[], spend: Spend
     }
     case "reverse":
       return spend(self.length) ? self.toReversed() : undefined;
-    case "map":
-      // Nearly always to make characters of numbers; what becomes of them is looked at when the list is given.
-      return self.every((item) => typeof item === "number") ? self : undefined;
     default:
       return undefined;
   }
