@@ -255,3 +255,18 @@ function isCornerDown({ width, height, data }: Plane, x: number, y: number, size
   }
   return isCorner(runs);
 }
+
+/** Each pixel as a block of `across` times `down` pixels, within a white margin. */
+export function magnify(plane: Plane, across: number, down: number, margin: number): Plane {
+  const width = plane.width * across + 2 * margin;
+  const height = plane.height * down + 2 * margin;
+  const data = new Uint8Array(width * height).fill(255);
+  for (let y = 0; y < plane.height; y++) {
+    const first = (margin + y * down) * width;
+    for (let x = 0, at = first + margin; x < plane.width; x++, at += across) {
+      data.fill(plane.data[y * plane.width + x] ?? 0, at, at + across);
+    }
+    for (let copy = 1; copy < down; copy++) data.copyWithin(first + copy * width, first, first + width);
+  }
+  return { width, height, data };
+}
