@@ -6,7 +6,7 @@
  * that cost a decoding of the whole body are paid for from a budget, so that the work stays linear in the mail.
  */
 import { BASE64_WAYS, type Base64Way, decodeBase64, readBase64, SEXTETS } from "./base64.ts";
-import { HEAD_SIZE, looksDangerous } from "./dangerous.ts";
+import { dangerOf, HEAD_SIZE, looksDangerous } from "./dangerous.ts";
 import {
   decodeAscii85,
   decodeBinhex,
@@ -56,7 +56,12 @@ export function readBodyWays(body: Buffer, encodings: readonly Encoding[], budge
   const main = decode(body, encoding);
   const primary = main.ways;
   const others: Way[] = [];
+  const isScript = primary.some(({ bytes }) => dangerOf(bytes.subarray(0, HEAD_SIZE)) === "text");
   const give = (way: Way): boolean => {
+    // Another spelling, or the end, of a text that is given already adds nothing.
+    if (dangerOf(way.bytes.subarray(0, HEAD_SIZE)) === "text") {
+      if (isScript || primary.some(({ bytes }) => endsWith(bytes, way.bytes))) return false;
+    }
     if ([...primary, ...others].some(({ bytes }) => same(bytes, way.bytes))) return false;
     others.push(way);
     return true;
@@ -144,6 +149,10 @@ function isWorth(bytes: Uint8Array): boolean {
 
 function same(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && Buffer.compare(a, b) === 0;
+}
+
+function endsWith(bytes: Uint8Array, end: Uint8Array): boolean {
+  return bytes.length >= end.length && same(bytes.subarray(bytes.length - end.length), end);
 }
 
 /** Decodes a body in one encoding. What holds no file of that encoding is given as it is. */
@@ -301,9 +310,12 @@ function isMostlyBase64(body: Buffer): boolean {
   return longest >= 24 || all > end * 0.9;
 }
 
-/** The text in UTF-8 where it is in UTF-7 and that changes what it says; null elsewhere. */
-export function fromUtf7(body: Buffer, charset: string | null): Uint8Array | null {
-  const declared = charset?.toLowerCase().includes("utf-7") ?? false;
-  if (!declared && body.indexOf("+ADw-") === -1) return null;
-  return decodeUtf7(body);
+/** The text in UTF-8 where it is in UTF-7; null elsewhere. `markup`: UTF-7 hides tags in it. */
+export function fromUtf7(
+  body: Buffer,
+  charset: string | null,
+): { readonly text: Uint8Array; readonly markup: boolean } | null {
+  const markup = body.indexOf("+ADw") !== -1;
+  if (!markup && !(charset?.toLowerCase().includes("utf-7") ?? false)) return null;
+  return { text: decodeUtf7(body), markup };
 }

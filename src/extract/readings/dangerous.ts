@@ -88,11 +88,17 @@ function groupByFirst(signatures: readonly Uint8Array[]): ReadonlyMap<number, re
 
 /** True where `head` begins like a program, an archive, a document, a disk image, a script or a page. */
 export function looksDangerous(head: Uint8Array): boolean {
+  return dangerOf(head) !== null;
+}
+
+/** What makes a head look dangerous: its binary type, or what it says as a text. */
+export function dangerOf(head: Uint8Array): "binary" | "text" | null {
   const first = head[0];
-  if (first === undefined || head.length < 4) return false;
+  if (first === undefined || head.length < 4) return null;
   const signatures = BY_FIRST.get(first);
-  if (signatures?.some((signature) => startsWith(head, signature))) return true;
-  return looksBinary(head, first) || looksScript(head);
+  if (signatures?.some((signature) => startsWith(head, signature)) || looksBinary(head, first))
+    return "binary";
+  return looksScript(head) ? "text" : null;
 }
 
 function startsWith(head: Uint8Array, signature: Uint8Array): boolean {

@@ -43,13 +43,18 @@ export type LenientPart = {
   /** False where this is one of the less likely ways to read a body. */
   readonly primary: boolean;
   /** Where its encoded body stands in the mail; null where it lies in something that was itself encoded. */
-  readonly range: { readonly start: number; readonly end: number } | null;
+  readonly range: Range | null;
 };
 
 export type LenientReading = {
   readonly parts: readonly LenientPart[];
   readonly flags: readonly ReadingFlag[];
+  /** Where headers stand in the mail that were read as such. */
+  readonly heads: readonly Range[];
 };
+
+/** Offsets of a mail: `start` is in it, `end` is not. */
+export type Range = { readonly start: number; readonly end: number };
 
 export type LenientLimits = Limits & {
   /** Mails inside the mail. */
@@ -69,6 +74,7 @@ type Run = {
   readonly limits: LenientLimits;
   readonly parts: LenientPart[];
   readonly flags: Set<ReadingFlag>;
+  readonly heads: Range[];
   readonly waiting: Source[];
   readonly budget: Budget;
   bytes: number;
@@ -90,6 +96,7 @@ export function readLenient(raw: Uint8Array, limits: LenientLimits): LenientRead
     limits,
     parts: [],
     flags: new Set(),
+    heads: [],
     waiting: [{ raw: mail, depth: 0, root: true, boundaries: [] }],
     budget: { work: 4 * raw.length + 256 * 1024 },
     bytes: 0,
@@ -104,7 +111,19 @@ export function readLenient(raw: Uint8Array, limits: LenientLimits): LenientRead
     readSource(run, source);
   }
   if (run.budget.work < 0) run.flags.add("lenient_work_exceeded");
-  return { parts: run.parts, flags: [...run.flags] };
+  return { parts: run.parts, flags: [...run.flags], heads: run.heads };
+}
+
+/**
+ * The ranges of the mail that the sweep need not read: bodies of attachments that were read in the one way there is,
+ * and base64 that was.
+ */
+export function rangesRead({ parts }: LenientReading): Range[] {
+  return parts.flatMap(({ range, kind, primary, encoding }) =>
+    range !== null && primary && (encoding === "base64" || (kind === "attachment" && encoding === "identity"))
+      ? [range]
+      : [],
+  );
 }
 
 /** The mail in UTF-8 where it is in UTF-16. */
@@ -287,6 +306,7 @@ function readSource(run: Run, source: Source): void {
         nesting.openMail(from, facts);
       } else if (count > 0) run.flags.add("malformed_header");
       if (head.lines > 0) {
+        if (source.root) run.heads.push({ start: from, end: Math.max(...head.bodies) });
         for (const flag of head.flags) run.flags.add(flag);
         noteTypes(run, head, boundaries);
         facts = factsOf(run, head);
@@ -460,18 +480,10 @@ function readPart(
   for (const { bytes, name } of reading.primary) {
     const worth = looksDangerous(bytes.subarray(0, HEAD_SIZE));
     if (worth) found = true;
-    if (worth || (standard && !facts.message)) {
-      emit(run, source, facts, {
-        bytes,
-        kind: facts.kind,
-        encoding,
-        depth,
-        primary: standard,
-        start,
-        end,
-        name,
-      });
-    }
+    if (!worth && !standard) continue;
+    // A mail that stands here as it is, and was read as one, is given by its nesting.
+    const kind = facts.message && standard ? "mail" : facts.kind;
+    emit(run, source, facts, { bytes, kind, encoding, depth, primary: standard, start, end, name });
   }
   for (const { bytes, name } of reading.others) {
     found = true;
@@ -492,8 +504,16 @@ function readPart(
     const bytes = Buffer.from(likely.bytes.buffer, likely.bytes.byteOffset, likely.bytes.length);
     const text = fromUtf7(bytes, facts.charset);
     if (text !== null) {
-      run.flags.add("utf7_text");
-      emit(run, source, facts, { bytes: text, kind: "html", encoding, depth, primary: false, start, end });
+      if (text.markup) run.flags.add("utf7_text");
+      emit(run, source, facts, {
+        bytes: text.text,
+        kind: text.markup ? "html" : "text",
+        encoding,
+        depth,
+        primary: false,
+        start,
+        end,
+      });
     }
   }
 }

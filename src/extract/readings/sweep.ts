@@ -12,9 +12,7 @@ import { nextFile } from "./bodies.ts";
 import { HEAD_SIZE, looksDangerous, PREFIXES } from "./dangerous.ts";
 import { decodeQuoted } from "./encodings.ts";
 import type { ReadingFlag } from "./flags.ts";
-
-/** Offsets of a mail: `start` is in it, `end` is not. */
-export type Range = { readonly start: number; readonly end: number };
+import type { Range } from "./lenient.ts";
 
 export type SweptFile = {
   /** As the encoding gives it. Hostile text. */
@@ -41,6 +39,8 @@ export type SweepOptions = {
   readonly worth: (head: Uint8Array) => boolean;
   /** Ranges that another reading has; in any order. */
   readonly skip?: readonly Range[];
+  /** Headers that another reading has read, in any order: they begin no mail that is new. */
+  readonly heads?: readonly Range[];
 };
 
 /** A shorter piece holds no file. */
@@ -70,7 +70,7 @@ type Run = {
 export function sweepRaw(
   raw: Uint8Array,
   limits: Limits,
-  { worth, skip = [] }: SweepOptions = { worth: looksDangerous },
+  { worth, skip = [], heads = [] }: SweepOptions = { worth: looksDangerous },
 ): SweepReading {
   const mail = Buffer.from(raw.buffer, raw.byteOffset, raw.length);
   const run: Run = {
@@ -83,10 +83,11 @@ export function sweepRaw(
     bytes: 0,
     mails: 0,
   };
+  const known = [...heads].sort((a, b) => a.start - b.start);
   for (const { start, end } of gapsOf(skip, mail.length)) {
     const piece = mail.subarray(start, end);
     sweepPiece(run, piece, start);
-    findMails(run, piece, start);
+    findMails(run, piece, start, known);
   }
   return { found: run.found, flags: [...run.flags] };
 }
@@ -364,7 +365,7 @@ const HEADER_LINE = /^(?:[!-9;-~]{1,60}[ \t]{0,5}:|[ \t])/;
 const MAX_HEADER_LINES = 60;
 
 /** Finds headers of mails in the middle of a text. The header at the very beginning of the mail is none. */
-function findMails(run: Run, piece: Buffer, offset: number): void {
+function findMails(run: Run, piece: Buffer, offset: number, known: readonly Range[]): void {
   const starts = new Set<number>();
   for (const mark of MIME_MARKS) {
     let from = 0;
@@ -374,7 +375,8 @@ function findMails(run: Run, piece: Buffer, offset: number): void {
       const header = headerAround(piece, at - 1);
       if (header === null) continue;
       from = Math.max(from, header.end);
-      if (header.start + offset > 0) starts.add(header.start);
+      if (header.start + offset > 0 && !isKnown(known, header.start + offset, header.end + offset))
+        starts.add(header.start);
     }
   }
   const ordered = [...starts].sort((a, b) => a - b);
@@ -387,6 +389,19 @@ function findMails(run: Run, piece: Buffer, offset: number): void {
     const range = { start: offset + start, end: offset + end };
     if (!keep(run, { name: null, bytes: piece.subarray(start, end), how: "mail", range })) return;
   }
+}
+
+/** True where one of the ranges, which are in order and do not overlap, has something of this one. */
+function isKnown(ranges: readonly Range[], start: number, end: number): boolean {
+  let low = 0;
+  let high = ranges.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((ranges[middle]?.end ?? 0) <= start) low = middle + 1;
+    else high = middle;
+  }
+  const first = ranges[low];
+  return first !== undefined && first.start < end;
 }
 
 /** The header that holds the line at `at`; null where it is not that of a mail. */
