@@ -56,9 +56,7 @@ export type Head = {
   readonly lines: number;
   /** Different headers that only mails have. */
   readonly mailFields: number;
-  readonly flags: ReadonlySet<
-    "bare_cr" | "malformed_header" | "no_header_delimiter" | "nul_bytes" | "header_lines_exceeded"
-  >;
+  readonly flags: ReadonlySet<"malformed_header" | "no_header_delimiter" | "header_lines_exceeded">;
 };
 
 /** Finds line ends in bytes; going forward it never looks at a byte twice. */
@@ -132,11 +130,16 @@ export function readHead(
     const end = lines.end(at);
     const next = lines.after(end);
     if (end === at) {
+      // A line break of CR, CR and LF is one for some, and an empty line for others.
+      if (count > 0 && raw[at - 1] === CR && raw[at] === CR && raw[at + 1] === LF) {
+        if (odd.length === 0) odd.push(next);
+        at = next;
+        continue;
+      }
       standard = next;
       break;
     }
     if (raw[at] === 0x2d && raw[at + 1] === 0x2d && stops(at, end, fields.get("content-type") ?? [])) break;
-    if (raw[end] === CR && raw[end + 1] !== LF && end + 1 < raw.length) flags.add("bare_cr");
     const text = raw.toString("latin1", at, Math.min(end, at + MAX_LINE));
     const first = text.charCodeAt(0);
     const folded = first === 0x20 || first === 0x09;
@@ -156,7 +159,6 @@ export function readHead(
       extend(` ${text.trimStart()}`);
     } else if (header !== null) {
       headers++;
-      if (text.includes("\0")) flags.add("nul_bytes");
       open = null;
       const { name, value } = header;
       if (isField(name)) {

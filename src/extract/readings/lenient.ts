@@ -68,6 +68,8 @@ const DELIMITERS_PER_PART = 8;
 const MAX_HEADS = 64;
 const MAX_NAMES = 8;
 const MAX_NAME = 1024;
+const LF = 0x0a;
+const CR = 0x0d;
 
 /** What all sources of one reading share. */
 type Run = {
@@ -102,6 +104,7 @@ export function readLenient(raw: Uint8Array, limits: LenientLimits): LenientRead
     bytes: 0,
     delimiters: 0,
   };
+  noteBytes(run, mail);
   const narrow = fromUtf16(mail);
   if (narrow !== null) {
     run.flags.add("utf16_mail");
@@ -124,6 +127,21 @@ export function rangesRead({ parts }: LenientReading): Range[] {
       ? [range]
       : [],
   );
+}
+
+/** Line ends are odd where they are mixed: a mail whose lines all end in LF is how Unix stores one. */
+function noteBytes(run: Run, raw: Buffer): void {
+  if (raw.indexOf(0) !== -1) run.flags.add("nul_bytes");
+  let both = 0;
+  for (let at = raw.indexOf(LF); at !== -1 && both !== 3; at = raw.indexOf(LF, at + 1)) {
+    both |= raw[at - 1] === CR ? 1 : 2;
+  }
+  if (both === 3) run.flags.add("bare_lf");
+  for (let at = raw.indexOf(CR); at !== -1; at = raw.indexOf(CR, at + 1)) {
+    if (raw[at + 1] === LF) continue;
+    run.flags.add("bare_cr");
+    break;
+  }
 }
 
 /** The mail in UTF-8 where it is in UTF-16. */
@@ -178,7 +196,8 @@ type Nesting = {
   readonly depth: () => number;
   readonly openMail: (start: number, facts: Facts) => void;
   readonly pass: (delimiter: Delimiter) => void;
-  readonly end: () => void;
+  /** `whole`: nothing of the source was left out. */
+  readonly end: (whole: boolean) => void;
   readonly isOpen: (boundary: string) => boolean;
 };
 
@@ -229,8 +248,8 @@ function createNesting(run: Run, source: Source): Nesting {
         levelOf.set(key, levels.length);
       }
     },
-    end() {
-      if (levelOf.size > 0) run.flags.add("missing_closing_boundary");
+    end(whole) {
+      if (whole && levelOf.size > 0) run.flags.add("missing_closing_boundary");
       closeTo(0, source.raw.length);
     },
   };
@@ -246,6 +265,7 @@ function readSource(run: Run, source: Source): void {
   const readOn = (open: OpenBody | undefined, end: number): void => {
     if (open !== undefined && open.end < end) readFar(run, source, open, end, nesting.depth());
   };
+  let whole = true;
   let role: Role = "part";
   let key: string | null = null;
   let start = 0;
@@ -272,6 +292,7 @@ function readSource(run: Run, source: Source): void {
       ++run.delimiters > run.limits.parts * DELIMITERS_PER_PART + 100
     ) {
       run.flags.add("lenient_parts_exceeded");
+      whole = false;
       break;
     }
     noteDelimiter(run, delimiter);
@@ -283,7 +304,7 @@ function readSource(run: Run, source: Source): void {
     start = delimiter.next;
   }
   for (const open of bodies.values()) readOn(open, raw.length);
-  nesting.end();
+  nesting.end(whole);
 
   /** Reads the header of a part, and those right behind it: of a mail in it, of a part behind an empty line. */
   function readHeads(at: number): { readonly facts: Facts; readonly bodies: readonly number[] } {

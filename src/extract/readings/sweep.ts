@@ -179,6 +179,7 @@ function findBase64(run: Run, text: Buffer, offset: number, range: Range | null)
   let bits = 0;
   let second = 0;
   let third = 0;
+  let until = 0;
   for (let at = 0; at < text.length; at++) {
     const sextet = SEXTETS[text[at] ?? 0] ?? OTHER;
     if (sextet === OTHER) continue;
@@ -187,6 +188,8 @@ function findBase64(run: Run, text: Buffer, offset: number, range: Range | null)
     third = second;
     second = at;
     if (STARTS[bits] === 0) continue;
+    // In base64 that was read, another stream begins with a line or not at all.
+    if (first < until && !startsLine(text, first)) continue;
     if (run.looks-- <= 0) {
       run.flags.add("sweep_exceeded");
       return;
@@ -194,22 +197,34 @@ function findBase64(run: Run, text: Buffer, offset: number, range: Range | null)
     const head = readBase64(text.subarray(first, first + HEAD_INPUT), "skip", HEAD);
     if (!run.worth(head)) continue;
     const end = takeBase64(run, text, first, offset, range);
-    if (end > at) {
-      at = end - 1;
-      bits = 0;
-    }
+    if (end === null) return;
+    until = Math.max(until, end);
   }
 }
 
-/** Decodes the base64 that begins at `start`; answers where it ends, or `start` where another may begin in it. */
-function takeBase64(run: Run, text: Buffer, start: number, offset: number, range: Range | null): number {
+function startsLine(text: Buffer, at: number): boolean {
+  return at === 0 || text[at - 1] === LF || text[at - 1] === CR;
+}
+
+/** Decodes the base64 that begins at `start`; answers to where there is but one way to read it, null at a bound. */
+function takeBase64(
+  run: Run,
+  text: Buffer,
+  start: number,
+  offset: number,
+  range: Range | null,
+): number | null {
   const { end, even } = runOf(text, start);
-  if (!spend(run, end - start)) return text.length;
-  const whole = decodeBase64(text.subarray(start, end));
-  const where = (stop: number): Range => range ?? { start: offset + start, end: offset + stop };
   const give = (bytes: Uint8Array, stop: number): boolean =>
-    keep(run, { name: null, bytes, how: "base64", range: where(stop) });
-  if (!give(whole.bytes, end)) return text.length;
+    keep(run, {
+      name: null,
+      bytes,
+      how: "base64",
+      range: range ?? { start: offset + start, end: offset + stop },
+    });
+  if (!spend(run, end - start)) return null;
+  const whole = decodeBase64(text.subarray(start, end));
+  if (!give(whole.bytes, end)) return null;
   if (even < end && spend(run, even - start)) give(decodeBase64(text.subarray(start, even)).bytes, even);
   if (whole.clean) return end;
   if (spend(run, end - start)) give(readBase64(text.subarray(start, end), "stop"), end);
@@ -233,7 +248,9 @@ function runOf(text: Buffer, start: number): { readonly end: number; readonly ev
     const next = lf === -1 ? text.length : lf + 1;
     const stop = lf > at && text[lf - 1] === CR ? lf - 1 : lf === -1 ? text.length : lf;
     if (text[at] === 0x2d && text[at + 1] === 0x2d && stop > at + 2 && at > start) break;
-    const kind = stop - at > MAX_LINE ? wordEnd(text, at, stop) : isCode(text, at, stop) ? stop : -1;
+    const isWhole = stop - at <= MAX_LINE && isCode(text, at, stop);
+    // The first line is base64 as far as it goes: that is how this place was found.
+    const kind = isWhole ? stop : stop - at > MAX_LINE || at === start ? wordEnd(text, at, stop) : -1;
     if (kind === -1) {
       if (even === -1 && end > start) even = end;
       if (++junk > MAX_JUNK_LINES) break;
