@@ -71,19 +71,20 @@ const HEADS: readonly (readonly [head: string, at: number])[] = [
   ["xar!", 0],
   ["vhdxfile", 0],
   ["conectix", 0],
-  ["\u0000asm", 0],
   ["ustar", 257],
   ["CD001", 0x8001],
   ["CD001", 0x8801],
 ];
 const MARKUP_HEAD =
   /^(?:\u00ef\u00bb\u00bf)?\s*<(?:!doctype|html|head|body|script|svg|hta:|\?xml|job|package)/i;
+/** Shorter ones are signatures that code compares with. */
+const MIN_FILE = 30;
 /** An executable names its second header at this place; a text that begins with MZ does not. */
 const PE_OFFSET = 0x3c;
 
 /** Whether bytes begin as a file does that a mail might smuggle: a program, an archive, a document, a page. */
 export function looksLikeFile(bytes: Uint8Array): boolean {
-  if (bytes.length < 8) return false;
+  if (bytes.length < MIN_FILE) return false;
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   for (const [head, at] of HEADS) {
     if (buffer.length < at + head.length || buffer.toString("latin1", at, at + head.length) !== head)

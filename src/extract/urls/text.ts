@@ -24,7 +24,7 @@ const MAY_HOLD_URL = /[^\s.]\.[^\s.]|:[/\\]{2}/;
 /** The URLs with a scheme in the code of a script: they end at quotes and backslashes as well. */
 export function* urlsInCode(code: string): Generator<string> {
   for (const [start, end] of spans(code, CODE_END)) {
-    yield withoutTail(code.slice(start, Math.min(end, start + MAX_URL_LENGTH + 1)));
+    yield withoutTail(withoutHostEnd(code.slice(start, Math.min(end, start + MAX_URL_LENGTH + 1))));
   }
 }
 
@@ -76,7 +76,7 @@ function* readings(whole: string): Generator<WrittenUrl> {
     yield { url: whole, schemeless: false };
     return;
   }
-  const url = withoutTail(whole);
+  const url = withoutTail(withoutHostEnd(whole));
   if (ORDINARY.test(url)) {
     yield { url, schemeless: false };
     return;
@@ -86,8 +86,6 @@ function* readings(whole: string): Generator<WrittenUrl> {
   const mark = url.search(SENTENCE_MARK);
   if (parseUrl(url) === null || (mark < 0 && !hasForeignEnd(host))) {
     yield { url, schemeless: false };
-    const cut = parseUrl(url) === null ? url.search(/[|^{}()*'!,;$]/) : -1;
-    if (cut > 0) yield { url: url.slice(0, cut), schemeless: false };
     return;
   }
   if (mark < 0) {
@@ -99,6 +97,12 @@ function* readings(whole: string): Generator<WrittenUrl> {
   // A sentence goes on behind it, or the marks are part of it.
   yield { url: withoutTail(url.slice(0, mark)), schemeless: false };
   yield { url, schemeless: false };
+}
+
+/** A URL cut where its host has a mark that no host name has: [x](http://a.example)-like, http://a.example|x. */
+function withoutHostEnd(url: string): string {
+  const end = /^[a-z]+:[/\\]+[\w.:-]+(?=[()|^{}*'!,;$+=~])(?![^/\\?#]*@)/i.exec(url);
+  return end === null ? url : end[0];
 }
 
 /** A host that begins in ASCII and ends as no domain does. */

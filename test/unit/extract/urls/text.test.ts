@@ -63,6 +63,8 @@ describe("around a URL", () => {
     ["'http://a.example/x'", [`${H}/x`]],
     ["*http://a.example/x*", [`${H}/x`]],
     ["http://a.example|text", [`${H}/`]],
+    ["[x](http://a.example)-like", [`${H}/`]],
+    ["http://user;x@a.example/", ["http://user%3Bx@a.example/"]],
     ["见http://a.example/x，请", [`${H}/x`, `${H}/x%EF%BC%8C%E8%AF%B7`]],
     ["http://evil.com请点击", ["http://evil.com/"]],
     ["http:\\\\a.example\\x", [`${H}/x`]],
