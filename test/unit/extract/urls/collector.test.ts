@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
 import { createUrlCollector } from "../../../../src/extract/urls/collector.ts";
 import type { UrlFlag } from "../../../../src/extract/urls/flags.ts";
 import { MAX_URL_LENGTH, normalizeUrl, SCHEMELESS } from "../../../../src/extract/urls/normal-form.ts";
@@ -115,6 +116,56 @@ describe("bounds", () => {
     expect(found("html", `<a href="${long}">`)).toEqual({ urls: [], flags: ["url_too_long"] });
     // Each character of its normal form takes nine.
     expect(found("text", `http://a.example/${"\u9053".repeat(1000)}`).flags).toEqual(["url_too_long"]);
+  });
+});
+
+describe("any page or text", () => {
+  const piece = fc.constantFrom(
+    ..."<>\"'`=/&;:#?@\\ \n\0%.".split(""),
+    "<a href=",
+    "<base href=",
+    "<iframe srcdoc=",
+    "<style>",
+    "<script>",
+    "</script>",
+    "<!--",
+    "-->",
+    "<![CDATA[",
+    "url(",
+    "javascript:",
+    "data:text/html,",
+    "http://a.example",
+    "https://w.example/?u=",
+    "aHR0cDovL2IuZXhhbXBsZS8",
+    "&lt;",
+    "&#x68;",
+    "%68",
+    "\u200b",
+    "\ud800",
+    "www.",
+    ".com/",
+    "b.net",
+    "atob(",
+  );
+  test("gives URLs in normal form, within the bound, and never throws", () => {
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 60 }), (pieces) => {
+        const input = pieces.join("");
+        const collector = createUrlCollector({ max: 5, recipients: ["bob@example.com"], onFlag: () => {} });
+        collector.addText(input, "text");
+        collector.addHtml(input, "html");
+        collector.addScript(input, "script");
+        collector.addUrl(input, "url");
+        const urls = collector.found();
+        expect(urls.length).toBeLessThanOrEqual(5);
+        for (const { url, normalized, sources } of urls) {
+          expect(normalizeUrl(normalized)).toBe(normalized);
+          expect(url.isWellFormed()).toBe(true);
+          expect(sources.length).toBeGreaterThan(0);
+        }
+      }),
+      { numRuns: 1000 },
+    );
   });
 });
 
