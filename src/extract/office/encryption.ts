@@ -3,7 +3,7 @@
  * open without a question, and what is in them is hidden from everyone who does not do the same.
  */
 import { createDecipheriv, createHash } from "node:crypto";
-import { decodeXml, scanXml } from "./xml.ts";
+import { decodeXml, readAttributes, scanXml } from "./xml.ts";
 
 const DEFAULT_PASSWORD = Buffer.from("VelvetSweatshop", "utf16le");
 /** Rounds of hashing; Office writes 100,000. */
@@ -81,7 +81,8 @@ function decryptAgile(xml: Buffer, encrypted: Buffer): Buffer | null {
   scanXml(decodeXml(xml.subarray(0, 64 * 1024)), {
     open: (name, attributes) => {
       const into = name === "keyData" ? keyData : name === "encryptedKey" ? encryptedKey : null;
-      if (into !== null) for (const attribute of attributes()) into.set(attribute.name, attribute.value);
+      if (into !== null)
+        for (const attribute of readAttributes(attributes)) into.set(attribute.name, attribute.value);
     },
     close: () => {},
     text: () => {},

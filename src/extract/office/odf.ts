@@ -11,7 +11,7 @@ import { readOleObject } from "./ole-documents.ts";
 import { listParts, type Part, readPart } from "./parts.ts";
 import { collectText, type TextCollector, withoutConcatenation } from "./text.ts";
 import { giveMacroSource } from "./vba.ts";
-import { type Attribute, decodeXml, scanXml } from "./xml.ts";
+import { type Attribute, decodeXml, readAttributes, scanXml } from "./xml.ts";
 
 const MAX_IMAGES = 20;
 
@@ -116,16 +116,16 @@ const LOADED: Readonly<Record<string, OfficeFact>> = {
 function readContent(document: Document, xml: string): void {
   const { reading, text } = document;
   scanXml(xml, {
-    open: (name, attributes, source) => {
-      if (name === "event-listener") readListener(reading, attributes());
+    open: (name, attributes) => {
+      if (name === "event-listener") readListener(reading, readAttributes(attributes));
       if (name === "dde-source" || name === "dde-connection-decl") {
         fact(reading, "dde");
-        const values = attributes().filter((attribute) => attribute.name.startsWith("dde-"));
+        const values = readAttributes(attributes).filter((attribute) => attribute.name.startsWith("dde-"));
         text.add(values.map(({ value }) => value).join("|"));
         text.line();
       }
-      if (source.includes("href") || source.includes("formula")) {
-        for (const attribute of attributes()) {
+      if (attributes.includes("href") || attributes.includes("formula")) {
+        for (const attribute of readAttributes(attributes)) {
           if (attribute.name === "href") readLink(reading, name, attribute.value);
           if (attribute.name === "formula") readFormula(document, attribute.value);
         }

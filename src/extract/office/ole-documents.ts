@@ -18,6 +18,8 @@ import { readVba } from "./vba.ts";
 const MAX_STREAM = 64 * 1024 * 1024;
 const MAX_IMAGES = 20;
 const MAX_OBJECTS = 1000;
+/** Documents that lie in one compound file and are read in place. */
+const MAX_DOCUMENTS = 50;
 
 export function readOleDocument(bytes: Uint8Array, limits: Limits): Reading {
   const reading = createReading(limits);
@@ -81,18 +83,24 @@ export function readStreams(compound: Compound, reading: ReadingBuilder): void {
   }
   readVba(compound, reading);
   let objects = 0;
+  let documents = 0;
   for (const entry of compound.entries) {
     if (entry.kind !== "stream") continue;
     const name = entry.name.toLowerCase();
     const stream = (): Buffer => buffer(compound.read(entry, MAX_STREAM));
     if (name === "\x01ole10native" || name === "package" || name === "contents") {
-      if (++objects > MAX_OBJECTS) continue;
+      if (++objects > MAX_OBJECTS) {
+        flag(reading, "office_parts_exceeded");
+        continue;
+      }
       if (entry.size > reading.left()) {
         flag(reading, "office_part_bytes_exceeded");
         continue;
       }
       if (name === "\x01ole10native") givePackage(stream(), reading);
       else giveContents(stream(), reading);
+    } else if (DOCUMENT_STREAMS.has(name) && ++documents > MAX_DOCUMENTS) {
+      flag(reading, "office_parts_exceeded");
     } else if (name === "worddocument") {
       const table = (which: string): Buffer => {
         const found = compound.find([...entry.path, which]);
@@ -111,6 +119,8 @@ export function readStreams(compound: Compound, reading: ReadingBuilder): void {
       fact(reading, "equation_editor");
     } else if (name === "encryptedpackage") {
       fact(reading, "encrypted");
+      // Trying a password takes a while.
+      if (documents > 1) continue;
       const info = compound.find([...entry.path, "EncryptionInfo"]);
       if (info !== null && entry.size <= reading.left()) {
         const opened = decryptWithDefaultPassword(buffer(compound.read(info, MAX_STREAM)), stream());

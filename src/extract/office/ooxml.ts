@@ -13,7 +13,7 @@ import { type FieldReader, giveTarget, MACRO_SOURCE, OFFICE_SOURCE, readFields }
 import { readOleObject } from "./ole-documents.ts";
 import { listParts, type Part, peekPart, readPart } from "./parts.ts";
 import { collectText, type TextCollector, withoutConcatenation, writtenUrls } from "./text.ts";
-import { type Attribute, decodeXml, scanXml, unescapeXml } from "./xml.ts";
+import { decodeXml, readAttributes, scanXml, unescapeXml } from "./xml.ts";
 
 const MAX_IMAGES = 20;
 /** A sheet larger than this is hunted through for what matters instead of being read tag by tag. */
@@ -149,7 +149,7 @@ function readTypes(document: Document, part: Part): void {
   scanXml(decodeXml(content), {
     open: (name, attributes) => {
       if (name !== "Override" && name !== "Default") return;
-      const values = byName(attributes());
+      const values = valuesOf(attributes);
       const key = values.get(name === "Override" ? "PartName" : "Extension");
       if (key !== undefined) document.types.set(key.toLowerCase(), values.get("ContentType") ?? "");
     },
@@ -158,8 +158,8 @@ function readTypes(document: Document, part: Part): void {
   });
 }
 
-function byName(attributes: readonly Attribute[]): ReadonlyMap<string, string> {
-  return new Map(attributes.map(({ name, value }) => [name, value]));
+function valuesOf(attributes: string): ReadonlyMap<string, string> {
+  return new Map(readAttributes(attributes).map(({ name, value }) => [name, value]));
 }
 
 // ---- relationships
@@ -187,7 +187,7 @@ function readRelationships(document: Document, part: Part): void {
   scanXml(decodeXml(content), {
     open: (name, attributes) => {
       if (name !== "Relationship") return;
-      const values = byName(attributes());
+      const values = valuesOf(attributes);
       const type = baseName(values.get("Type") ?? "").toLowerCase();
       const target = values.get("Target") ?? "";
       const external = values.get("TargetMode")?.toLowerCase() === "external";
@@ -253,15 +253,15 @@ function readXml(document: Document, xml: string, macros: boolean): void {
   let capture: (typeof CAPTURES)[string] | undefined;
   let captured: string[] = [];
   scanXml(xml, {
-    open: (name, attributes, source) => {
+    open: (name, attributes) => {
       capture = Object.hasOwn(CAPTURES, name) ? CAPTURES[name] : undefined;
       if (capture !== undefined) captured = [];
-      if (name === "definedName" && isAutoName(byName(attributes()).get("name") ?? "")) {
+      if (name === "definedName" && isAutoName(valuesOf(attributes).get("name") ?? "")) {
         fact(reading, "macros_autoexec");
       }
       readElement(document, fields, name, attributes);
-      if (source.includes("://") || source.includes("\\\\")) {
-        for (const attribute of attributes()) {
+      if (attributes.includes("://") || attributes.includes("\\\\")) {
+        for (const attribute of readAttributes(attributes)) {
           if (LINK_ATTRIBUTES.has(attribute.name)) giveTarget(reading, attribute.value);
         }
       }
@@ -325,16 +325,11 @@ function giveFormula(document: Document, formula: string, macros: boolean): void
 }
 
 /** Elements that matter by their attributes. */
-function readElement(
-  document: Document,
-  fields: FieldReader,
-  name: string,
-  attributes: () => readonly Attribute[],
-): void {
+function readElement(document: Document, fields: FieldReader, name: string, attributes: string): void {
   const { reading } = document;
   switch (name) {
     case "fldChar": {
-      const type = byName(attributes()).get("fldCharType");
+      const type = valuesOf(attributes).get("fldCharType");
       if (type === "begin") fields.begin();
       if (type === "separate") fields.separate();
       if (type === "end") fields.end();
@@ -342,14 +337,14 @@ function readElement(
     }
     case "fldSimple": {
       fields.begin();
-      fields.text(byName(attributes()).get("instr") ?? "");
+      fields.text(valuesOf(attributes).get("instr") ?? "");
       fields.end();
       break;
     }
     case "ddeLink":
     case "ddeItem": {
       fact(reading, "dde");
-      const values = byName(attributes());
+      const values = valuesOf(attributes);
       document.text.add(`${values.get("ddeService") ?? ""}|${values.get("ddeTopic") ?? ""}`);
       document.text.line();
       break;
@@ -358,7 +353,7 @@ function readElement(
     case "oleObject":
     case "oleObj":
     case "oleLink":
-      for (const { name: key, value } of attributes()) {
+      for (const { name: key, value } of readAttributes(attributes)) {
         if (/^progid$/i.test(key) && /^equation/i.test(value)) fact(reading, "equation_editor");
         if (key === "Type" && value === "Link") fact(reading, "linked_object");
       }
@@ -367,7 +362,7 @@ function readElement(
       fact(reading, "activex");
       break;
     case "customUI":
-      if (byName(attributes()).has("onLoad")) fact(reading, "custom_ui_onload");
+      if (valuesOf(attributes).has("onLoad")) fact(reading, "custom_ui_onload");
       break;
     case "dbPr":
     case "webPr":
@@ -375,14 +370,14 @@ function readElement(
     case "olapPr":
     case "connectString":
       fact(reading, "data_connection");
-      for (const { value } of attributes()) {
+      for (const { value } of readAttributes(attributes)) {
         giveTarget(reading, value);
         document.text.add(value);
         document.text.line();
       }
       break;
     case "sheet": {
-      const values = byName(attributes());
+      const values = valuesOf(attributes);
       const hidden = /hidden/i.test(values.get("state") ?? "");
       if (hidden && document.macroSheets.has(values.get("id") ?? "")) fact(reading, "hidden_macro_sheet");
       break;
@@ -390,7 +385,7 @@ function readElement(
     case "hlinkClick":
     case "hlinkHover":
     case "hlinkMouseOver": {
-      const values = byName(attributes());
+      const values = valuesOf(attributes);
       if (/^ppaction:\/\/(?:program|macro|ole)/i.test(values.get("action") ?? "")) {
         fact(reading, "program_action");
       }
@@ -398,7 +393,7 @@ function readElement(
       break;
     }
     case "Cell": {
-      const formula = byName(attributes()).get("Formula");
+      const formula = valuesOf(attributes).get("Formula");
       if (formula !== undefined) giveFormula(document, formula, false);
       break;
     }
@@ -441,23 +436,30 @@ function readSheet(document: Document, part: Part): void {
   huntTexts(document, large);
 }
 
+const LESS = 0x3c;
 const SLASH = 0x2f;
 const COLON = 0x3a;
 const MAX_PREFIX = 64;
 
 function huntFormulas(document: Document, sheet: string): void {
   for (let at = sheet.indexOf("f>"); at >= 0; at = sheet.indexOf("f>", at + 2)) {
-    const before = sheet.charCodeAt(at - 1);
-    // The closing tag, with a prefix or without.
-    const window = sheet.slice(Math.max(0, at - MAX_PREFIX), at);
-    const open = before === SLASH || before === COLON ? window.lastIndexOf("</") : -1;
-    if (open < 0 || window.includes(">", open)) continue;
-    const end = at - window.length + open;
+    const end = closingTag(sheet, at);
+    if (end < 0) continue;
     const formula = unescapeXml(sheet.slice(sheet.lastIndexOf(">", end) + 1, end));
     if (INTERESTING.test(formula)) {
       giveFormula(document, Buffer.from(formula, "latin1").toString("utf8"), false);
     }
   }
+}
+
+/** Where the closing tag begins whose last letter is at `at`, -1 where that is none. */
+function closingTag(sheet: string, at: number): number {
+  const before = sheet.charCodeAt(at - 1);
+  if (before === SLASH) return sheet.charCodeAt(at - 2) === LESS ? at - 2 : -1;
+  if (before !== COLON) return -1;
+  const window = sheet.slice(Math.max(0, at - MAX_PREFIX), at);
+  const open = window.lastIndexOf("</");
+  return open < 0 || window.includes(">", open) ? -1 : at - window.length + open;
 }
 
 const MAX_CELL = 32_768;

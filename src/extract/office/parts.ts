@@ -30,6 +30,8 @@ export type Parts = {
 export type PartContent = { readonly bytes: Buffer; readonly whole: boolean };
 
 const MAX_PARTS = 20_000;
+/** Parts that do not share bytes never add up to more than the file. */
+const OVERLAP_FACTOR = 4;
 const END_BYTES = 22;
 const MAX_COMMENT = 0xffff;
 const UNKNOWN_SIZE = 0xffffffff;
@@ -38,8 +40,15 @@ const PIECE = 4096;
 
 /** Null where there is nothing like a zip in the bytes. */
 export function listParts(file: Buffer): Parts | null {
-  const parts = fromDirectory(file) ?? fromLocalHeaders(file);
-  return parts.list.length === 0 ? null : parts;
+  const { list, cut } = fromDirectory(file) ?? fromLocalHeaders(file);
+  if (list.length === 0) return null;
+  // Parts that share their bytes would be unpacked again and again.
+  let packed = 0;
+  const kept = list.filter((part) => {
+    packed += Math.min(part.packedSize, file.length);
+    return packed <= file.length * OVERLAP_FACTOR;
+  });
+  return { list: kept, cut: cut || kept.length < list.length };
 }
 
 /** From the directory at the end; null where there is none. */

@@ -57,8 +57,12 @@ export function readVba(compound: Compound, reading: ReadingBuilder): void {
   const sources: string[] = [];
   let left = MAX_SOURCE;
   let compiled = "";
+  const streamsOf = Map.groupBy(
+    compound.entries.filter(({ kind }) => kind === "stream"),
+    ({ path }) => pathKey(path),
+  );
   for (const key of projects) {
-    const streams = compound.entries.filter(({ kind, path }) => kind === "stream" && pathKey(path) === key);
+    const streams = streamsOf.get(key) ?? [];
     const named = (name: string): CompoundEntry | undefined =>
       streams.find((stream) => stream.name.toLowerCase() === name);
     const offsets = moduleOffsets(compound, named("dir"));

@@ -8,8 +8,8 @@
 export type Attribute = { readonly name: string; readonly value: string };
 
 export type XmlFinds = {
-  /** `attributes` reads them when called; `source` is what stands between the brackets. */
-  readonly open: (name: string, attributes: () => readonly Attribute[], source: string) => void;
+  /** `attributes` as they are written, for readAttributes; "" where there are none. */
+  readonly open: (name: string, attributes: string) => void;
   readonly close: (name: string) => void;
   /** Text with its entities resolved, in as many pieces as it has in the file. */
   readonly text: (text: string) => void;
@@ -79,15 +79,16 @@ function tag(xml: string, from: number, end: number, finds: XmlFinds): void {
     finds.close(name);
     return;
   }
-  finds.open(name, () => attributesOf(xml.slice(nameEnd, end)), xml.slice(from, end));
-  if (xml.charCodeAt(end - 1) === SLASH) finds.close(name);
+  const empty = xml.charCodeAt(end - 1) === SLASH;
+  finds.open(name, xml.slice(nameEnd, empty ? end - 1 : end));
+  if (empty) finds.close(name);
 }
 
 function isSpace(char: number): boolean {
   return char === 0x20 || (char >= 0x09 && char <= 0x0d);
 }
 
-function attributesOf(source: string): readonly Attribute[] {
+export function readAttributes(source: string): readonly Attribute[] {
   const found: Attribute[] = [];
   let at = 0;
   while (found.length < MAX_ATTRIBUTES) {
