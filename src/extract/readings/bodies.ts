@@ -30,7 +30,7 @@ const LF = 0x0a;
 const CR = 0x0d;
 
 /** One content of a body. `name`: as its encoding gives it. */
-export type Way = { readonly bytes: Uint8Array; readonly name: string | null };
+export type Way = { readonly bytes: Uint8Array; readonly name: string | null; readonly cut?: boolean };
 
 export type BodyReading = {
   readonly primary: readonly Way[];
@@ -67,7 +67,14 @@ export function readBodyWays(body: Buffer, encodings: readonly Encoding[], budge
     return true;
   };
   if (!main.clean) flags.add(encoding === "base64" ? "malformed_base64" : "malformed_quoted_printable");
+  if (primary.some(({ cut }) => cut === true)) flags.add("lenient_bytes_exceeded");
   const isFound = (): boolean => primary.some(({ bytes }) => isWorth(bytes));
+  if (encoding !== "base64" && body.indexOf("\n..") !== -1 && spend(budget, body.length)) {
+    for (const way of decode(unstuffed(body), encoding).ways) if (isWorth(way.bytes)) give(way);
+  }
+  if ((encoding === "base64" || encoding === "quoted") && !isFound()) {
+    for (const { bytes } of primary) readAgain(bytes, budget, give);
+  }
   // The usual case: one way to read it, and nothing to be seen that tells of another.
   const plain = main.clean && encodings.length === 1 && encoding === guess;
   if (plain && (encoding !== "base64" || isFound())) return { primary, others, encoding, flags: [...flags] };
@@ -90,6 +97,26 @@ export function readBodyWays(body: Buffer, encodings: readonly Encoding[], budge
     if (readOther(body, "base64", budget, give)) flags.add("undeclared_encoding");
   }
   return { primary, others, encoding, flags: [...flags] };
+}
+
+/** Reads what was encoded twice. */
+function readAgain(bytes: Uint8Array, budget: Budget, give: (way: Way) => boolean): void {
+  const inner = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const guess = guessEncoding(inner);
+  if (guess !== "identity") readOther(inner, guess, budget, give);
+}
+
+/** The body without the dots that are doubled at the beginning of lines on the way (RFC 5321, 4.5.2). */
+function unstuffed(body: Buffer): Buffer {
+  const out = Buffer.alloc(body.length);
+  let written = 0;
+  let from = 0;
+  for (let at = body.indexOf("\n.."); at !== -1; at = body.indexOf("\n..", at + 3)) {
+    written += body.copy(out, written, from, at + 2);
+    from = at + 3;
+  }
+  written += body.copy(out, written, from);
+  return out.subarray(0, written);
 }
 
 /** Reads a body in another encoding than the likeliest one; true where that gave something. */
@@ -231,7 +258,7 @@ export function nextFile(
       // The line that tells of BinHex may have a colon of its own.
       const line = at === -1 ? from - 1 : body.indexOf(LF, at);
       if (at !== -1 && line === -1) return null;
-      return decodeBinhex(body, line + 1, end, end * 8);
+      return decodeBinhex(body, line + 1, end);
     }
     case "ascii85": {
       const at = body.indexOf("<~", from);

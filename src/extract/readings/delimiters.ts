@@ -78,8 +78,6 @@ function isWord(boundary: string): boolean {
 export type DelimiterFinder = {
   readonly next: (from: number) => Delimiter | null;
   readonly isDelimiter: (lineStart: number, lineEnd: number) => boolean;
-  /** Delimiters that were found. */
-  readonly count: () => number;
 };
 
 export function createDelimiterFinder(
@@ -88,7 +86,6 @@ export function createDelimiterFinder(
   boundaries: Boundaries,
   isOpen: (boundary: string) => boolean,
 ): DelimiterFinder {
-  let count = 0;
   let dashes = -1;
   let dot = -1;
   const match = (lineStart: number, dashAt: number, lineEnd: number): Delimiter | null => {
@@ -139,12 +136,9 @@ export function createDelimiterFinder(
     next(from) {
       const dashed = nextDashes(from);
       const dotted = nextDot(from);
-      const found = dotted !== null && (dashed === null || dotted.start < dashed.start) ? dotted : dashed;
-      if (found !== null && found.how !== "end of data") count++;
-      return found;
+      return dotted !== null && (dashed === null || dotted.start < dashed.start) ? dotted : dashed;
     },
     isDelimiter: (lineStart, lineEnd) => match(lineStart, lineStart, lineEnd) !== null,
-    count: () => count,
   };
 }
 

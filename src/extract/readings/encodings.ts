@@ -96,6 +96,8 @@ export type EmbeddedFile = {
   readonly bytes: Uint8Array;
   readonly start: number;
   readonly end: number;
+  /** True where it unpacks to more than is given. */
+  readonly cut?: boolean;
 };
 
 const XX_ALPHABET = "+-0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -114,6 +116,10 @@ function uuTable(): Uint8Array {
   return table;
 }
 
+/** What is set aside for a file at first. */
+const FIRST_SIZE = 1024;
+/** Bytes that a line tells at most, in whole groups. */
+const MAX_UU_LINE = 66;
 /** Lines in a row that are none of the file before it counts as ended. */
 const MAX_JUNK_LINES = 2;
 
@@ -124,7 +130,7 @@ const MAX_JUNK_LINES = 2;
 export function decodeUu(raw: Buffer, start: number, end: number, quote = 0): EmbeddedFile | null {
   const table = alphabetAt(raw, start + quote, end);
   if (table === null) return null;
-  const out = new Uint8Array(Math.ceil(((end - start) * 3) / 4) + 64);
+  let out: Uint8Array<ArrayBuffer> = new Uint8Array(FIRST_SIZE);
   let written = 0;
   let junk = 0;
   let last = start;
@@ -146,6 +152,7 @@ export function decodeUu(raw: Buffer, start: number, end: number, quote = 0): Em
       continue;
     }
     junk = 0;
+    if (written + MAX_UU_LINE > out.length) out = grown(out, out.length * 2);
     written = decodeUuLine(raw, first, stop, table, out, written);
     last = next;
   }
@@ -240,27 +247,32 @@ const BINHEX: Uint8Array = tableOf(BINHEX_ALPHABET);
 const RUN_MARK = 0x90;
 const COLON = 0x3a;
 
-/**
- * Decodes the data fork of the BinHex 4.0 file that begins with a colon at or after `start`. What its run lengths
- * unpack to is at most `limit` bytes.
- */
-export function decodeBinhex(raw: Buffer, start: number, end: number, limit: number): EmbeddedFile | null {
+/** A BinHex file unpacks to at most this multiple of its characters, and to this much more. */
+const MAX_BINHEX_RATIO = 16;
+const MAX_BINHEX_MORE = 1024 * 1024;
+
+/** Decodes the data fork of the BinHex 4.0 file that begins with a colon at or after `start`. */
+export function decodeBinhex(raw: Buffer, start: number, end: number): EmbeddedFile | null {
   let at = raw.indexOf(COLON, start);
   if (at === -1 || at >= end) return null;
   at++;
-  const most = Math.min(limit, (end - at) * 192) + 1024;
-  let out: Uint8Array<ArrayBuffer> = new Uint8Array(Math.min(most, (end - at) * 2 + 1024));
+  const first = at;
+  let out: Uint8Array<ArrayBuffer> = new Uint8Array(FIRST_SIZE);
   let written = 0;
+  let cut = false;
   let bits = 0;
   let held = 0;
   let mark = false;
   const put = (byte: number, times: number): void => {
-    if (written + times > most) times = Math.max(0, most - written);
-    if (written + times > out.length) out = grown(out, Math.min(most, (written + times) * 2));
+    if (written + times > (at - first) * MAX_BINHEX_RATIO + MAX_BINHEX_MORE) {
+      cut = true;
+      return;
+    }
+    if (written + times > out.length) out = grown(out, (written + times) * 2);
     out.fill(byte, written, written + times);
     written += times;
   };
-  for (; at < end && written < most; at++) {
+  for (; at < end && !cut; at++) {
     const byte = raw[at] ?? 0;
     if (byte === COLON) break;
     const sextet = BINHEX[byte] ?? 255;
@@ -280,7 +292,8 @@ export function decodeBinhex(raw: Buffer, start: number, end: number, limit: num
     } else if (value === RUN_MARK) mark = true;
     else put(value, 1);
   }
-  return forkOf(out.subarray(0, written), start, at);
+  const file = forkOf(out.subarray(0, written), start, at);
+  return file === null ? null : { ...file, cut };
 }
 
 function grown(bytes: Uint8Array, size: number): Uint8Array<ArrayBuffer> {

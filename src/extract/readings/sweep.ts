@@ -149,6 +149,7 @@ function findFiles(run: Run, piece: Buffer, offset: number, encoding: keyof type
   for (let at = piece.indexOf(MARKS[encoding]); at !== -1; ) {
     const file = nextFile(piece, at, encoding);
     if (file === null || !spend(run, file.end - file.start)) return;
+    if (file.cut === true) run.flags.add("sweep_exceeded");
     if (run.worth(file.bytes.subarray(0, HEAD_SIZE))) {
       const range = { start: offset + file.start, end: offset + file.end };
       if (!keep(run, { name: file.name, bytes: file.bytes, how: HOW[encoding], range })) return;

@@ -4,7 +4,7 @@ import { looksDangerous } from "../../../../src/extract/readings/dangerous.ts";
 import { READING_FLAGS } from "../../../../src/extract/readings/flags.ts";
 import { rangesRead, readLenient } from "../../../../src/extract/readings/lenient.ts";
 import { sweepRaw } from "../../../../src/extract/readings/sweep.ts";
-import { TRICKS } from "./tricks.ts";
+import { binhexed, TRICKS } from "./tricks.ts";
 
 const LIMITS = { bytes: 64 * 1024 * 1024, inner: 500, urls: 500, depth: 10, parts: 500 };
 const WIDE = { ...LIMITS, depth: 1e6, parts: 1e6, inner: 1e6 };
@@ -80,6 +80,7 @@ const SHAPES: Readonly<Record<string, (size: number) => Buffer>> = {
   "beginnings of base64": around("", "UEsD "),
   "open parentheses in base64": around(BASE64, "("),
   "beginnings of uuencode": around("", "begin 644 a\r\n#86)C\r\n"),
+  "small BinHex files": around("", `${binhexed(Buffer.from("abc"))}\r\n`),
   "beginnings of yEnc": around("", "=ybegin a\r\n"),
   "beginnings of BinHex": around("", "BinHex\r\n:"),
   "run lengths of BinHex": around("BinHex\r\n:", "$3Ip"),

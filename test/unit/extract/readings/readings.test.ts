@@ -181,6 +181,18 @@ describe("what is ambiguous is flagged:", () => {
   });
 });
 
+test("a body whose dots stayed doubled on the way is read without them as well", () => {
+  const script = "<script>\r\n.run();\r\n</script>";
+  const file = Buffer.concat([PAYLOAD, Buffer.from(`\r\n${script}`)]);
+  const stuffed = Buffer.from(file.toString("latin1").replaceAll("\n.", "\n.."), "latin1");
+  const mail = multipart(HEADERS, [{ headers: ["Content-Type: application/zip"], body: stuffed }]);
+  const { parts } = readLenient(mail, LIMITS);
+  expect(parts.map(({ primary, bytes }) => [primary, Buffer.compare(bytes, file) === 0])).toEqual([
+    [true, false],
+    [false, true],
+  ]);
+});
+
 describe("a bound of the lenient reading", () => {
   test("parts", () => {
     const mail = multipart(HEADERS, Array(20).fill(attached("a.zip", PAYLOAD)));

@@ -553,6 +553,19 @@ const smuggled = group(
   ),
 );
 
+const twice = group("encoded twice", {
+  "base64 in base64": coded("base64", lines(Buffer.from(B64).toString("base64"), 76)),
+  "quoted-printable in base64": coded("base64", lines(Buffer.from(quotedAll("", "")).toString("base64"), 76)),
+  "uuencode in base64": coded(
+    "base64",
+    lines(Buffer.from(`begin 644 a.zip\r\n${UU}end\r\n`).toString("base64"), 76),
+  ),
+  "base64 in escaped quoted-printable": coded(
+    "quoted-printable",
+    lines([...Buffer.from(B64)].map((byte) => `=${hex(byte)}`).join(""), 72, "=\r\n"),
+  ),
+});
+
 const wide = Buffer.from(whole.toString("latin1"), "utf16le");
 const charsets = group("charset", {
   "UTF-16 with mark": Buffer.concat([Buffer.from([0xff, 0xfe]), wide]),
@@ -573,5 +586,6 @@ export const TRICKS: readonly Trick[] = [
   ...quoted,
   ...others,
   ...smuggled,
+  ...twice,
   ...charsets,
 ];
