@@ -64,7 +64,7 @@ export type LenientLimits = Limits & {
 
 /** Lines that may begin a part, for each part that is wanted. */
 const DELIMITERS_PER_PART = 8;
-/** Headers in a row in one part. */
+/** Headers in a row in one part, each of a mail inside the one before. */
 const MAX_HEADS = 64;
 const MAX_NAMES = 8;
 const MAX_NAME = 1024;
@@ -318,8 +318,8 @@ function readSource(run: Run, source: Source): void {
       });
       const inside = count > 0 && (facts !== NO_FACTS || at > 0);
       if (count > 0 && !isHeadBehind(head, facts)) break;
-      if (inside && (facts.message || head.mailFields > 0)) {
-        if (nesting.depth() >= run.limits.depth) {
+      if (inside && (facts.message || facts.kind === "attachment" || head.mailFields > 0)) {
+        if (nesting.depth() >= run.limits.depth || count === MAX_HEADS - 1) {
           run.flags.add("lenient_depth_exceeded");
           break;
         }
