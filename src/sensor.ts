@@ -163,7 +163,7 @@ async function startStages(
       "extraction",
       startExtraction({
         spool,
-        extract: (raw, begun) => pool.extract(raw, { begun }),
+        extract: (raw, copiedTo, begun) => pool.extract(raw, { copiedTo, begun }),
         triage: (extraction) => triage(extraction, config.triage),
         failedEvent: (mail, error) =>
           composeFailed(mail, `${error.code}: ${error.message}`, identity, Date.now()),

@@ -34,6 +34,11 @@ function sampleMail(): MailRow {
       type: "application/zip",
       views: ["mime"],
       path: [],
+      sha1: "0".repeat(40),
+      md5: "0".repeat(32),
+      within: "mail",
+      facts: [],
+      password: null,
     },
     decision: { action: "analyse", rule: "default.archives", reason: "archives are analysed" },
     verdict: {
@@ -69,6 +74,7 @@ function sampleMail(): MailRow {
     size: 4312,
     sha256: "4a1f5f3c9a4be0c6f0c0e6d1d19a5a1f0a35b7c0a8a4a50c5a3b7c6b0f0d2e91",
     state: "analysed",
+    sameAs: null,
     extraction: {
       mail: {
         message_id: "<20260504.1@example.net>",
@@ -78,6 +84,7 @@ function sampleMail(): MailRow {
         cc: [],
         date: null,
       },
+      envelope: null,
       passwords: [],
       flags: [],
       complete: true,

@@ -12,8 +12,10 @@ import { open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "../config/schema.ts";
 import { asSensorError, type ErrorCode, SensorError } from "../errors.ts";
+import { extensionOf } from "../extract/file-type.ts";
 import { faultFields, type Log } from "../log.ts";
 import type { AnalysisJob, AnalysisProgress, Spool } from "../spool/spool.ts";
+import { groupOf } from "../triage/groups.ts";
 import type { ContentVerdict } from "../verdict/verdict.ts";
 import type { SubmitAnswer } from "./api-shapes.ts";
 import type { VmrayClient } from "./client.ts";
@@ -367,7 +369,11 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   async function upload(item: Item): Promise<SubmitAnswer | null> {
     const { artifact, mailId } = item.job;
     if (artifact.kind !== "attachment") throw new SensorError("INTERNAL", "only files are uploaded");
-    const { sha256, size, filename } = artifact.attachment;
+    const { sha256, size, filename, type } = artifact.attachment;
+    const isDocument = groupOf(type, extensionOf(filename)) === "documents";
+    const value = artifact.attachment.password;
+    const password =
+      value === null ? undefined : ({ of: isDocument ? "document" : "archive", value } as const);
     tempSeq += 1;
     const path = join(options.tempDir, `content-${sha256}-${tempSeq}`);
     try {
@@ -378,7 +384,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
         throw new SensorError("INTERNAL", `a content of ${size} bytes came out of the mail with ${written}`);
       }
       return await post(item, (correlation) =>
-        client.submitFile({ path, size, filename, correlation }, ending.posts.signal),
+        client.submitFile({ path, size, filename, password, correlation }, ending.posts.signal),
       );
     } catch (thrown) {
       throw diskFault(thrown);

@@ -28,6 +28,8 @@ export type FileSubmission = {
   readonly size: number;
   /** The name the mail gives it, hostile text; null where there is none. */
   readonly filename: string | null;
+  /** What opens it, where something is needed and known. */
+  readonly password?: { readonly of: "archive" | "document"; readonly value: string } | undefined;
   /** Comes back in `submission_submission_metadata`. */
   readonly correlation: string;
 };
@@ -201,8 +203,11 @@ export function createVmrayClient(
           ? []
           : [{ name: "user_config", value: JSON.stringify({ timeout: seconds(timeout) }) }];
       const name = Buffer.from(submittedFilename(file.filename)).toString("base64");
+      const { password } = file;
+      const opening =
+        password === undefined ? [] : [{ name: `${password.of}_password`, value: password.value }];
       return submit(
-        [{ name: "sample_filename_b64enc", value: name }, ...config],
+        [{ name: "sample_filename_b64enc", value: name }, ...opening, ...config],
         { name: "sample_file", path: file.path, size: file.size },
         file.correlation,
         signal,

@@ -24,8 +24,7 @@ import { mailsOfMbox, startsLikeMbox } from "./scan/mbox.ts";
 const USAGE = `use: email-sensor scan [--json] [--extract-to DIR] FILE...
 
 Takes mails apart and lists their attachments and URLs. No network, no sensor, no configuration.
-FILE is a mail as it travels (.eml), an mbox, or - for stdin. Outlook's .msg files and winmail.dat
-are not read yet.
+FILE is a mail as it travels (.eml), an mbox, a .msg or winmail.dat of Outlook, or - for stdin.
 
 options:
   --json            one JSON object a line for each mail, in the order of the files: file, error, mail,
@@ -42,10 +41,9 @@ type Result = { readonly item: Item; readonly outcome: Extraction | SensorError 
 
 /** Bytes of stdin, a pipe or an mbox: they are held in memory. */
 const MAX_HELD = 1024 ** 3;
-const OLE_MAGIC = "d0cf11e0a1b11ae1";
-const TNEF_MAGIC = "789f3e22";
 const NOTHING: Extraction = {
   mail: NO_FACTS,
+  envelope: null,
   attachments: [],
   urls: [],
   passwords: [],
@@ -141,8 +139,6 @@ async function* mailsOf(file: string): AsyncGenerator<Item> {
   const regular = file !== "-" && (await stat(path)).isFile();
   const held = regular ? null : await readAll(file === "-" ? Bun.stdin.stream() : createReadStream(path));
   const head = held === null ? await readHead(path) : held.subarray(0, 512);
-  const refusal = notYetRead(head);
-  if (refusal !== null) throw new SensorError("EXTRACT_FAILED", refusal);
   if (!startsLikeMbox(head) || /\.eml$/i.test(file)) {
     const raw: RawMail = held === null ? { kind: "file", path } : { kind: "inline", bytes: held };
     yield { file, message: null, raw };
@@ -153,13 +149,6 @@ async function* mailsOf(file: string): AsyncGenerator<Item> {
     message++;
     yield { file, message, raw: { kind: "inline", bytes } };
   }
-}
-
-function notYetRead(head: Buffer): string | null {
-  const start = head.toString("hex", 0, 8);
-  if (start === OLE_MAGIC) return "Outlook .msg files are not read in this version";
-  if (start.startsWith(TNEF_MAGIC)) return "winmail.dat (TNEF) files are not read in this version";
-  return null;
 }
 
 async function readHead(path: string): Promise<Buffer> {

@@ -462,12 +462,35 @@ export const schema = z
             "Tries before a mail is given up with a `mail.failed` event.",
             whole(1, 20).prefault(3),
           ),
+          max_mail_size: key(
+            "Bytes of one mail that are read; what comes after them is not looked at.",
+            size("1KB", "4GB").prefault("150MB"),
+          ),
           max_depth: key("Depth of mails and containers within each other.", whole(1, 100).prefault(10)),
+          max_parts: key("MIME parts of one mail.", whole(1, 1_000_000).prefault(10_000)),
           max_attachments: key("Attachments of one mail.", whole(1, 100_000).prefault(500)),
           max_urls: key("URLs of one mail.", whole(1, 100_000).prefault(500)),
+          max_recipients: key(
+            "Addresses of From, To or Cc that are listed, and recipients taken from a journal report or a copy.",
+            whole(1, 100_000).prefault(1000),
+          ),
+          max_header_size: key("Bytes of one header block.", size("1KB", "64MB").prefault("1MB")),
+          max_header_lines: key("Lines of one header block.", whole(10, 1_000_000).prefault(10_000)),
           max_decoded_size: key(
-            "Bytes of all decoded parts of one mail together.",
+            "Bytes of all decoded parts and unpacked contents of one mail together.",
             size("1KB", "16GB").prefault("500MB"),
+          ),
+          max_unpacked_size: key(
+            "Bytes that are unpacked from one archive or document.",
+            size("1KB", "4GB").prefault("100MB"),
+          ),
+          max_archive_members: key(
+            "Members of one archive that are unpacked.",
+            whole(1, 1_000_000).prefault(1000),
+          ),
+          max_archive_ratio: key(
+            "How many times larger than its archive the unpacked contents may be, beyond the first 10 MB.",
+            whole(2, 1_000_000).prefault(200),
           ),
         })
         .prefault({}),
@@ -489,6 +512,10 @@ export const schema = z
                 "disk_images",
                 "shortcuts",
               ]),
+          ),
+          archives: key(
+            "`whole` submits an archive as it is, with its password where one was found; `members` submits what lies in it, each by its own type, where all of it could be unpacked.",
+            choice(["whole", "members"]).prefault("whole"),
           ),
           max_size: key("Largest attachment that is submitted.", size("1B", "2GB").prefault("200MB")),
           urls: key(

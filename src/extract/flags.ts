@@ -1,14 +1,27 @@
 /**
- * The names extraction gives to what it did not take in full. They stand in `flags` of an extraction and an
- * event; every one of them also makes the extraction incomplete, except where its meaning says otherwise.
+ * The names extraction gives to what was odd about a mail, and to what it did not take in full. They stand in
+ * `flags` of an extraction and an event.
  */
-
+import { ARCHIVE_FLAGS } from "./archives/flags.ts";
+import { CODE_FLAGS } from "./codes/flags.ts";
+import { OFFICE_FLAGS } from "./office/flags.ts";
+import { COMPOUND_FLAGS } from "./ole/compound.ts";
+import { OUTLOOK_FLAGS } from "./outlook/flags.ts";
+import { type FlagEntry, READER_FLAGS } from "./reading.ts";
+import { READING_FLAGS } from "./readings/flags.ts";
+import { UNWRAP_FLAGS } from "./unwrap/flags.ts";
 import { URL_FLAGS } from "./urls/flags.ts";
 
-type FlagEntry = { readonly complete: boolean; readonly meaning: string };
-
-/** Flag to meaning; `complete` tells whether an extraction with this flag alone still counts as complete. */
-export const FLAGS = {
+/** Bounds of a mail as a whole, and what its header does not keep. */
+export const MAIL_FLAGS = {
+  mail_size_exceeded: {
+    complete: false,
+    meaning: "The mail is larger than `extract.max_mail_size`; only its beginning was read.",
+  },
+  time_exceeded: {
+    complete: false,
+    meaning: "Reading took most of `extract.timeout`; what was not read by then is listed, not looked into.",
+  },
   attachments_exceeded: {
     complete: false,
     meaning: "More attachments than `extract.max_attachments`; the ones after that are not listed.",
@@ -17,9 +30,13 @@ export const FLAGS = {
     complete: false,
     meaning: "More URLs than `extract.max_urls`; the ones after that are not listed.",
   },
+  url_too_long: {
+    complete: false,
+    meaning: "A URL is longer than 8,192 characters; it is not listed.",
+  },
   depth_exceeded: {
     complete: false,
-    meaning: "A mail inside a mail lies deeper than `extract.max_depth`; it is listed, not taken apart.",
+    meaning: "A mail or an archive lies deeper than `extract.max_depth`; it is listed, not looked into.",
   },
   decoded_size_exceeded: {
     complete: false,
@@ -27,33 +44,51 @@ export const FLAGS = {
   },
   parts_exceeded: {
     complete: false,
-    meaning: "The mail has more MIME parts than the parser takes; what follows them is not read.",
+    meaning: "The mail has more MIME parts than `extract.max_parts`; what follows them is not read.",
   },
   header_too_large: {
     complete: false,
-    meaning: "A header block is larger than 1 MB; what follows it is not read.",
+    meaning: "A header block is larger than `extract.max_header_size`; what follows it is not read.",
+  },
+  header_lines_exceeded: {
+    complete: true,
+    meaning:
+      "A header has more lines than `extract.max_header_lines`; the ones after that are not searched for URLs.",
   },
   malformed: {
     complete: false,
-    meaning: "The parser gave up at a place in the mail; what follows it is not read.",
+    meaning: "The strict reading gave up at a place in the mail; the others went on.",
   },
   text_exceeded: {
     complete: false,
-    meaning: "Only the first 8 MB of the texts of the mail were searched for URLs.",
-  },
-  url_too_long: {
-    complete: false,
-    meaning: "A URL is longer than 8,192 characters; it is not listed.",
+    meaning: "Texts are larger than what is searched for URLs: 8 MB of one mail, 1 MB of one attachment.",
   },
   addresses_exceeded: {
     complete: true,
-    meaning: "More than 1,000 addresses in From, To or Cc; the ones after that are not listed.",
+    meaning:
+      "More addresses than `extract.max_recipients` in From, To or Cc; the ones after that are not listed.",
   },
   value_cut: {
     complete: true,
     meaning: "A subject, name, address or message id is longer than its limit and was cut.",
   },
-  ...URL_FLAGS,
 } as const satisfies Record<string, FlagEntry>;
 
-export type Flag = keyof typeof FLAGS;
+/** Flag to meaning; `complete` tells whether an extraction with this flag alone still counts as complete. */
+export const FLAGS: Readonly<Record<string, FlagEntry>> = {
+  ...MAIL_FLAGS,
+  ...READING_FLAGS,
+  ...UNWRAP_FLAGS,
+  ...URL_FLAGS,
+  ...CODE_FLAGS,
+  ...READER_FLAGS,
+  ...ARCHIVE_FLAGS,
+  ...OUTLOOK_FLAGS,
+  ...COMPOUND_FLAGS,
+  ...OFFICE_FLAGS,
+};
+
+/** True for a flag that says something was not read. A name that is not known counts as such. */
+export function isIncomplete(flag: string): boolean {
+  return FLAGS[flag]?.complete !== true;
+}

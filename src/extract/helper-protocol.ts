@@ -6,8 +6,8 @@
  * a request. The pool trusts nothing a helper says: answers are bounded and checked against a schema.
  */
 import { z } from "zod";
+import type { Bounds } from "./bounds.ts";
 import type { Extraction } from "./extraction.ts";
-import type { Bounds } from "./take-apart.ts";
 
 export const HELLO = "email-sensor extract-helper 1";
 /** Bytes of the longest frame. */
@@ -25,6 +25,8 @@ export type HelperRequest =
       readonly bounds: Bounds;
       /** Folder that every content is written to, null for none. */
       readonly contentsTo: string | null;
+      /** Recipients that the mail had in SMTP. */
+      readonly copiedTo: readonly string[];
     }
   | {
       readonly kind: "write";
@@ -50,17 +52,39 @@ const extraction = z.strictObject({
     cc: texts,
     date: z.string().nullable(),
   }),
+  envelope: z
+    .strictObject({
+      source: z.enum(["journal", "copy"]),
+      from: z.string().nullable(),
+      to: texts,
+      identity: z.string().nullable(),
+    })
+    .nullable(),
   attachments: z.array(
     z.strictObject({
       filename: z.string().nullable(),
       sha256: z.string().regex(/^[0-9a-f]{64}$/),
+      sha1: z.string().regex(/^[0-9a-f]{40}$/),
+      md5: z.string().regex(/^[0-9a-f]{32}$/),
       size: z.number().int().min(0),
       type: z.string().max(255),
       views: texts,
       path: texts,
+      within: z.enum(["mail", "archive", "document"]),
+      facts: texts,
+      password: z.string().nullable(),
     }),
   ),
-  urls: z.array(z.strictObject({ url: z.string(), normalized: z.string(), sources: texts })),
+  urls: z.array(
+    z.strictObject({
+      url: z.string(),
+      normalized: z.string(),
+      sources: texts,
+      unwrapped_from: texts.exactOptional(),
+      target_domain: z.string().exactOptional(),
+      personal: z.literal(true).exactOptional(),
+    }),
+  ),
   passwords: texts,
   flags: texts,
   complete: z.boolean(),

@@ -16,7 +16,6 @@ import {
   type HelperRequest,
   MAX_FRAME,
 } from "./helper-protocol.ts";
-import { chunksSource, fileSource, type MailSource } from "./mail-source.ts";
 import { takeApart } from "./take-apart.ts";
 
 /** Resolves when the pool closes stdin. */
@@ -37,42 +36,41 @@ export async function serveExtractions(): Promise<void> {
     const json = length <= MAX_FRAME ? await input.read(length) : null;
     if (json === null) return;
     const request = JSON.parse(new TextDecoder().decode(json)) as HelperRequest;
-    const source = await mailOf(request, input);
-    if (source === null) return;
-    await say(await answer(request, source));
+    const mail = await mailOf(request, input);
+    if (mail === null) return;
+    await say(await answer(request, mail));
   }
 }
 
-async function answer(request: HelperRequest, source: MailSource): Promise<HelperAnswer> {
+async function answer(request: HelperRequest, mail: () => Promise<Uint8Array>): Promise<HelperAnswer> {
   try {
+    const raw = await mail();
     if (request.kind === "write") {
       const file = oneContentFile(request.path, request.sha256);
-      try {
-        await takeApart(source, request.bounds, file.sink);
-      } finally {
-        file.close();
-      }
+      await takeApart(raw, request.bounds, { sink: file.sink });
       return { kind: "written", found: file.found() };
     }
-    if (request.contentsTo === null) {
-      return { kind: "extracted", extraction: await takeApart(source, request.bounds) };
-    }
-    const files = everyContentFile(request.contentsTo);
-    try {
-      return { kind: "extracted", extraction: await takeApart(source, request.bounds, files.sink) };
-    } finally {
-      files.close();
-    }
+    const sink = request.contentsTo === null ? undefined : everyContentFile(request.contentsTo);
+    return {
+      kind: "extracted",
+      extraction: await takeApart(raw, request.bounds, { sink, copiedTo: request.copiedTo }),
+    };
   } catch (thrown) {
     const message = thrown instanceof Error ? thrown.message : String(thrown);
     return { kind: "failed", message: message.slice(0, 2000).toWellFormed() };
   }
 }
 
-async function mailOf(request: HelperRequest, input: Input): Promise<MailSource | null> {
-  if (request.mail.kind === "file") return fileSource(request.mail.path);
-  const bytes = await input.read(request.mail.size);
-  return bytes === null ? null : chunksSource([bytes]);
+/** Null where stdin ends before the mail does. A file is read when it is wanted, one byte more than is taken apart. */
+async function mailOf(request: HelperRequest, input: Input): Promise<(() => Promise<Uint8Array>) | null> {
+  const { mail, bounds } = request;
+  if (mail.kind === "file")
+    return () =>
+      Bun.file(mail.path)
+        .slice(0, bounds.max_mail_size + 1)
+        .bytes();
+  const bytes = await input.read(mail.size);
+  return bytes === null ? null : async () => bytes;
 }
 
 /** `read` gives null where the stream ends before. */

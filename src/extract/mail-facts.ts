@@ -6,7 +6,6 @@
  */
 import type { AddressObject, EmailAddress, HeaderLines, Headers, HeaderValue } from "mailparser";
 import type { MailFacts } from "./extraction.ts";
-import type { Flag } from "./flags.ts";
 
 export const NO_FACTS: MailFacts = { message_id: null, subject: null, from: [], to: [], cc: [], date: null };
 
@@ -16,9 +15,14 @@ const MAX_MESSAGE_ID = 998;
 export const MAX_NAME = 1024;
 /** RFC 5321 4.5.3.1: 64 for the local part, 255 for the domain. */
 const MAX_ADDRESS = 320;
-const MAX_ADDRESSES = 1000;
 
-export function readFacts(headers: Headers, lines: HeaderLines, onFlag: (flag: Flag) => void): MailFacts {
+/** At most `max` addresses of each kind. */
+export function readFacts(
+  headers: Headers,
+  lines: HeaderLines,
+  max: number,
+  onFlag: (flag: string) => void,
+): MailFacts {
   const text = (name: string, max: number): string | null => {
     const value = headers.get(name);
     return typeof value === "string" ? cutTo(max, value, onFlag) : null;
@@ -26,28 +30,32 @@ export function readFacts(headers: Headers, lines: HeaderLines, onFlag: (flag: F
   return {
     message_id: text("message-id", MAX_MESSAGE_ID),
     subject: text("subject", MAX_SUBJECT),
-    from: addresses(headers.get("from"), onFlag),
-    to: addresses(headers.get("to"), onFlag),
-    cc: addresses(headers.get("cc"), onFlag),
+    from: addresses(headers.get("from"), max, onFlag),
+    to: addresses(headers.get("to"), max, onFlag),
+    cc: addresses(headers.get("cc"), max, onFlag),
     date: dateOf(lines.find(({ key }) => key === "date")?.line),
   };
 }
 
 /** At most `max` characters of a text, as well-formed Unicode. */
-export function cutTo(max: number, text: string, onFlag: (flag: Flag) => void): string {
+export function cutTo(max: number, text: string, onFlag: (flag: string) => void): string {
   if (text.length <= max) return text.toWellFormed();
   onFlag("value_cut");
   return text.slice(0, max).toWellFormed();
 }
 
-function addresses(value: HeaderValue | undefined, onFlag: (flag: Flag) => void): readonly string[] {
+function addresses(
+  value: HeaderValue | undefined,
+  max: number,
+  onFlag: (flag: string) => void,
+): readonly string[] {
   const found = new Set<string>();
   const waiting = (Array.isArray(value) ? value : [value]).filter(isAddresses).flatMap((part) => part.value);
   waiting.reverse();
   for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
     if (next.group !== undefined) for (const member of next.group.toReversed()) waiting.push(member);
     if (next.address === undefined || next.address === "") continue;
-    if (found.size >= MAX_ADDRESSES) {
+    if (found.size >= max) {
       onFlag("addresses_exceeded");
       break;
     }

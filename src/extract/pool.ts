@@ -11,6 +11,7 @@ import type { Config } from "../config/schema.ts";
 import { asSensorError, type ErrorCode, SensorError } from "../errors.ts";
 import type { RawMail } from "../intake/mail.ts";
 import { faultFields, type Log } from "../log.ts";
+import { boundsOf } from "./bounds.ts";
 import type { Extraction } from "./extraction.ts";
 import {
   createByteQueue,
@@ -21,17 +22,15 @@ import {
   readAnswer,
   type SentMail,
 } from "./helper-protocol.ts";
-import type { Bounds } from "./take-apart.ts";
 
-export type ExtractPoolOptions = Pick<Config["extract"], "helpers" | "timeout" | "memory"> &
-  Bounds & {
-    /** What starts a helper; this program where it is left out. */
-    readonly command?: readonly string[];
-    /** Milliseconds after which a helper with nothing to do is stopped. */
-    readonly idleAfter?: number;
-    /** Mails that may wait for a helper; more are refused with EXTRACT_UNAVAILABLE. */
-    readonly maxWaiting?: number;
-  };
+export type ExtractPoolOptions = Omit<Config["extract"], "attempts"> & {
+  /** What starts a helper; this program where it is left out. */
+  readonly command?: readonly string[];
+  /** Milliseconds after which a helper with nothing to do is stopped. */
+  readonly idleAfter?: number;
+  /** Mails that may wait for a helper; more are refused with EXTRACT_UNAVAILABLE. */
+  readonly maxWaiting?: number;
+};
 
 export type ExtractPoolStats = {
   readonly helpers: number;
@@ -48,6 +47,8 @@ export type ExtractOptions = {
   readonly signal?: AbortSignal;
   /** A folder that the bytes of every attachment are written to, as SHA-256. */
   readonly contentsTo?: string | undefined;
+  /** Recipients that the mail had in SMTP. */
+  readonly copiedTo?: readonly string[];
   /** Called when a helper gets the mail, which may be a while after the call; what it throws fails the job. */
   readonly begun?: () => void;
 };
@@ -86,17 +87,9 @@ type Job = {
 type Lane = "extract" | "write";
 
 export function createExtractPool(options: ExtractPoolOptions, log: Log): ExtractPool {
-  const {
-    helpers: maxHelpers,
-    timeout,
-    memory,
-    max_depth,
-    max_attachments,
-    max_urls,
-    max_decoded_size,
-  } = options;
+  const { helpers: maxHelpers, timeout, memory } = options;
   const { command = helperCommand(), idleAfter = IDLE_AFTER, maxWaiting = MAX_WAITING } = options;
-  const bounds: Bounds = { max_depth, max_attachments, max_urls, max_decoded_size };
+  const bounds = boundsOf(options);
   const waiting: Readonly<Record<Lane, Job[]>> = { extract: [], write: [] };
   const helpers = new Set<Helper>();
   const idle: { readonly helper: Helper; readonly timer: Timer }[] = [];
@@ -247,6 +240,7 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
         mail: sentMail(raw),
         bounds,
         contentsTo: options.contentsTo ?? null,
+        copiedTo: options.copiedTo ?? [],
       } as const;
       const answer = await submit("extract", request, raw, options);
       if (answer.kind !== "extracted") throw new SensorError("INTERNAL", "no answer to extract");

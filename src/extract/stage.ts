@@ -22,7 +22,7 @@ export type ExtractionStage = {
 export type ExtractionStageOptions = {
   readonly spool: Spool;
   /** `begun` is called when the bytes go to a parser, which may be a while after the call. */
-  readonly extract: (raw: RawMail, begun: () => void) => Promise<Extraction>;
+  readonly extract: (raw: RawMail, copiedTo: readonly string[], begun: () => void) => Promise<Extraction>;
   readonly triage: (extraction: Extraction) => Plan;
   readonly failedEvent: (mail: MailRow, error: SensorError) => SensorEvent;
   /** Mails in work at once. */
@@ -58,7 +58,7 @@ export function startExtraction(options: ExtractionStageOptions): ExtractionStag
   const takeApart = async (mail: ClaimedMail): Promise<Extraction> => {
     for (;;) {
       try {
-        return await options.extract(mail.raw, () => spool.noteParsing(mail.id));
+        return await options.extract(mail.raw, mail.to, () => spool.noteParsing(mail.id));
       } catch (thrown) {
         const error = asSensorError(thrown);
         const itsFault = error.code !== "EXTRACT_UNAVAILABLE" && !error.code.startsWith("SPOOL_");

@@ -1,235 +1,200 @@
 /**
- * Takes one mail apart in the strict reading of the MIME standard (view "mime").
+ * Takes one mail apart, with everything inside it, to the bounds of `extract`.
  *
- * In goes a mail of any bytes and the bounds of `extract`, out comes an Extraction; nested mails are taken apart
- * as well. What hits a bound is flagged and the extraction is not complete; whatever the parser gives up on,
- * what came before it is in the answer. It throws only where the source or the sink fails.
+ * In goes a mail of any bytes, out comes an Extraction. A mail is read in three ways, and what any of them finds
+ * counts: the strict reading (view "mime"), a lenient one ("lenient") and a sweep of its raw bytes ("sweep"). What
+ * only the last two find is listed where it is of a kind worth analysing. Each content is then looked into by the
+ * reader of its type. What hits a bound is flagged and the extraction is not complete. It throws only where the
+ * sink does.
  */
-import { type AttachmentStream, type Headers, MailParser } from "mailparser";
-import type { Config } from "../config/schema.ts";
-import { type ContentSample, createSampler } from "./content-sample.ts";
-import type { Attachment, Extraction, MailFacts } from "./extraction.ts";
+import { isArchive } from "./archives/archive.ts";
+import type { Bounds } from "./bounds.ts";
+import { sampleOf } from "./content-sample.ts";
+import type { Attachment, Container, Extraction, MailFacts, OriginalEnvelope } from "./extraction.ts";
+import { nameFacts } from "./facts/names.ts";
 import { detectType, extensionOf, isText, PLAIN_TEXT, UNKNOWN_BINARY } from "./file-type.ts";
-import { FLAGS, type Flag } from "./flags.ts";
+import { isIncomplete } from "./flags.ts";
+import { type Inside, type InsideLimits, isContainer, isImage, isMailType, lookInside } from "./inside.ts";
 import { cutTo, MAX_NAME, NO_FACTS, readFacts } from "./mail-facts.ts";
-import { chunksSource, type MailSource } from "./mail-source.ts";
-import { createUrlCollector, type UrlCollector } from "./urls/collector.ts";
+import { originalEnvelope } from "./original-envelope.ts";
+import type { Inner } from "./reading.ts";
+import { readStrictly } from "./readings/cut-parts.ts";
+import { looksDangerous } from "./readings/dangerous.ts";
+import { type LenientReading, rangesRead, readLenient } from "./readings/lenient.ts";
+import type { StrictPart, StrictReading } from "./readings/strict.ts";
+import { sweepRaw } from "./readings/sweep.ts";
+import { createTexts, type Texts } from "./texts.ts";
 
-export type Bounds = Pick<
-  Config["extract"],
-  "max_depth" | "max_attachments" | "max_urls" | "max_decoded_size"
->;
+/** Receives the bytes of every content that is listed. After "enough" nothing more is read. */
+export type ContentSink = (sha256: string, bytes: Uint8Array) => "more" | "enough";
 
-/** Receives the bytes of every attachment, one attachment after the other. */
-export type ContentSink = {
-  readonly begin: () => void;
-  readonly write: (chunk: Uint8Array) => void;
-  /** The attachment is whole; `sha256` is hex. After "enough" the rest of the mail is not read. */
-  readonly keep: (sha256: string) => "more" | "enough";
-  /** What was begun is no attachment, or was not read to its end. */
-  readonly drop: () => void;
+/** Which reading of the mail found a content. */
+type View = "mime" | "lenient" | "sweep";
+
+export type TakeApartOptions = {
+  readonly sink?: ContentSink | undefined;
+  /** Recipients that the copy had in SMTP: they may tell who the mail was for. */
+  readonly copiedTo?: readonly string[];
 };
 
-const NO_SINK: ContentSink = { begin() {}, write() {}, keep: () => "more", drop() {} };
-
-/** Bytes of all body texts of a mail that are searched for URLs. */
-const MAX_TEXT = 8 * 1024 * 1024;
-/** An attachment up to this size is searched for URLs where it is text or HTML. */
-const MAX_TEXT_ATTACHMENT = 1024 * 1024;
-/** Bytes handed to the parser at once. */
-const FEED_SIZE = 16 * 1024;
-const MAX_ATTEMPTS = 12;
+const UNNAMED = "unnamed";
 const UNNAMED_MAIL = "unnamed.eml";
+const OUTLOOK_TYPES: ReadonlySet<string> = new Set(["application/vnd.ms-outlook", "application/vnd.ms-tnef"]);
+/** Of the time for a mail this much is used for reading, so that the answer comes before the helper is killed. */
+const TIME_SHARE = 0.7;
 
-/** An attachment with what lies inside it. */
-type Found = { readonly attachment: Attachment; inside: readonly Found[] };
-type NestedMail = { readonly holder: Found; readonly source: MailSource; readonly depth: number };
+/** A content that is listed, with those inside it. */
+type Node = {
+  readonly attachment: Omit<Attachment, "views" | "facts" | "password">;
+  readonly views: Set<View>;
+  readonly facts: Set<string>;
+  password: string | null;
+  readonly inside: Node[];
+};
+
+/** Where a content lies. */
+type Place = {
+  readonly into: Node[];
+  readonly path: readonly string[];
+  readonly within: Container;
+  readonly view: View;
+  /** Containers around it, the mail itself not counted. */
+  readonly depth: number;
+};
+
+/** A content that is to be looked into. */
+type Unread = { readonly node: Node; readonly bytes: Uint8Array; readonly place: Place };
+
+/** A mail that was read strictly; the other two readings of it come when all of that is done. */
+type ReadMail = { readonly raw: Uint8Array; readonly lenient: LenientReading; readonly place: Place };
+
+type NewContent = {
+  readonly bytes: Uint8Array;
+  readonly name: string | null;
+  /** Media type as declared, lower case; null where it is not. */
+  readonly declared: string | null;
+  readonly charset: string | null;
+};
 
 /** What all levels of one mail share. */
 type Run = {
   readonly bounds: Bounds;
   readonly sink: ContentSink;
-  readonly urls: UrlCollector;
-  readonly flag: (flag: Flag) => void;
+  readonly flags: Set<string>;
+  readonly texts: Texts;
+  /** The first content of each SHA-256: it is looked into once. */
+  readonly byHash: Map<string, Node>;
+  readonly unread: Unread[];
+  /** Archives wait until every text is read that may hold their password. */
+  readonly archives: Unread[];
+  readonly mails: ReadMail[];
+  readonly deadline: number;
   attachments: number;
-  decoded: number;
-  text: number;
-  enough: boolean;
+  parts: number;
+  left: number;
+  /** Nothing more is to be read. */
+  over: boolean;
 };
 
 export async function takeApart(
-  source: MailSource,
+  raw: Uint8Array,
   bounds: Bounds,
-  sink: ContentSink = NO_SINK,
+  { sink = () => "more", copiedTo = [] }: TakeApartOptions = {},
 ): Promise<Extraction> {
-  const flags = new Set<Flag>();
-  const flag = (name: Flag): void => {
-    flags.add(name);
+  const flags = new Set<string>();
+  const recipients: string[] = [];
+  const run: Run = {
+    bounds,
+    sink,
+    flags,
+    texts: createTexts(bounds.max_urls, recipients, (flag) => flags.add(flag)),
+    byHash: new Map(),
+    unread: [],
+    archives: [],
+    mails: [],
+    deadline: performance.now() + bounds.timeout * TIME_SHARE,
+    attachments: 0,
+    parts: 0,
+    left: bounds.max_decoded_size,
+    over: false,
   };
-  const urls = createUrlCollector({ max: bounds.max_urls, recipients: [], onFlag: flag });
-  const run: Run = { bounds, sink, urls, flag, attachments: 0, decoded: 0, text: 0, enough: false };
+  const whole = raw.subarray(0, bounds.max_mail_size);
+  if (whole.length < raw.length) run.flags.add("mail_size_exceeded");
+  const found: Node[] = [];
+  const place: Place = { into: found, path: [], within: "mail", view: "mime", depth: 0 };
+  const { facts, envelope } = await readRoot(run, whole, place, copiedTo);
+  await readInside(run);
+  for (const mail of run.mails) await readLeniently(run, mail);
+  for (const mail of run.mails) await sweep(run, mail);
 
-  const root = await readMail(run, source, []);
-  if (root.facts.subject !== null) urls.addText(root.facts.subject, "subject");
-  // One after the other, so that only one mail is in the parser at a time.
-  const waiting: NestedMail[] = nestedMails(root, 1);
-  for (let nested = waiting.pop(); nested !== undefined && !run.enough; nested = waiting.pop()) {
-    if (nested.depth > bounds.max_depth) {
-      flag("depth_exceeded");
-      continue;
-    }
-    const { attachment } = nested.holder;
-    const path = [...attachment.path, attachment.filename ?? UNNAMED_MAIL];
-    const inner = await readMail(run, nested.source, path);
-    if (inner.facts.subject !== null) urls.addText(inner.facts.subject, "subject");
-    nested.holder.inside = inner.found.map(({ entry }) => entry);
-    waiting.push(...nestedMails(inner, nested.depth + 1));
-  }
-
-  const names = [...flags];
+  const opened = [...run.byHash.values()].flatMap(({ password }) => password ?? []);
   return {
-    mail: root.facts,
-    attachments: inOrder(root.found.map(({ entry }) => entry)),
-    urls: urls.found(),
-    passwords: [],
-    flags: names,
-    complete: names.every((name) => FLAGS[name].complete),
+    mail: facts,
+    envelope,
+    attachments: inOrder(found),
+    urls: run.texts.urls(),
+    passwords:
+      run.flags.has("archive_encrypted") || opened.length > 0
+        ? [...new Set([...opened, ...run.texts.passwords()])]
+        : [],
+    flags: [...run.flags],
+    complete: ![...run.flags].some(isIncomplete),
   };
-}
-
-function nestedMails(level: Level, depth: number): NestedMail[] {
-  return level.found.flatMap(({ entry, mail }) =>
-    mail === null ? [] : [{ holder: entry, source: chunksSource(mail), depth }],
-  );
 }
 
 /** Each attachment before those inside it. */
-function inOrder(found: readonly Found[]): readonly Attachment[] {
-  return found.flatMap(({ attachment, inside }) => [attachment, ...inOrder(inside)]);
+function inOrder(nodes: readonly Node[]): readonly Attachment[] {
+  return nodes.flatMap(({ attachment, views, facts, password, inside }) => [
+    { ...attachment, views: [...views], facts: [...facts], password },
+    ...inOrder(inside),
+  ]);
 }
 
-/** One mail, without the mails inside it. */
-type Level = {
-  readonly facts: MailFacts;
-  /** `mail`: the bytes of an attachment that is a mail itself. */
-  readonly found: readonly { readonly entry: Found; readonly mail: readonly Uint8Array[] | null }[];
-};
+type Root = { readonly facts: MailFacts; readonly envelope: OriginalEnvelope | null };
 
-/**
- * Reads one mail. Where the parser gives up it has lost parts it had not handed out yet, so the mail is read
- * again up to a place before that, and a little less each time until the parser takes it.
- */
-async function readMail(run: Run, source: MailSource, path: readonly string[]): Promise<Level> {
-  const before = { attachments: run.attachments, decoded: run.decoded, text: run.text };
-  let limit = Number.POSITIVE_INFINITY;
-  for (let attempt = 0; ; attempt++) {
-    Object.assign(run, before);
-    const reading = await parse(run, source, path, limit);
-    if (reading.fault === null) return reading.level;
-    run.flag(flagOf(reading.fault));
-    if (attempt === MAX_ATTEMPTS || reading.fed === 0) return reading.level;
-    limit = Math.max(0, reading.fed - FEED_SIZE * 2 ** Math.max(0, attempt - 3));
+/** The mail itself; a file of Outlook is one, too. */
+async function readRoot(run: Run, raw: Uint8Array, place: Place, copiedTo: readonly string[]): Promise<Root> {
+  const type = await detectType(sampleOf(raw), null);
+  if (OUTLOOK_TYPES.has(type)) {
+    const inside = await lookInside({ bytes: raw, type, name: null }, limitsOf(run), run.texts.passwords);
+    await addInside(run, inside, { ...place, within: "mail" });
+    return { facts: inside.mail ?? NO_FACTS, envelope: null };
   }
-}
-
-function flagOf(fault: Error): Flag {
-  if ("code" in fault && fault.code === "EMAXLEN") {
-    return fault.message.includes("header") ? "header_too_large" : "parts_exceeded";
-  }
-  return "malformed";
-}
-
-/** MailParser that hands out texts as it does attachments: as streams, each with its header. */
-class PartParser extends MailParser {
-  protected readonly textTypes: readonly string[] = [];
-}
-
-type Reading = { readonly level: Level; readonly fault: Error | null; readonly fed: number };
-
-/** Feeds the first `limit` bytes of a mail to the parser and reads the parts it finds. */
-async function parse(run: Run, source: MailSource, path: readonly string[], limit: number): Promise<Reading> {
-  const parser = new PartParser({
-    checksumAlgo: false,
-    ignoreEmbedded: true,
-    skipHtmlToText: true,
-    skipImageLinks: true,
-    skipTextLinks: true,
-    skipTextToHtml: true,
-    maxChildNodes: run.bounds.max_attachments + 1000,
-  });
-  const found: Level["found"][number][] = [];
-  let facts = NO_FACTS;
-  let fault: Error | null = null;
-  let failure: unknown;
-  let fed = 0;
-  let open: { readonly part: AttachmentStream; readonly read: Promise<void> } | null = null;
-
-  const { promise: over, resolve: finish } = Promise.withResolvers<void>();
-  const stop = (): void => {
-    parser.destroy();
-    if (open === null) {
-      finish();
-    } else {
-      open.part.content.destroy();
-      open.read.then(finish);
-    }
+  const strict = await readMail(run, raw, place);
+  const flag = (name: string) => run.flags.add(name);
+  const original = await originalEnvelope(strict, copiedTo, run.bounds.max_recipients, flag);
+  const reported = original?.inner ?? strict;
+  return {
+    facts: readFacts(reported.headers, reported.lines, run.bounds.max_recipients, flag),
+    envelope: original?.envelope ?? null,
   };
-  const fail = (thrown: unknown): void => {
-    failure ??= thrown ?? new Error("unknown fault");
-    stop();
-  };
-  parser.on("headers", (headers) => {
-    facts = readFacts(headers, parser.headerLines === false ? [] : parser.headerLines, run.flag);
-  });
-  parser.on("data", (part) => {
-    if (part.type !== "attachment") return;
-    const read = readPart(run, part, path).then(
-      (result) => {
-        open = null;
-        if (result === "stop") return stop();
-        if (result !== null) found.push(result);
-        part.release?.();
-      },
-      (thrown: unknown) => {
-        open = null;
-        fail(thrown);
-      },
-    );
-    open = { part, read };
-  });
-  parser.on("error", (error: Error) => {
-    fault ??= error;
-    stop();
-  });
-  parser.on("end", finish);
-
-  const feeding = feed();
-  async function feed(): Promise<void> {
-    try {
-      for await (const chunk of source()) {
-        for (let at = 0; at < chunk.length && !parser.destroyed; at += FEED_SIZE) {
-          const piece = chunk.subarray(at, Math.min(at + FEED_SIZE, at + limit - fed));
-          if (piece.length === 0) break;
-          const room = parser.write(piece);
-          fed += piece.length;
-          if (!room) await Promise.race([once(parser, "drain"), over]);
-        }
-        if (parser.destroyed || fed >= limit) break;
-      }
-      if (!parser.destroyed) parser.end();
-    } catch (thrown) {
-      fail(thrown);
-    }
-  }
-  await Promise.all([over, feeding]);
-  if (failure !== undefined) throw failure;
-  return { level: { facts, found }, fault, fed };
 }
 
-function once(parser: MailParser, event: string): Promise<void> {
-  return new Promise((resolve) => {
-    parser.once(event, () => resolve());
+/** The strict reading of one mail: its texts are searched, its attachments listed. */
+async function readMail(run: Run, raw: Uint8Array, place: Place): Promise<StrictReading> {
+  const limits = {
+    bytes: Math.max(0, run.left),
+    parts: Math.max(0, run.bounds.max_parts - run.parts),
+    headerSize: run.bounds.max_header_size,
+    headerLines: run.bounds.max_header_lines,
+  };
+  const lenient = readLenient(raw, {
+    ...limitsOf(run),
+    parts: limits.parts,
+    depth: run.bounds.max_depth - place.depth,
   });
+  run.mails.push({ raw, lenient, place });
+  const strict = await readStrictly(raw, lenient.parts, limits);
+  for (const flag of strict.flags) run.flags.add(flag);
+  run.parts += strict.parts.length;
+  const subject = strict.headers.get("subject");
+  if (typeof subject === "string") run.texts.subject(subject);
+  run.texts.header(strict.lines);
+  for (const part of strict.parts) {
+    if (run.over) break;
+    await addPart(run, part, place);
+  }
+  return strict;
 }
 
 const BODY_TYPES: ReadonlySet<string> = new Set([
@@ -243,153 +208,190 @@ const BODY_TYPES: ReadonlySet<string> = new Set([
   "message/delivery-status",
   "message/disposition-notification",
 ]);
-const MAIL_TYPES: ReadonlySet<string> = new Set(["message/rfc822", "message/global", "message/news"]);
 
-/** What is kept of a part while its bytes stream by. */
-type Content = {
-  readonly sha256: string;
-  readonly sample: ContentSample;
-  readonly chunks: Uint8Array[] | null;
-};
+async function addPart(run: Run, part: StrictPart, place: Place): Promise<void> {
+  const { declared, name, charset, bytes } = part;
+  if (BODY_TYPES.has(declared) && name === null && part.disposition !== "attachment") {
+    const search = () => run.texts.body(part, (data) => addData(run, data, place));
+    if (isText(bytes)) return search();
+    // A body that is known to be no text (a zip called text/plain) is something to look at.
+    if ((await detectType(sampleOf(bytes), name)) === UNKNOWN_BINARY) return search();
+  }
+  await add(run, { bytes, name, declared, charset }, place);
+}
 
-/**
- * Reads one part to its end. Null where it gives no attachment (a text of the mail, beyond the bound, not
- * whole), "stop" where the rest of the mail is not to be read: the bound of decoded bytes, or the sink has enough.
- */
-async function readPart(
-  run: Run,
-  part: AttachmentStream,
-  path: readonly string[],
-): Promise<Level["found"][number] | null | "stop"> {
-  // An empty Content-Type comes as false, whatever the types of mailparser say.
-  const declared = (part.contentType || PLAIN_TEXT).toLowerCase();
-  const filename = part.filename === undefined ? null : cutTo(MAX_NAME, part.filename, run.flag);
-  const isBody =
-    BODY_TYPES.has(declared) && filename === null && part.contentDisposition?.toLowerCase() !== "attachment";
-  const mayBeMail = MAIL_TYPES.has(declared) || extensionOf(filename) === "eml";
-
-  run.sink.begin();
-  const content = await readContent(run, part, isBody ? MAX_TEXT : MAX_TEXT_ATTACHMENT, mayBeMail);
-  if (content === null) {
-    run.sink.drop();
-    return run.decoded > run.bounds.max_decoded_size ? "stop" : null;
+/** Lists a content and puts it on the list of those to be looked into. */
+async function add(run: Run, content: NewContent, place: Place): Promise<void> {
+  const { bytes, declared } = content;
+  if (run.over) return;
+  if (bytes.length > run.left) {
+    run.flags.add("decoded_size_exceeded");
+    run.over = true;
+    return;
   }
-  const { sample, sha256 } = content;
-  const charset = charsetOf(part.headers);
-  if (isBody && isText(sample.head)) {
-    run.sink.drop();
-    searchBody(run, sample, declared, charset);
-    return null;
-  }
-  const type = await typeOf(sample, filename, MAIL_TYPES.has(declared));
-  // A body that is known to be no text (a zip called text/plain) is something to look at.
-  if (isBody && type === UNKNOWN_BINARY) {
-    run.sink.drop();
-    searchBody(run, sample, declared, charset);
-    return null;
-  }
+  run.left -= bytes.length;
   if (run.attachments >= run.bounds.max_attachments) {
-    run.sink.drop();
-    run.flag("attachments_exceeded");
-    return null;
+    run.flags.add("attachments_exceeded");
+    return;
   }
   run.attachments++;
-  if (run.sink.keep(sha256) === "enough") {
-    run.enough = true;
-    return "stop";
-  }
-  searchAttachment(run, sample, type, charset);
-  const attachment: Attachment = { filename, sha256, size: sample.size, type, views: ["mime"], path };
-  return {
-    entry: { attachment, inside: [] },
-    mail: content.chunks !== null && type === "message/rfc822" ? content.chunks : null,
+  const filename =
+    content.name === null ? null : cutTo(MAX_NAME, content.name, (flag) => run.flags.add(flag));
+  const type = await typeOf(bytes, filename, declared);
+  const sha256 = hash("sha256", bytes);
+  const known = run.byHash.get(sha256);
+  const node: Node = {
+    attachment: {
+      filename,
+      sha256,
+      sha1: known?.attachment.sha1 ?? hash("sha1", bytes),
+      md5: known?.attachment.md5 ?? hash("md5", bytes),
+      size: bytes.length,
+      type,
+      path: place.path,
+      within: place.within,
+    },
+    views: new Set([place.view]),
+    facts: new Set([...nameFacts(filename, type), ...(known?.facts ?? [])]),
+    password: known?.password ?? null,
+    inside: [],
   };
-}
-
-/** What a part declared as a mail contains is one, unless its bytes are clearly something else. */
-async function typeOf(sample: ContentSample, filename: string | null, isMail: boolean): Promise<string> {
-  const type = await detectType(sample, filename);
-  const vague = type === PLAIN_TEXT || type === UNKNOWN_BINARY || isText(sample.head);
-  return isMail && sample.size > 0 && vague ? "message/rfc822" : type;
-}
-
-/** Null where the part was not read to its end: the parser gave up, or the bound of decoded bytes is reached. */
-function readContent(
-  run: Run,
-  part: AttachmentStream,
-  headSize: number,
-  keepAll: boolean,
-): Promise<Content | null> {
-  const hash = new Bun.CryptoHasher("sha256");
-  const sampler = createSampler(headSize);
-  const chunks: Uint8Array[] | null = keepAll ? [] : null;
-  return new Promise((resolve, reject) => {
-    part.content.on("data", (chunk: Uint8Array) => {
-      run.decoded += chunk.length;
-      if (run.decoded > run.bounds.max_decoded_size) {
-        run.flag("decoded_size_exceeded");
-        part.content.destroy();
-        return;
-      }
-      try {
-        hash.update(chunk);
-        sampler.push(chunk);
-        chunks?.push(chunk);
-        run.sink.write(chunk);
-      } catch (thrown) {
-        part.content.destroy();
-        reject(thrown);
-      }
-    });
-    part.content.on("end", () => resolve({ sha256: hash.digest("hex"), sample: sampler.finish(), chunks }));
-    part.content.on("close", () => resolve(null));
-    part.content.on("error", reject);
-  });
-}
-
-function searchBody(run: Run, sample: ContentSample, declared: string, charset: string | null): void {
-  const bytes = sample.head.subarray(0, MAX_TEXT - run.text);
-  run.text += bytes.length;
-  if (bytes.length < sample.size) run.flag("text_exceeded");
-  const text = decode(bytes, charset);
-  if (declared.endsWith("html")) run.urls.addHtml(text, "html");
-  else run.urls.addText(text, "text");
-}
-
-const TEXT_ATTACHMENTS: ReadonlySet<string> = new Set([
-  "text/plain",
-  "text/csv",
-  "text/calendar",
-  "text/vcard",
-  "application/internet-shortcut",
-]);
-const HTML_ATTACHMENTS: ReadonlySet<string> = new Set(["text/html", "image/svg+xml", "application/hta"]);
-
-function searchAttachment(run: Run, sample: ContentSample, type: string, charset: string | null): void {
-  if (sample.size > MAX_TEXT_ATTACHMENT) return;
-  if (HTML_ATTACHMENTS.has(type)) run.urls.addHtml(decode(sample.head, charset), "attachment");
-  else if (TEXT_ATTACHMENTS.has(type)) run.urls.addText(decode(sample.head, charset), "attachment");
-}
-
-function charsetOf(headers: Headers): string | null {
-  const value = headers.get("content-type");
-  if (typeof value !== "object" || !("params" in value)) return null;
-  const { params } = value;
-  return typeof params === "object" && "charset" in params ? String(params.charset) : null;
-}
-
-/** Text of any charset a browser knows; what is unknown is read as UTF-8, which keeps the ASCII of a URL. */
-function decode(bytes: Uint8Array, charset: string | null): string {
-  if (bytes[0] === 0xff && bytes[1] === 0xfe) return new TextDecoder("utf-16le").decode(bytes);
-  if (bytes[0] === 0xfe && bytes[1] === 0xff) return new TextDecoder("utf-16be").decode(bytes);
-  return (decoderFor(charset?.trim() ?? "utf-8") ?? new TextDecoder()).decode(bytes);
-}
-
-function decoderFor(charset: string): TextDecoder | null {
-  try {
-    return new TextDecoder(charset as Bun.Encoding);
-  } catch (thrown) {
-    if (thrown instanceof RangeError) return null;
-    throw thrown;
+  place.into.push(node);
+  if (run.sink(sha256, bytes) === "enough") {
+    run.over = true;
+    return;
   }
+  if (known !== undefined) return;
+  run.byHash.set(sha256, node);
+  if (filename !== null) run.texts.name(filename);
+  const inner: Place = {
+    into: node.inside,
+    path: [...place.path, filename ?? (isMailType(type) ? UNNAMED_MAIL : UNNAMED)],
+    within: isMailType(type) ? "mail" : isArchive(type) ? "archive" : "document",
+    view: place.view,
+    depth: place.depth + 1,
+  };
+  const waiting = isArchive(type) ? run.archives : run.unread;
+  waiting.push({ node, bytes, place: inner });
+}
+
+/** What is declared a mail is one, unless its bytes are clearly something else. */
+async function typeOf(bytes: Uint8Array, filename: string | null, declared: string | null): Promise<string> {
+  const type = await detectType(sampleOf(bytes), filename);
+  const said = declared !== null && isMailType(declared);
+  const vague = type === PLAIN_TEXT || type === UNKNOWN_BINARY || isText(bytes);
+  if (said && bytes.length > 0 && vague) return "message/rfc822";
+  return extensionOf(filename) === "eml" && type === PLAIN_TEXT ? "message/rfc822" : type;
+}
+
+function hash(algorithm: "sha256" | "sha1" | "md5", bytes: Uint8Array): string {
+  return new Bun.CryptoHasher(algorithm).update(bytes).digest("hex");
+}
+
+/** Contents of other readings: listed where they are new and look like something that does harm. */
+async function addNew(run: Run, content: NewContent, place: Place): Promise<void> {
+  const known = run.byHash.get(hash("sha256", content.bytes));
+  if (known !== undefined) {
+    known.views.add(place.view);
+    return;
+  }
+  if (!looksDangerous(content.bytes)) return;
+  await add(run, content, place);
+  await readInside(run);
+}
+
+async function readLeniently(run: Run, { lenient, place }: ReadMail): Promise<void> {
+  for (const flag of lenient.flags) run.flags.add(flag);
+  const here: Place = { ...place, view: "lenient" };
+  for (const part of lenient.parts) {
+    if (run.over) return;
+    const { bytes, name, declared, charset } = part;
+    if (part.kind === "text" || part.kind === "html") {
+      if (!run.texts.seen(bytes)) {
+        const body = { bytes, declared: `text/${part.kind}`, charset, flowed: null };
+        await run.texts.body(body, (data) => addData(run, data, here));
+      }
+    } else await addNew(run, { bytes, name, declared, charset }, here);
+  }
+}
+
+async function sweep(run: Run, { raw, lenient, place }: ReadMail): Promise<void> {
+  if (run.over) return;
+  const swept = sweepRaw(raw, limitsOf(run), {
+    worth: looksDangerous,
+    skip: rangesRead(lenient),
+    heads: lenient.heads,
+  });
+  for (const flag of swept.flags) run.flags.add(flag);
+  for (const { bytes, name, how } of swept.found) {
+    const declared = how === "mail" ? "message/rfc822" : null;
+    await addNew(run, { bytes, name, declared, charset: null }, { ...place, view: "sweep" });
+  }
+}
+
+/** Looks into every content that waits, and into what is found there, until none is left. */
+async function readInside(run: Run): Promise<void> {
+  for (;;) {
+    const next = run.unread.shift() ?? run.archives.shift();
+    if (next === undefined || run.over) return;
+    if (performance.now() > run.deadline) {
+      run.flags.add("time_exceeded");
+      run.over = true;
+      return;
+    }
+    const { node, bytes, place } = next;
+    const { type, filename } = node.attachment;
+    if (place.depth > run.bounds.max_depth) {
+      if (isContainer(type)) run.flags.add("depth_exceeded");
+      continue;
+    }
+    if (isMailType(type)) {
+      await readMail(run, bytes, place);
+      continue;
+    }
+    const inside = await lookInside({ bytes, type, name: filename }, limitsOf(run), run.texts.passwords);
+    for (const fact of inside.facts) node.facts.add(fact);
+    node.password = inside.password;
+    await addInside(run, inside, place);
+  }
+}
+
+/** What a reader found in a content. */
+async function addInside(run: Run, inside: Inside, place: Place): Promise<void> {
+  for (const flag of inside.flags) run.flags.add(flag);
+  if (inside.mail?.subject) run.texts.subject(inside.mail.subject);
+  for (const { url, source } of inside.urls) run.texts.url(url, source);
+  for (const text of inside.texts) await run.texts.add(text, (data) => addData(run, data, place));
+  for (const { bytes, name, declared } of inside.inner) {
+    await add(run, { bytes, name, declared, charset: null }, place);
+  }
+}
+
+/** A content in a `data:` URI, or written into a script. Of an image only the codes in it matter. */
+async function addData(run: Run, data: Inner, place: Place): Promise<void> {
+  if (data.declared?.startsWith("image/") === true) {
+    const type = await detectType(sampleOf(data.bytes), data.name);
+    if (isImage(type)) {
+      const inside = await lookInside(
+        { bytes: data.bytes, type, name: null },
+        limitsOf(run),
+        run.texts.passwords,
+      );
+      await addInside(run, inside, place);
+      return;
+    }
+  }
+  await add(run, { ...data, charset: null }, { ...place, within: "document" });
+}
+
+/** Bounds of one reader. */
+function limitsOf(run: Run): InsideLimits {
+  const { max_unpacked_size, max_archive_members, max_archive_ratio, max_urls } = run.bounds;
+  return {
+    bytes: Math.max(0, Math.min(max_unpacked_size, run.left)),
+    inner: max_archive_members,
+    urls: max_urls,
+    ratio: max_archive_ratio,
+    seconds: Math.max(0, run.deadline - performance.now()) / 1000,
+  };
 }

@@ -129,7 +129,7 @@ function eventMail(mail: MailRow): EventMail {
   const facts = mail.extraction?.mail;
   const { from, to, client_ip, helo, tls } = mail.envelope;
   return {
-    id: mail.id,
+    id: mail.sameAs ?? mail.id,
     message_id: facts?.message_id ?? null,
     received_at: new Date(mail.receivedAt).toISOString(),
     envelope: { from, to, client_ip, helo, tls },

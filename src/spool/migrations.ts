@@ -18,6 +18,8 @@ export const MIGRATIONS: readonly string[] = [
     attempts INTEGER NOT NULL DEFAULT 0,
     next_at INTEGER NOT NULL DEFAULT 0,
     extraction TEXT,
+    identity TEXT,
+    same_as TEXT,
     waiting INTEGER NOT NULL DEFAULT 0,
     verdict TEXT,
     complete INTEGER,
@@ -26,6 +28,7 @@ export const MIGRATIONS: readonly string[] = [
     error TEXT
   );
   CREATE INDEX mails_received ON mails (seq) WHERE state = 'received';
+  CREATE INDEX mails_identity ON mails (identity) WHERE identity IS NOT NULL;
   CREATE INDEX mails_suspect ON mails (seq) WHERE state = 'received' AND deaths > 0;
   CREATE INDEX mails_analysing ON mails (seq) WHERE state = 'analysing';
   CREATE INDEX mails_analysed ON mails (seq) WHERE state = 'analysed';

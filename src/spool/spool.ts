@@ -27,6 +27,8 @@ export type MailState = "received" | "analysing" | "analysed" | "done" | "failed
 /** A mail without its bytes. */
 export type MailRow = Omit<ReceivedMail, "body"> & {
   readonly state: MailState;
+  /** Id of the first mail that is the same, of several journal reports of one mail; null for that one itself. */
+  readonly sameAs: string | null;
   /** Null until it is taken apart. */
   readonly extraction: Omit<Extraction, "attachments" | "urls"> | null;
   readonly artifacts: readonly ArtifactRow[];
@@ -52,6 +54,8 @@ export type ArtifactRow = PlannedArtifact & {
 export type ClaimedMail = {
   readonly id: string;
   readonly size: number;
+  /** Envelope recipients. */
+  readonly to: readonly string[];
   readonly raw: RawMail;
   /** How often the sensor itself died while this mail was handed out. Such a mail is handed out alone. */
   readonly deaths: number;

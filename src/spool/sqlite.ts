@@ -10,7 +10,7 @@ import { chmodSync, mkdirSync, readdirSync, statfsSync, statSync, unlinkSync } f
 import { unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { SensorError } from "../errors.ts";
-import type { Extraction } from "../extract/extraction.ts";
+import type { Extraction, OriginalEnvelope } from "../extract/extraction.ts";
 import type { Envelope, RawMail } from "../intake/mail.ts";
 import type { Log } from "../log.ts";
 import type { SensorEvent } from "../report/event.ts";
@@ -62,6 +62,7 @@ type MailRecord = {
   readonly deaths: number;
   readonly attempts: number;
   readonly extraction: string | null;
+  readonly same_as: string | null;
   readonly verdict: Verdict | null;
   readonly complete: number | null;
   readonly reasons: string | null;
@@ -208,7 +209,8 @@ export async function openSpool(
           path: largeFile(settings.path, row.id),
         };
         handedOut.add(row.id);
-        return { id: row.id, size: row.size, raw, deaths: row.deaths };
+        const { to } = JSON.parse(row.envelope) as Envelope;
+        return { id: row.id, size: row.size, to, raw, deaths: row.deaths };
       });
     },
 
@@ -225,9 +227,12 @@ export async function openSpool(
     recordExtraction: async (id, extraction, plan) => {
       await write(["analyses", "analysed"], (db) => {
         const row = db
-          .query<{ seq: number }, [string]>("SELECT seq FROM mails WHERE id = ? AND state = 'received'")
+          .query<Pick<MailRecord, "seq" | "envelope" | "received_at">, [string]>(
+            "SELECT seq, envelope, received_at FROM mails WHERE id = ? AND state = 'received'",
+          )
           .get(id);
         if (row === null) return;
+        if (extraction.envelope !== null) setOriginalEnvelope(db, row, extraction.envelope);
         const time = now();
         let waiting = 0;
         for (const [n, artifact] of plan.entries()) {
@@ -562,6 +567,42 @@ function lastSeq(db: Database): number {
   return row?.seq ?? 0;
 }
 
+/** Reports of one mail come within this time of each other, milliseconds. */
+const SAME_MAIL_WITHIN = 24 * 60 * 60 * 1000;
+const MAX_MERGED_RECIPIENTS = 10_000;
+
+/**
+ * Gives a mail the envelope it had before it was journaled or copied. Exchange sends several reports of a mail with
+ * many recipients: the first of them gets the recipients of all, the others say whose they are.
+ */
+function setOriginalEnvelope(
+  db: Database,
+  row: Pick<MailRecord, "seq" | "envelope" | "received_at">,
+  original: OriginalEnvelope,
+): void {
+  const copied = JSON.parse(row.envelope) as Envelope;
+  const envelope: Envelope = { ...copied, from: original.from ?? copied.from, to: original.to };
+  const first =
+    original.identity === null
+      ? null
+      : db
+          .query<Pick<MailRecord, "seq" | "id" | "envelope">, [string, number]>(
+            `SELECT seq, id, envelope FROM mails
+             WHERE identity = ? AND same_as IS NULL AND received_at >= ? ORDER BY seq LIMIT 1`,
+          )
+          .get(original.identity, row.received_at - SAME_MAIL_WITHIN);
+  db.query("UPDATE mails SET envelope = ?, identity = ?, same_as = ? WHERE seq = ?").run(
+    JSON.stringify(envelope),
+    original.identity,
+    first?.id ?? null,
+    row.seq,
+  );
+  if (first === null) return;
+  const known = JSON.parse(first.envelope) as Envelope;
+  const to = [...new Set([...known.to, ...envelope.to])].slice(0, MAX_MERGED_RECIPIENTS);
+  db.query("UPDATE mails SET envelope = ? WHERE seq = ?").run(JSON.stringify({ ...known, to }), first.seq);
+}
+
 function mailRow(db: Database, row: MailRecord): MailRow {
   const artifacts = db
     .query<{ artifact: string; verdict: string | null }, [number]>(
@@ -575,6 +616,7 @@ function mailRow(db: Database, row: MailRecord): MailRow {
     envelope: JSON.parse(row.envelope) as Envelope,
     size: row.size,
     sha256: row.sha256,
+    sameAs: row.same_as,
     extraction:
       row.extraction === null
         ? null

@@ -27,18 +27,45 @@ const GROUP_NAMES: Readonly<Record<TypeGroup, string>> = {
   other: "of a type that is not known",
 };
 
-export function triage(extraction: Pick<Extraction, "attachments" | "urls">, policy: TriagePolicy): Plan {
-  const attachments = extraction.attachments.map(
-    (attachment): PlannedArtifact => ({
-      kind: "attachment",
-      attachment,
-      decision: decideAttachment(attachment, policy),
-    }),
-  );
+export function triage(
+  extraction: Pick<Extraction, "attachments" | "urls" | "complete">,
+  policy: TriagePolicy,
+): Plan {
+  // Each attachment stands before those inside it: the last one of each depth is what the next ones lie in.
+  const around: Decided[] = [];
+  const byMember = policy.archives === "members" && extraction.complete;
+  const attachments = extraction.attachments.map((attachment, n): PlannedArtifact => {
+    const depth = attachment.path.length;
+    const next = extraction.attachments[n + 1];
+    const unpacked = next !== undefined && next.within === "archive" && next.path.length > depth;
+    const decision =
+      decideInside(attachment, around[depth - 1]) ??
+      (byMember && unpacked ? BY_MEMBER : decideAttachment(attachment, policy));
+    around.splice(depth, around.length, { attachment, decision });
+    return { kind: "attachment", attachment, decision };
+  });
   const urls = extraction.urls.map(
     (url): PlannedArtifact => ({ kind: "url", url, decision: decideUrl(url, policy) }),
   );
   return [...attachments, ...urls];
+}
+
+type Decided = { readonly attachment: Attachment; readonly decision: Decision };
+
+const WHOLE = "default.in_analysed_file";
+const BY_MEMBER: Decision = {
+  action: "skip",
+  rule: "default.archive_members",
+  reason: "The file is an archive whose members are decided by themselves.",
+};
+
+/** What lies in an archive or a document is analysed with that, where that is: it is not paid for twice. */
+function decideInside({ within }: Attachment, holder: Decided | undefined): Decision | null {
+  if (holder === undefined || within === "mail") return null;
+  const { action, rule } = holder.decision;
+  if (action !== "analyse" && rule !== WHOLE) return null;
+  const reason = `The file lies in ${within === "archive" ? "an archive" : "a document"} that is analysed as a whole.`;
+  return { action: "skip", rule: WHOLE, reason };
 }
 
 /**
@@ -69,6 +96,13 @@ const URL_REASONS: Readonly<Record<Action, string>> = {
   skip: "The policy does not ask about URLs.",
 };
 
-function decideUrl(_url: FoundUrl, policy: TriagePolicy): Decision {
+/** Pictures and styles that a page loads, and what stands in comments: no reader opens them. */
+const NOT_OPENED = /-(?:resource|comment)$/;
+
+function decideUrl({ sources }: FoundUrl, policy: TriagePolicy): Decision {
+  if (sources.every((source) => NOT_OPENED.test(source))) {
+    const reason = "The URL is only loaded by a page or stands in a comment: no reader opens it.";
+    return { action: "skip", rule: "default.url_not_opened", reason };
+  }
   return { action: policy.urls, rule: "default.urls", reason: URL_REASONS[policy.urls] };
 }

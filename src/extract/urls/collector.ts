@@ -16,16 +16,6 @@ import { createPersonalTest } from "./personal.ts";
 import { urlsInText } from "./text.ts";
 import { namedDomain, unwrapAll } from "./wrappers.ts";
 
-/** A URL with what its collector knows of it beyond what every extraction gives. */
-export type CollectedUrl = FoundUrl & {
-  /** Normal forms of the wrappers that carried it; missing where it stood in the mail itself only. */
-  readonly unwrapped_from?: readonly string[];
-  /** The domain that a wrapper names of a target it does not carry. */
-  readonly target_domain?: string;
-  /** It carries the address of a recipient. */
-  readonly personal?: true;
-};
-
 export type HtmlOptions = {
   /** Of what relative URLs are relative to, where the mail says so (Content-Base, Content-Location). */
   readonly base?: string;
@@ -45,7 +35,7 @@ export type UrlCollector = {
   readonly addScript: (code: string, source: string, options?: HtmlOptions) => void;
   /** A URL that is given as such, absolute or without a scheme. */
   readonly addUrl: (written: string, source: string) => void;
-  readonly found: () => readonly CollectedUrl[];
+  readonly found: () => readonly FoundUrl[];
 };
 
 export type CollectorOptions = {
@@ -203,7 +193,7 @@ export function createUrlCollector({ max, recipients, onFlag }: CollectorOptions
   };
 }
 
-function collected({ url, normalized, sources, carriers, personal, domain }: Entry): CollectedUrl {
+function collected({ url, normalized, sources, carriers, personal, domain }: Entry): FoundUrl {
   return {
     url,
     normalized,

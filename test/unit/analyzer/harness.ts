@@ -49,6 +49,11 @@ export function file(content: string, action: "analyse" | "lookup" = "analyse"):
       type: "application/x-msdownload",
       views: ["mime"],
       path: [],
+      sha1: "0".repeat(40),
+      md5: "0".repeat(32),
+      within: "mail",
+      facts: [],
+      password: null,
     },
     decision: { action, rule: "test", reason: "the test says so" },
   };

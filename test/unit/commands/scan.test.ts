@@ -75,8 +75,13 @@ describe("scan", () => {
         sha256: sha256("\0\x01\x02"),
         size: 3,
         type: "application/octet-stream",
-        views: ["mime"],
+        views: ["mime", "lenient"],
         path: [],
+        sha1: expect.any(String),
+        md5: expect.any(String),
+        within: "mail",
+        facts: [],
+        password: null,
       },
     ]);
     expect(two.urls).toEqual([
@@ -92,13 +97,7 @@ describe("scan", () => {
     const { rows, code } = await scan(["--json", "missing.eml", outlook, tnef, "folder", good]);
     expect(code).toBe(1);
     const errors = rows().map(({ error }) => error);
-    expect(errors).toEqual([
-      expect.stringContaining("ENOENT"),
-      expect.stringContaining(".msg"),
-      expect.stringContaining("winmail.dat"),
-      expect.any(String),
-      null,
-    ]);
+    expect(errors).toEqual([expect.stringContaining("ENOENT"), null, null, expect.any(String), null]);
     expect(rows()[0]).toMatchObject({ mail: { subject: null, from: [] }, attachments: [], complete: false });
   });
 

@@ -185,6 +185,7 @@ describe("GetMail", () => {
     const message = mailMessage({
       ...facts,
       state: "analysing",
+      sameAs: null,
       extraction: { ...extractionOf([], "s".repeat(5_000_000)), flags: Array(50_000).fill("flag") },
       artifacts: huge,
       attempts: 0,

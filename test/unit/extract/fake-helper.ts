@@ -48,6 +48,7 @@ function answer(body: string): void {
       kind: "extracted",
       extraction: {
         mail: { message_id: String(process.pid), subject: body, from: [], to: [], cc: [], date: null },
+        envelope: null,
         attachments: [],
         urls: [],
         passwords: [],

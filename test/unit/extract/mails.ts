@@ -1,13 +1,9 @@
 /** Builds mails for the tests of extraction. */
-import { chunksSource } from "../../../src/extract/mail-source.ts";
-import { type Bounds, type ContentSink, takeApart } from "../../../src/extract/take-apart.ts";
+import { schema } from "../../../src/config/schema.ts";
+import { type Bounds, boundsOf } from "../../../src/extract/bounds.ts";
+import { type ContentSink, takeApart } from "../../../src/extract/take-apart.ts";
 
-export const BOUNDS: Bounds = {
-  max_depth: 10,
-  max_attachments: 500,
-  max_urls: 500,
-  max_decoded_size: 64 * 1024 * 1024,
-};
+export const BOUNDS: Bounds = boundsOf(schema.shape.extract.parse({}));
 
 export type Part = { readonly headers: readonly string[]; readonly body: string | Uint8Array };
 
@@ -44,31 +40,14 @@ export function sha256(content: Uint8Array | string): string {
 }
 
 export const extractionOf = (raw: Uint8Array, bounds: Partial<Bounds> = {}, sink?: ContentSink) =>
-  takeApart(chunksSource([raw]), { ...BOUNDS, ...bounds }, sink);
+  takeApart(raw, { ...BOUNDS, ...bounds }, { sink });
 
 /** Keeps the contents that a sink is given. */
 export function contentsSink(): { readonly sink: ContentSink; readonly contents: Map<string, Buffer> } {
   const contents = new Map<string, Buffer>();
-  let chunks: Uint8Array[] | null = null;
-  const sink: ContentSink = {
-    begin() {
-      if (chunks !== null) throw new Error("a content was begun inside another");
-      chunks = [];
-    },
-    write(chunk) {
-      if (chunks === null) throw new Error("bytes of no content");
-      chunks.push(chunk);
-    },
-    keep(hash) {
-      if (chunks === null) throw new Error("no content to keep");
-      contents.set(hash, Buffer.concat(chunks));
-      chunks = null;
-      return "more";
-    },
-    drop() {
-      if (chunks === null) throw new Error("no content to drop");
-      chunks = null;
-    },
+  const sink: ContentSink = (hash, bytes) => {
+    contents.set(hash, Buffer.from(bytes));
+    return "more";
   };
   return { sink, contents };
 }

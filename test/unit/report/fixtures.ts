@@ -27,7 +27,19 @@ export function content(change: Partial<ContentVerdict> = {}): ContentVerdict {
 export function file(filename: string | null, verdict: ContentVerdict | null): ArtifactRow {
   return {
     kind: "attachment",
-    attachment: { filename, sha256: SHA, size: 68, type: "application/zip", views: ["mime"], path: [] },
+    attachment: {
+      filename,
+      sha256: SHA,
+      size: 68,
+      type: "application/zip",
+      views: ["mime"],
+      path: [],
+      sha1: "0".repeat(40),
+      md5: "0".repeat(32),
+      within: "mail",
+      facts: [],
+      password: null,
+    },
     decision: { action: "analyse", rule: "default.archives", reason: "archives are analysed" },
     verdict,
   };
@@ -60,6 +72,7 @@ export function mailRow(
     size: 4096,
     sha256: SHA,
     state: "analysed",
+    sameAs: null,
     extraction: {
       mail: {
         message_id: "<1@example.net>",
@@ -69,6 +82,7 @@ export function mailRow(
         cc: [],
         date: null,
       },
+      envelope: null,
       passwords: [],
       flags: [],
       complete: true,

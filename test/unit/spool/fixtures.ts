@@ -60,6 +60,7 @@ export function someMail(
 export function extractionOf(artifacts: readonly PlannedArtifact[], subject = "hello"): Extraction {
   return {
     mail: { message_id: "<1@example.com>", subject, from: ["a@example.com"], to: [], cc: [], date: null },
+    envelope: null,
     attachments: artifacts.flatMap((part) => (part.kind === "attachment" ? [part.attachment] : [])),
     urls: artifacts.flatMap((part) => (part.kind === "url" ? [part.url] : [])),
     passwords: [],
@@ -78,6 +79,11 @@ export function attachment(content: string, action: Action = "analyse"): Planned
       type: "application/x-msdownload",
       views: ["mime"],
       path: [],
+      sha1: "0".repeat(40),
+      md5: "0".repeat(32),
+      within: "mail",
+      facts: [],
+      password: null,
     },
     decision: { action, rule: "test", reason: "the test says so" },
   };

@@ -13,12 +13,17 @@ const attachment = (type: string, more: Partial<Attachment> = {}): Attachment =>
   type,
   views: ["mime"],
   path: [],
+  sha1: "0".repeat(40),
+  md5: "0".repeat(32),
+  within: "mail",
+  facts: [],
+  password: null,
   ...more,
 });
 const url: FoundUrl = { url: "http://a.example", normalized: "http://a.example/", sources: ["text"] };
 
 function decide(one: Attachment, policy: Partial<TriagePolicy> = {}) {
-  const [artifact] = triage({ attachments: [one], urls: [] }, { ...DEFAULT, ...policy });
+  const [artifact] = triage({ attachments: [one], urls: [], complete: true }, { ...DEFAULT, ...policy });
   if (artifact === undefined) throw new Error("no decision");
   return artifact.decision;
 }
@@ -96,14 +101,22 @@ describe("the configured policy", () => {
   });
 
   test.each(["analyse", "lookup", "skip"] as const)("does with URLs what it says: %s", (urls) => {
-    const [artifact] = triage({ attachments: [], urls: [url] }, { ...DEFAULT, urls });
+    const [artifact] = triage({ attachments: [], urls: [url], complete: true }, { ...DEFAULT, urls });
     expect(artifact).toMatchObject({ kind: "url", url, decision: { action: urls, rule: "default.urls" } });
   });
 });
 
+test("URLs that no reader opens are not asked about, unless they also stand where one does", () => {
+  const rule = (...sources: string[]) =>
+    triage({ attachments: [], urls: [{ ...url, sources }], complete: true }, DEFAULT)[0]?.decision.rule;
+  expect(rule("html-resource", "html-comment")).toBe("default.url_not_opened");
+  expect(rule("html-resource", "html")).toBe("default.urls");
+  expect(rule("html-script")).toBe("default.urls");
+});
+
 test("a plan has attachments first, then URLs, each in the order of the extraction", () => {
   const plan = triage(
-    { attachments: [attachment("image/png"), attachment("application/pdf")], urls: [url] },
+    { attachments: [attachment("image/png"), attachment("application/pdf")], urls: [url], complete: true },
     DEFAULT,
   );
   expect(plan.map((artifact) => (artifact.kind === "url" ? "url" : artifact.attachment.type))).toEqual([
@@ -111,4 +124,59 @@ test("a plan has attachments first, then URLs, each in the order of the extracti
     "application/pdf",
     "url",
   ]);
+});
+
+describe("what lies in something", () => {
+  const inside = (path: string[], within: Attachment["within"], type: string) =>
+    attachment(type, { filename: "inner", path, within });
+  const rules = (attachments: Attachment[], policy: Partial<TriagePolicy> = {}, complete = true) =>
+    triage({ attachments, urls: [], complete }, { ...DEFAULT, ...policy }).map(
+      ({ decision }) => decision.rule,
+    );
+  const zip = attachment("application/zip", { filename: "a.zip" });
+  const members = [
+    inside(["a.zip"], "archive", "application/pdf"),
+    inside(["a.zip"], "archive", "application/zip"),
+    inside(["a.zip", "inner"], "archive", "application/x-msdownload"),
+  ];
+
+  test("that is analysed as a whole is not paid for again, however deep it lies", () => {
+    const next = attachment("application/pdf", { filename: "b.pdf" });
+    expect(rules([zip, ...members, next])).toEqual([
+      "default.archives",
+      "default.in_analysed_file",
+      "default.in_analysed_file",
+      "default.in_analysed_file",
+      "default.documents",
+    ]);
+  });
+
+  test("that is not analysed is decided by itself", () => {
+    expect(rules([{ ...zip, size: DEFAULT.max_size + 1 }, ...members])).toEqual([
+      "default.max_size",
+      "default.documents",
+      "default.archives",
+      "default.in_analysed_file",
+    ]);
+  });
+
+  test("is decided by itself where the policy takes archives by their members, and all of it was read", () => {
+    const policy = { archives: "members" } as const;
+    expect(rules([zip, ...members], policy)).toEqual([
+      "default.archive_members",
+      "default.documents",
+      "default.archive_members",
+      "default.executables",
+    ]);
+    expect(rules([zip, ...members], policy, false)[0]).toBe("default.archives");
+    expect(rules([zip], policy)).toEqual(["default.archives"]);
+  });
+
+  test("is decided by itself where it lies in a mail", () => {
+    const mail = attachment("message/rfc822", { filename: "m.eml" });
+    expect(rules([mail, inside(["m.eml"], "mail", "application/pdf")])).toEqual([
+      "default.mails",
+      "default.documents",
+    ]);
+  });
 });
