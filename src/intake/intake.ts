@@ -11,7 +11,7 @@ import type { SMTPServerDataStream, SMTPServerOptions, SMTPServerSession } from 
 import type { Config } from "../config/schema.ts";
 import { asSensorError, SensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
-import type { Spool } from "../spool/spool.ts";
+import type { MailBody, Spool } from "../spool/spool.ts";
 import type { Envelope } from "./mail.ts";
 import { networkTest } from "./networks.ts";
 import { type CopyServer, createCopyServer } from "./smtp-connection.ts";
@@ -147,21 +147,8 @@ async function take(
   const receivedAt = Date.now();
   const envelope = envelopeOf(session);
   const body = spool.body(id);
-  // Whatever fails, the client sends its mail to the end and gets the answer then: the rest is read and dropped.
-  let failure: unknown = null;
   try {
-    for await (const chunk of stream) {
-      if (failure !== null) continue;
-      try {
-        if (stream.sizeExceeded) throw new SensorError("MAIL_TOO_LARGE", "a mail is over smtp.max_size");
-        await body.write(chunk);
-      } catch (thrown) {
-        failure = thrown;
-        await body.abort();
-      }
-    }
-    if (failure !== null) throw failure;
-    if (stream.sizeExceeded) throw new SensorError("MAIL_TOO_LARGE", "a mail is over smtp.max_size");
+    await readAll(stream, body);
     const { size, sha256, raw } = await body.finish();
     await spool.putMail({ id, receivedAt, envelope, size, sha256, body: raw });
     log.info("mail received", {
@@ -176,6 +163,42 @@ async function take(
     await body.abort();
     throw thrown;
   }
+}
+
+/**
+ * Reads a mail to its end. Whatever fails, the client sends its mail to the end and gets the answer then: the rest is
+ * read and dropped.
+ */
+function readAll(stream: SMTPServerDataStream, body: MailBody): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let failure: unknown = null;
+  const fail = (thrown: unknown) => {
+    failure ??= thrown;
+    stream.resume();
+  };
+  stream.on("data", (chunk: Uint8Array) => {
+    if (failure !== null) return;
+    if (stream.sizeExceeded) {
+      fail(tooLarge());
+      return;
+    }
+    const written = body.write(chunk);
+    if (written === null) return;
+    stream.pause();
+    written.then(() => stream.resume(), fail);
+  });
+  stream.on("end", () => {
+    if (failure === null && stream.sizeExceeded) failure = tooLarge();
+    if (failure === null) resolve();
+    else reject(failure);
+  });
+  stream.on("error", reject);
+  stream.on("close", () => reject(new SensorError("INTERNAL", "the client left in the middle of a mail")));
+  return promise;
+}
+
+function tooLarge(): SensorError {
+  return new SensorError("MAIL_TOO_LARGE", "a mail is over smtp.max_size");
 }
 
 function envelopeOf(session: SMTPServerSession): Envelope {

@@ -40,6 +40,7 @@ class CopyConnection extends SMTPConnection {
     const [, verb = "", written = "", parameters = ""] = match;
     const address = written.replace(SOURCE_ROUTE, "");
     if (address.length > MAX_ADDRESS || UNSAFE.test(address)) return false;
+    if (/^\s*$/.test(parameters)) return { address, args: false };
     // The parameters are the library's business: it sees them behind an address it is content with.
     const parsed = super._parseAddressCommand(rawName, `${verb}:<a@a.invalid>${parameters}`);
     return parsed === false ? false : { ...parsed, address };

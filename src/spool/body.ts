@@ -32,27 +32,30 @@ export function createBody(
     }
   };
 
+  const toFile = async (chunk: Uint8Array) => {
+    try {
+      const begun = chunks;
+      chunks = [];
+      file ??= await open(partial, "wx", 0o600);
+      for (const bytes of [...begun, chunk]) await writeAll(file, bytes);
+    } catch (thrown) {
+      throw spoolFault(thrown, "write the mail to disk");
+    }
+  };
+
   return {
-    write: async (chunk) => {
+    write: (chunk) => {
       hash.update(chunk);
       size += chunk.length;
-      try {
-        if (file !== null) {
-          await writeAll(file, chunk);
-          return;
-        }
+      if (file === null && size <= spool.inlineSize) {
         chunks.push(chunk);
-        if (size <= spool.inlineSize) return;
-        file = await open(partial, "wx", 0o600);
-        for (const waiting of chunks) await writeAll(file, waiting);
-        chunks = [];
-      } catch (thrown) {
-        throw spoolFault(thrown, "write the mail to disk");
+        return null;
       }
+      return toFile(chunk);
     },
     finish: async () => {
       const sha256 = hash.digest("hex");
-      if (file === null) return { size, sha256, raw: { kind: "inline", bytes: Buffer.concat(chunks) } };
+      if (file === null) return { size, sha256, raw: { kind: "inline", bytes: Buffer.concat(chunks, size) } };
       try {
         await file.sync();
         await file.close();

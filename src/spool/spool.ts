@@ -130,8 +130,8 @@ export type MailFilter = {
 
 /** The bytes of one mail on their way to disk: in memory while few, in a file beside the database when many. */
 export type MailBody = {
-  /** Resolves when more may come. */
-  write(chunk: Uint8Array): Promise<void>;
+  /** Resolves when more may come; null where it may at once. */
+  write(chunk: Uint8Array): Promise<void> | null;
   /** Resolves when a body in a file is on disk. */
   finish(): Promise<{ readonly size: number; readonly sha256: string; readonly raw: RawMail }>;
   /** Removes what was written. */
