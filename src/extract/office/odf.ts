@@ -134,7 +134,10 @@ function readContent(document: Document, xml: string): void {
     close: (name) => {
       if (LINES.has(name)) text.line();
     },
-    text: (piece) => text.add(piece),
+    text: (piece) => {
+      // White space between elements is the writer's, not the document's.
+      if (!piece.includes("\n") || /\S/.test(piece)) text.add(piece);
+    },
   });
 }
 

@@ -130,7 +130,9 @@ function kindOf(document: Document, part: Part): Kind {
   if (DULL_TYPE.test(type)) return "none";
   if (SHEET_TYPE.test(type) || (type === "" && name.startsWith("xl/worksheets/"))) return "sheet";
   if (/(?:^text\/xml|[+/]xml)$/.test(type) ? !/xhtml/.test(type) : XML_NAME.test(name)) return "xml";
-  return IMAGE_NAME.test(name) ? "image" : "other";
+  if (!IMAGE_NAME.test(name)) return "other";
+  // The picture that folders show of a document is in none of its pages.
+  return name.startsWith("docprops/thumbnail.") ? "none" : "image";
 }
 
 function typeOf(document: Document, name: string): string {
@@ -218,13 +220,14 @@ function readXmlPart(document: Document, part: Part): void {
 
 /** What the text of an element is taken for. */
 const CAPTURES: Readonly<
-  Record<string, "text" | "field" | "formula" | "name" | "target" | "file" | "query">
+  Record<string, "text" | "field" | "formula" | "value" | "name" | "target" | "file" | "query">
 > = {
   t: "text",
   Data: "text",
   instrText: "field",
   delInstrText: "field",
   f: "formula",
+  v: "value",
   definedName: "name",
   HyperlinkBase: "target",
   Template: "target",
@@ -232,7 +235,7 @@ const CAPTURES: Readonly<
   binaryData: "file",
   DataMashup: "query",
 };
-const LINES: ReadonlySet<string> = new Set(["p", "br", "si", "tr", "row", "Row", "is"]);
+const LINES: ReadonlySet<string> = new Set(["p", "br", "si", "tr", "row", "Row", "Cell", "is"]);
 const LINK_ATTRIBUTES: ReadonlySet<string> = new Set([
   "href",
   "HRef",
@@ -298,6 +301,12 @@ function giveCaptured(
   captured: string,
   macros: boolean,
 ): void {
+  // Values are mostly numbers: of other cells' texts, or what they are.
+  if (capture === "value" && /[a-z]{2}/i.test(captured)) {
+    const text = macros ? document.macroText : document.text;
+    text.add(captured);
+    text.line();
+  }
   if (capture === "formula" || capture === "name") giveFormula(document, captured, macros);
   if (capture === "target" && giveTarget(document.reading, captured))
     fact(document.reading, "external_object");

@@ -165,10 +165,12 @@ describe("a workbook", () => {
       "xl/sharedStrings.xml":
         "<sst><si><t>one</t></si><si><r><t>http://a.</t></r><r><t>example/</t></r></si></sst>",
       "xl/worksheets/sheet1.xml": sheet(
-        `<row><c><f>HYPERLINK(&quot;http://b.&quot;&amp;&quot;example/&quot;)</f></c><c><f>SUM(A1:A2)</f></c></row>`,
+        `<row><c t="str"><v>in http://c.example/</v></c><c><v>7</v></c><c><f>HYPERLINK(&quot;http://b.&quot;&amp;&quot;example/&quot;)</f></c><c><f>SUM(A1:A2)</f></c></row>`,
       ),
     });
-    expect(textOf(reading, "office")).toBe('one\nhttp://a.example/\nHYPERLINK("http://b.example/")\n');
+    expect(textOf(reading, "office")).toBe(
+      'one\nhttp://a.example/\nin http://c.example/\nHYPERLINK("http://b.example/")\n',
+    );
   });
 
   test.each([
