@@ -10,6 +10,7 @@ import { vmrayApiKey } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
 import { startControl } from "./control/server.ts";
 import { asSensorError, SensorError } from "./errors.ts";
+import { watchLoad } from "./extract/load.ts";
 import { createExtractPool } from "./extract/pool.ts";
 import { startExtraction } from "./extract/stage.ts";
 import { type Intake, startIntake } from "./intake/intake.ts";
@@ -159,6 +160,8 @@ async function startStages(
         log: log.with({ stage: "analyzer" }),
       }),
     );
+    const load = watchLoad();
+    stages.unshift({ what: "load", stop: async () => load.stop() });
     started(
       "extraction",
       startExtraction({
@@ -168,6 +171,7 @@ async function startStages(
         failedEvent: (mail, error) =>
           composeFailed(mail, `${error.code}: ${error.message}`, identity, Date.now()),
         concurrency: config.extract.helpers * MAILS_A_HELPER,
+        busy: load.busy,
         attempts: config.extract.attempts,
         log,
       }),

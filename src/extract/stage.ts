@@ -4,6 +4,9 @@
  *
  * A mail whose helper dies, hangs or grows too large is tried again after a pause, `attempts` times in all; then
  * it has failed, and a mail.failed event says so. A mail costs itself alone: its neighbours go on beside it.
+ *
+ * While taking mails in needs the machine (`busy`), they are taken apart one at a time and with rests in between: the
+ * MTA waits for nothing, and what it handed over in a burst is worked off after it.
  */
 import { asSensorError, SensorError } from "../errors.ts";
 import type { RawMail } from "../intake/mail.ts";
@@ -27,6 +30,8 @@ export type ExtractionStageOptions = {
   readonly failedEvent: (mail: MailRow, error: SensorError) => SensorEvent;
   /** Mails in work at once. */
   readonly concurrency: number;
+  /** True while mails come in as fast as this process can take them. */
+  readonly busy?: () => boolean;
   readonly attempts: number;
   readonly log: Log;
   readonly now?: () => number;
@@ -36,15 +41,20 @@ export type ExtractionStageOptions = {
 const MAX_DEATHS = 20;
 const STOP_GRACE = 3_000;
 const RETRY_PAUSE = 1_000;
+/** While the intake is busy a mail is followed by a rest of this many times its own time, */
+const REST = 4;
+/** but no longer than this, milliseconds. */
+const LONGEST_REST = 250;
 /** Mails that wait out a pause wake nobody: the stage looks for them this often. */
 const LOOK_EVERY = 500;
 
 export function startExtraction(options: ExtractionStageOptions): ExtractionStage {
-  const { spool, now = Date.now } = options;
+  const { spool, now = Date.now, busy = () => false } = options;
   const log = options.log.with({ stage: "extract" });
   const inWork = new Set<Promise<void>>();
   let stopping = false;
   let claiming = false;
+  let restUntil = 0;
   const stopped = () => stopping;
 
   const giveUp = async (mail: ClaimedMail, error: SensorError) => {
@@ -114,10 +124,14 @@ export function startExtraction(options: ExtractionStageOptions): ExtractionStag
     if (claiming || stopping) return;
     claiming = true;
     try {
-      while (!stopping && inWork.size < options.concurrency) {
-        const mails = await spool.claimMails(options.concurrency - inWork.size);
+      while (!stopping) {
+        const yielding = busy();
+        const room = (yielding ? 1 : options.concurrency) - inWork.size;
+        if (room <= 0 || (yielding && performance.now() < restUntil)) break;
+        const mails = await spool.claimMails(room);
         if (mails.length === 0) break;
         for (const mail of mails) {
+          const begun = performance.now();
           const job = work(mail).catch((thrown) => {
             log.error("a mail waits for the next start", {
               mail_id: mail.id,
@@ -127,7 +141,10 @@ export function startExtraction(options: ExtractionStageOptions): ExtractionStag
           inWork.add(job);
           job.then(() => {
             inWork.delete(job);
-            wake();
+            const rest = busy() ? Math.min(LONGEST_REST, REST * (performance.now() - begun)) : 0;
+            restUntil = performance.now() + rest;
+            if (rest > 0) setTimeout(wake, rest);
+            else wake();
           });
         }
       }

@@ -45,7 +45,7 @@ const LOADS: readonly Load[] = [
 
 /** A round is about this long, after a warm-up, whatever the rate: the whole run stays under two minutes. */
 const ROUND_SECONDS = 1.5;
-const WARM_UP_MAILS: Readonly<Record<TargetName, number>> = { sensor: 500, postfix: 200, sink: 500 };
+const WARM_UP_MAILS: Readonly<Record<TargetName, number>> = { sensor: 3000, postfix: 1000, sink: 3000 };
 
 /** Sends the mails; throws where one of them was not accepted. */
 async function sendLoad(port: number, load: Load, mails: number): Promise<number> {

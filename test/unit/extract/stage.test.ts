@@ -20,13 +20,18 @@ afterEach(async () => {
 
 const textOf = (raw: RawMail) => (raw.kind === "inline" ? new TextDecoder().decode(raw.bytes) : "");
 
-function start(extract: (raw: RawMail) => Promise<ReturnType<typeof extractionOf>>, on: Spool = spool) {
+function start(
+  extract: (raw: RawMail) => Promise<ReturnType<typeof extractionOf>>,
+  on: Spool = spool,
+  busy: () => boolean = () => false,
+) {
   stage = startExtraction({
     spool: on,
     extract,
     triage: () => [],
     failedEvent: () => someEvent("mail.failed"),
     concurrency: 2,
+    busy,
     attempts: 2,
     log: QUIET,
   });
@@ -57,6 +62,26 @@ test("a poison mail fails after its last attempt, with its event, while its neig
   expect((await spool.mail(poison.id))?.error).toContain("EXTRACT_CRASHED");
   expect((await spool.eventsAfter(0, 9)).map(({ event }) => event.type)).toEqual(["mail.failed"]);
 }, 10_000);
+
+test("mails are taken apart one at a time while the intake is busy, and together after it", async () => {
+  let busy = true;
+  let inWork = 0;
+  let most = 0;
+  const work = async () => {
+    inWork += 1;
+    most = Math.max(most, inWork);
+    await Bun.sleep(10);
+    inWork -= 1;
+    return extractionOf([]);
+  };
+  for (let n = 0; n < 12; n++) await spool.putMail(someMail(`mail ${n}`));
+  start(work, spool, () => busy);
+  await until(async () => (await spool.analysedMails(20)).length >= 3);
+  expect(most).toBe(1);
+  busy = false;
+  await until(async () => (await spool.analysedMails(20)).length === 12);
+  expect(most).toBe(2);
+});
 
 test("a result waits for a spool in trouble instead of being lost", async () => {
   const mail = someMail();
