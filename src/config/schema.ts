@@ -457,7 +457,7 @@ export const schema = z
         .strictObject({
           helpers: key("Helper processes.", whole(1, 64).prefault(2)),
           timeout: key("Longest time for one mail.", wait().prefault("30s")),
-          memory: key("Most memory of one helper.", size("32MB", "64GB").prefault("512MB")),
+          memory: key("Most memory of one helper.", size("128MB", "64GB").prefault("512MB")),
           attempts: key(
             "Tries before a mail is given up with a `mail.failed` event.",
             whole(1, 20).prefault(3),
