@@ -18,7 +18,6 @@ import {
   type PdfRef,
   type PdfValue,
   parseValue,
-  skipWhite,
 } from "./objects.ts";
 
 export type PdfObject = {
@@ -34,6 +33,8 @@ export type PdfObject = {
   readonly value: PdfValue;
   /** Where its stream begins, and where it ends by the word "endstream". */
   readonly stream: { readonly start: number; readonly end: number } | null;
+  /** Its stream is, as it stands, a PDF. */
+  readonly holdsPdf: boolean;
 };
 
 export type StreamContent = {
@@ -248,6 +249,7 @@ function findObjects(file: Buffer, bounds: LexerBounds, flag: (name: PdfFlag) =>
     const value = parseValue(lexer);
     const stream = isDict(value) ? streamAfter(lexer.at, file, value, ends, objectEnds) : null;
     if (header === null && value === null) continue;
+    const holdsPdf = stream !== null && beginsAsPdf(file.subarray(stream.start, stream.end));
     objects.push({
       num: header === null ? -1 : Number(header[1]),
       gen: header === null ? 0 : Number(header[2]),
@@ -256,17 +258,20 @@ function findObjects(file: Buffer, bounds: LexerBounds, flag: (name: PdfFlag) =>
       packed: false,
       value,
       stream,
+      holdsPdf,
     });
     if (inside) {
       flag("pdf_hidden_objects");
       continue;
     }
     covered = stream?.end ?? lexer.at;
-    foreign =
-      stream !== null &&
-      file.subarray(stream.start, Math.min(stream.end, stream.start + 1024)).includes("%PDF-");
+    foreign = holdsPdf;
   }
   return objects;
+}
+
+function beginsAsPdf(stream: Buffer): boolean {
+  return stream.subarray(0, 1024).includes("%PDF-");
 }
 
 /** Finds the next place of a word, for places that only ever grow; the end of the file where there is none. */
@@ -393,7 +398,7 @@ function readObjectStreams(
         values.set(at, value);
       }
       const { hidden, at: place } = container;
-      const object = { num, gen: 0, at: place, hidden, packed: true, value, stream: null };
+      const object = { num, gen: 0, at: place, hidden, packed: true, value, stream: null, holdsPdf: false };
       objects.push(object);
       remember(byNumber, object);
     }
@@ -563,12 +568,4 @@ function isReadable(bytes: Buffer): boolean {
   if (bytes.length < 8) return false;
   for (const byte of bytes.subarray(0, 64)) if (byte < 0x20 || byte > 0x7e) return false;
   return true;
-}
-
-/** Skips white space and reads the next value of a text, as content() gives it. */
-export function valueAt(bytes: Buffer, at: number, bounds: LexerBounds): { value: PdfValue; end: number } {
-  const lexer = createLexer(bytes, at, bytes.length, bounds);
-  skipWhite(lexer);
-  const value = parseValue(lexer);
-  return { value, end: lexer.at };
 }

@@ -7,10 +7,14 @@
  */
 import { createReading, type Limits, type Reading, type ReadingBuilder } from "../reading.ts";
 import { isDict, nameOf, openPdf, type PdfDocument, type PdfObject } from "./document.ts";
+import type { PdfImage } from "./images.ts";
 import { textOf } from "./objects.ts";
+import { drawPages } from "./pages.ts";
 import { PDF_SOURCE, type Survey, surveyObjects, withoutNamespaces } from "./survey.ts";
 
 export type PdfReading = Reading & {
+  /** Images that may show codes. */
+  readonly images: readonly PdfImage[];
   /** The candidate password that opened the document; null where none was needed or none did. */
   readonly password: string | null;
 };
@@ -30,8 +34,10 @@ export function readPdf(bytes: Uint8Array, limits: Limits, passwords: readonly s
   giveScripts(document, survey, reading);
   giveForms(document, survey, reading);
   if (survey.written.length > 0) giveText(reading, survey.written.join("\n"), PDF_SOURCE);
+  const pages = drawPages(document, survey, reading.flag);
+  giveText(reading, pages.text, PDF_SOURCE);
   giveFiles(document, survey, reading);
-  return { ...reading.done(), password: document.password };
+  return { ...reading.done(), images: pages.images, password: document.password };
 }
 
 /** As much of a text as the bounds let through. */

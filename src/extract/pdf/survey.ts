@@ -14,6 +14,8 @@ export const PDF_SOURCE = "pdf";
 export type Survey = {
   /** Pages, and whatever else has /Contents to be drawn. */
   readonly pages: readonly PdfDict[];
+  /** By name, of all resources; for content whose own resources lack it. */
+  readonly fonts: ReadonlyMap<string, PdfDict>;
   /** Drawings that pages and annotations use (form XObjects). */
   readonly forms: readonly PdfObject[];
   readonly images: readonly PdfObject[];
@@ -30,6 +32,7 @@ type Collected = {
   readonly document: PdfDocument;
   readonly reading: ReadingBuilder;
   readonly pages: PdfDict[];
+  readonly fonts: Map<string, PdfDict>;
   readonly forms: PdfObject[];
   readonly images: PdfObject[];
   readonly files: Map<PdfObject, string | null>;
@@ -58,6 +61,7 @@ export function surveyObjects(document: PdfDocument, reading: ReadingBuilder): S
     document,
     reading,
     pages: [],
+    fonts: new Map(),
     forms: [],
     images: [],
     files: new Map(),
@@ -104,7 +108,7 @@ function sortStream(collected: Collected, object: PdfObject, dict: PdfDict): voi
   const { entries } = dict;
   const type = nameOf(get(dict, "Type"));
   const subtype = nameOf(get(dict, "Subtype"));
-  if (type === "EmbeddedFile") {
+  if (type === "EmbeddedFile" || object.holdsPdf) {
     fact(collected, "embedded_file");
     if (!collected.files.has(object)) collected.files.set(object, null);
   }
@@ -195,6 +199,9 @@ function readEntry(collected: Collected, dict: PdfDict, key: string, value: PdfV
     case "Collection":
       fact(collected, "portfolio");
       break;
+    case "Font":
+      listFonts(collected, document.resolve(value));
+      break;
     case "Filter":
       if (listOf(document.resolve, value).some((filter) => nameOf(filter) === "JBIG2Decode")) {
         fact(collected, "jbig2");
@@ -244,6 +251,17 @@ function addSources(document: PdfDocument, value: PdfValue, into: Set<PdfObject 
 function addWritten(collected: Collected, value: PdfValue): void {
   for (const text of strings(collected.document, value)) {
     if (text.length > 3 && !/[\x00-\x08\x0e-\x1f]/.test(text)) collected.written.add(withoutNamespaces(text));
+  }
+}
+
+const MAX_FONTS = 1000;
+
+function listFonts({ document, fonts }: Collected, value: PdfValue): void {
+  if (!isDict(value)) return;
+  for (const name of value.entries.keys()) {
+    if (fonts.size >= MAX_FONTS) return;
+    const font = document.get(value, name);
+    if (isDict(font) && !fonts.has(name)) fonts.set(name, font);
   }
 }
 
