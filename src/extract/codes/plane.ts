@@ -111,29 +111,63 @@ export function shrink(plane: Plane, factor: number): Plane {
 
 /** Drawn larger, smoothly (bilinear), within a margin of one grey. */
 export function enlarge(plane: Plane, factor: number, margin: number, background: number): Plane {
-  const width = plane.width * factor + 2 * margin;
+  const inner = plane.width * factor;
+  const width = inner + 2 * margin;
   const height = plane.height * factor + 2 * margin;
   const data = new Uint8Array(width * height).fill(background);
-  const place = (index: number, last: number): readonly [number, number, number] => {
-    const at = Math.min(last, Math.max(0, (index + 0.5) / factor - 0.5));
-    const low = Math.floor(at);
-    return [low, Math.min(last, low + 1), at - low];
-  };
-  const columns = Array.from({ length: plane.width * factor }, (_, x) => place(x, plane.width - 1));
+  const columns = placesOf(plane.width, factor);
+  const rows = placesOf(plane.height, factor);
+  /** Two rows of the plane, as wide as they are drawn. */
+  let upper = new Float64Array(inner);
+  let lower = new Float64Array(inner);
+  let upperRow = -1;
+  let lowerRow = -1;
   for (let y = 0; y < plane.height * factor; y++) {
-    const [top, bottom, down] = place(y, plane.height - 1);
+    const top = rows.low[y] ?? 0;
+    const bottom = rows.high[y] ?? 0;
+    const down = rows.share[y] ?? 0;
+    if (top === lowerRow) {
+      [upper, lower] = [lower, upper];
+      [upperRow, lowerRow] = [lowerRow, upperRow];
+    }
+    if (top !== upperRow) widen(plane, top, columns, upper);
+    if (bottom !== lowerRow) widen(plane, bottom, columns, lower);
+    upperRow = top;
+    lowerRow = bottom;
     let at = (y + margin) * width + margin;
-    for (const [left, right, along] of columns) {
-      const upper =
-        (plane.data[top * plane.width + left] ?? 0) * (1 - along) +
-        (plane.data[top * plane.width + right] ?? 0) * along;
-      const lower =
-        (plane.data[bottom * plane.width + left] ?? 0) * (1 - along) +
-        (plane.data[bottom * plane.width + right] ?? 0) * along;
-      data[at++] = upper * (1 - down) + lower * down + 0.5;
+    for (let x = 0; x < inner; x++) {
+      data[at++] = (upper[x] ?? 0) * (1 - down) + (lower[x] ?? 0) * down + 0.5;
     }
   }
   return { width, height, data };
+}
+
+/** For each pixel of a longer side the two of the shorter one it lies between, and how near it is to the second. */
+type Places = { readonly low: Uint32Array; readonly high: Uint32Array; readonly share: Float64Array };
+
+function placesOf(side: number, factor: number): Places {
+  const length = side * factor;
+  const places = {
+    low: new Uint32Array(length),
+    high: new Uint32Array(length),
+    share: new Float64Array(length),
+  };
+  for (let index = 0; index < length; index++) {
+    const at = Math.min(side - 1, Math.max(0, (index + 0.5) / factor - 0.5));
+    const low = Math.floor(at);
+    places.low[index] = low;
+    places.high[index] = Math.min(side - 1, low + 1);
+    places.share[index] = at - low;
+  }
+  return places;
+}
+
+function widen({ width, data }: Plane, row: number, { low, high, share }: Places, out: Float64Array): void {
+  const start = row * width;
+  for (let x = 0; x < out.length; x++) {
+    const along = share[x] ?? 0;
+    out[x] = (data[start + (low[x] ?? 0)] ?? 0) * (1 - along) + (data[start + (high[x] ?? 0)] ?? 0) * along;
+  }
 }
 
 /** The grey most of the outermost pixels have. */
