@@ -72,6 +72,7 @@ export function drawContent(bytes: Buffer, canvas: Canvas): void {
   const pen = createPen(canvas.text);
   const path = createPath();
   let drawing = true;
+  let images = true;
 
   const number = (index: number): number => {
     const value = operands[index];
@@ -243,7 +244,7 @@ export function drawContent(bytes: Buffer, canvas: Canvas): void {
         path.clear();
         break;
       case "BI":
-        readInlineImage(lexer, canvas);
+        if (images) images = readInlineImage(lexer, canvas);
         break;
     }
     if (operands.length > 0) operands = [];
@@ -406,8 +407,8 @@ function createPath(): Path {
 
 // ---- images within a page
 
-/** Goes on behind the image; its end is sought, as its length is not given. */
-function readInlineImage(lexer: Lexer, canvas: Canvas): void {
+/** Goes on behind the image, whose end is sought, as its length is not given; false where no image ends any more. */
+function readInlineImage(lexer: Lexer, canvas: Canvas): boolean {
   const entries = new Map<string, PdfValue>();
   let key: string | null = null;
   let list: PdfValue[] | null = null;
@@ -428,15 +429,16 @@ function readInlineImage(lexer: Lexer, canvas: Canvas): void {
       else set(value);
     }
   }
-  if (lexer.word !== "ID") return;
+  if (lexer.word !== "ID") return true;
   const { bytes } = lexer;
   const start = lexer.at + 1;
   let end = bytes.indexOf("EI", start);
   while (end >= 0 && !(isWhite(bytes[end - 1]) && isTextAfter(bytes, end + 2)))
     end = bytes.indexOf("EI", end + 2);
-  if (end < 0) return;
+  if (end < 0) return false;
   lexer.at = end + 2;
   canvas.image({ kind: "dict", entries, earlier: [], obfuscatedKeys: [] }, bytes.subarray(start, end));
+  return true;
 }
 
 function isTextAfter(bytes: Buffer, at: number): boolean {

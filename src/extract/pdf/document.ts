@@ -71,6 +71,11 @@ const MAX_HOPS = 8;
 const MAX_FILTERS = 8;
 const MAX_PASSWORDS = 200;
 const HEADER_WINDOW = 128;
+const HIDDEN_MAX = 1024;
+/** Items of a list that are looked at, where a few make sense. */
+const MAX_LIST = 64;
+/** Bytes of all object streams together. */
+const MAX_PACKED = 48 * 1024 * 1024;
 
 export function openPdf(
   file: Buffer,
@@ -109,6 +114,10 @@ export function openPdf(
   let readable = 4 * file.length + 65_536;
   let unpackable = unpackedMax;
 
+  /** What is encrypted seems broken, and has its own flag. */
+  const broken = (): void => {
+    if (seal === null || seal.key !== null) flag("pdf_stream_unreadable");
+  };
   const unfilter = (dict: PdfDict, raw: Buffer, max: number): StreamContent => {
     const filters = listOf(resolve, get(dict, "Filter", "F"));
     const parameters = listOf(resolve, get(dict, "DecodeParms", "DP"));
@@ -127,7 +136,7 @@ export function openPdf(
         if (IMAGE_FILTERS.has(name)) {
           return { bytes, imageFilter: { name, parameters: isDict(of) ? of : null }, end };
         }
-        flag("pdf_stream_unreadable");
+        broken();
         return { bytes: NO_BYTES, imageFilter: null, end: "broken" };
       }
       const room = Math.min(max, unpackable);
@@ -136,7 +145,7 @@ export function openPdf(
       bytes = made.bytes;
       if (made.end === "whole") continue;
       end = made.end;
-      if (made.end === "broken") flag("pdf_stream_unreadable");
+      if (made.end === "broken") broken();
       else if (unpackable <= 0) flag("pdf_too_large");
     }
     return { bytes, imageFilter: null, end };
@@ -202,11 +211,17 @@ export function nameOf(value: PdfValue | undefined): string {
   return typeof value === "object" && value?.kind === "name" ? value.name : "";
 }
 
-/** The items of an array, or the one value. */
-export function listOf(resolve: PdfDocument["resolve"], value: PdfValue | undefined): readonly PdfValue[] {
+/** The first items of an array, or the one value. */
+export function listOf(
+  resolve: PdfDocument["resolve"],
+  value: PdfValue | undefined,
+  max: number = MAX_LIST,
+): readonly PdfValue[] {
   const found = resolve(value);
   if (found === null) return [];
-  return typeof found === "object" && found.kind === "array" ? found.items.map(resolve) : [found];
+  return typeof found === "object" && found.kind === "array"
+    ? found.items.slice(0, max).map(resolve)
+    : [found];
 }
 
 function parametersOf(dict: PdfDict | null, get: PdfDocument["get"]): FilterParameters {
@@ -236,6 +251,8 @@ function findObjects(file: Buffer, bounds: LexerBounds, flag: (name: PdfFlag) =>
   let covered = 0;
   /** The stream up to `covered` is a PDF itself, whose objects are its own. */
   let foreign = false;
+  /** Bytes that may be read a second time, for what lies inside; after that each is read up to a bound. */
+  let again = 2 * file.length;
   for (let at = file.indexOf("obj"); at >= 0; at = file.indexOf("obj", at + 3)) {
     if (file[at - 1] === 0x64) continue;
     const header = HEADER.exec(file.toString("latin1", Math.max(0, at - HEADER_WINDOW), at));
@@ -245,7 +262,8 @@ function findObjects(file: Buffer, bounds: LexerBounds, flag: (name: PdfFlag) =>
       flag("pdf_objects_exceeded");
       break;
     }
-    const lexer = createLexer(file, at + 3, file.length, bounds);
+    const end = inside && again <= 0 ? Math.min(file.length, at + HIDDEN_MAX) : file.length;
+    const lexer = createLexer(file, at + 3, end, bounds);
     const value = parseValue(lexer);
     const stream = isDict(value) ? streamAfter(lexer.at, file, value, ends, objectEnds) : null;
     if (header === null && value === null) continue;
@@ -261,6 +279,7 @@ function findObjects(file: Buffer, bounds: LexerBounds, flag: (name: PdfFlag) =>
       holdsPdf,
     });
     if (inside) {
+      again -= lexer.at - at;
       flag("pdf_hidden_objects");
       continue;
     }
@@ -329,8 +348,10 @@ function rawStream(file: Buffer, object: PdfObject, length: PdfValue): Buffer {
 
 function findTrailers(file: Buffer, objects: readonly PdfObject[], bounds: LexerBounds): readonly PdfDict[] {
   const trailers: PdfDict[] = [];
-  for (let at = file.indexOf("trailer"); at >= 0; at = file.indexOf("trailer", at + 7)) {
-    const value = parseValue(createLexer(file, at + 7, file.length, bounds));
+  for (let at = file.indexOf("trailer"); at >= 0; ) {
+    const lexer = createLexer(file, at + 7, file.length, bounds);
+    const value = parseValue(lexer);
+    at = file.indexOf("trailer", lexer.at);
     if (isDict(value)) trailers.push(value);
   }
   // Tables that are streams are trailers, too.
@@ -365,6 +386,7 @@ function readObjectStreams(
 ): void {
   const { get, bounds } = document;
   const before = objects.length;
+  let left = MAX_PACKED;
   for (let index = 0; index < before; index++) {
     const container = objects[index];
     if (container === undefined || container.stream === null || !isDict(container.value)) continue;
@@ -372,8 +394,13 @@ function readObjectStreams(
     const first = get(container.value, "First");
     const count = get(container.value, "N");
     if (typeof first !== "number" || typeof count !== "number") continue;
-    const content = document.content(container);
+    if (left <= 0) {
+      flag("pdf_too_large");
+      break;
+    }
+    const content = document.content(container, left);
     if (content === null) continue;
+    left -= content.bytes.length;
     const { bytes } = content;
     /** Objects that begin at the same place are the same; together they may be read a few times only. */
     const values = new Map<number, PdfValue>();

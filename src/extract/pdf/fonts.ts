@@ -4,7 +4,7 @@
  * By /ToUnicode, else by /Encoding, else as Windows 1252; codes of glyphs without either as the order of glyphs in
  * most TrueType fonts has it. Widths are those of the document, or those of a common font.
  */
-import { isDict, isRef, listOf, nameOf, type PdfDocument } from "./document.ts";
+import { isDict, isRef, listOf, nameOf, type PdfDocument, type PdfObject } from "./document.ts";
 import { createBounds, createLexer, nextToken, type PdfDict, type PdfValue, utf16 } from "./objects.ts";
 
 /** A string as it is shown. */
@@ -23,16 +23,32 @@ export type PdfFont = {
   readonly measured: boolean;
 };
 
-/** Entries of the maps of one document. */
-export type FontBudget = { entries: number };
+/** What the fonts of one document may cost, and the maps that several of them share. */
+export type FontBudget = {
+  fonts: number;
+  /** Entries of maps and lists of widths. */
+  entries: number;
+  /** Bytes of maps. */
+  bytes: number;
+  readonly maps: Map<PdfObject, UnicodeMap | null>;
+};
 
-const MAX_MAP_BYTES = 4 * 1024 * 1024;
+export function createFontBudget(): FontBudget {
+  return { fonts: MAX_FONTS, entries: MAX_ENTRIES, bytes: MAX_MAP_BYTES, maps: new Map() };
+}
 
-export function loadFont(document: PdfDocument, dict: PdfDict, budget: FontBudget): PdfFont {
+const MAX_FONTS = 2000;
+const MAX_ENTRIES = 1_000_000;
+const MAX_MAP_BYTES = 16 * 1024 * 1024;
+const MAX_DIFFERENCES = 1024;
+
+/** Null where no more fonts are read. */
+export function loadFont(document: PdfDocument, dict: PdfDict, budget: FontBudget): PdfFont | null {
+  if (budget.fonts-- <= 0) return null;
   const { get } = document;
   const map = mapOf(document, dict.entries.get("ToUnicode"), budget);
   return nameOf(get(dict, "Subtype")) === "Type0" || get(dict, "DescendantFonts") !== null
-    ? compositeFont(document, dict, map)
+    ? compositeFont(document, dict, map, budget)
     : simpleFont(document, dict, map);
 }
 
@@ -45,13 +61,13 @@ function simpleFont(document: PdfDocument, dict: PdfDict, map: UnicodeMap | null
   const chars = [...(base === "MacRomanEncoding" ? MAC_ROMAN : WINDOWS)];
   if (isDict(encoding)) {
     let code = 0;
-    for (const item of listOf(resolve, encoding.entries.get("Differences"))) {
+    for (const item of listOf(resolve, encoding.entries.get("Differences"), MAX_DIFFERENCES)) {
       if (typeof item === "number") code = item;
       else if (code >= 0 && code < 256) chars[code++] = characterOf(nameOf(item));
     }
   }
-  if (map !== null) for (const [code, text] of map.texts) if (code < 256) chars[code] = text;
-  const listed = listOf(resolve, dict.entries.get("Widths"));
+  for (let code = 0; code < 256; code++) chars[code] = map?.texts.get(code) ?? chars[code] ?? "";
+  const listed = listOf(resolve, dict.entries.get("Widths"), 256);
   const measured = listed.length > 0;
   const first = numberOr(get(dict, "FirstChar"), 0);
   const matrix = listOf(resolve, dict.entries.get("FontMatrix"));
@@ -142,13 +158,18 @@ const CHARSETS: readonly (readonly [RegExp, Charset])[] = [
   [/^(?:EUC-[HV]|Ext)/, "euc-jp"],
 ];
 
-function compositeFont(document: PdfDocument, dict: PdfDict, map: UnicodeMap | null): PdfFont {
+function compositeFont(
+  document: PdfDocument,
+  dict: PdfDict,
+  map: UnicodeMap | null,
+  budget: FontBudget,
+): PdfFont {
   const { get, resolve } = document;
   const encoding = get(dict, "Encoding");
   const encodingName = nameOf(encoding);
   const [descendant] = listOf(resolve, dict.entries.get("DescendantFonts"));
   const widths = isDict(descendant)
-    ? widthsOf(document, descendant)
+    ? widthsOf(document, descendant, budget)
     : { of: new Map<number, number>(), other: 1000 };
   const identity = /^Identity/.test(encodingName) || isDict(encoding) || encodingName === "";
   const unicode = /UCS2|UTF16/.test(encodingName);
@@ -190,22 +211,29 @@ function compositeFont(document: PdfDocument, dict: PdfDict, map: UnicodeMap | n
 
 const MAX_WIDTHS = 65_536;
 
-function widthsOf(document: PdfDocument, dict: PdfDict): { of: ReadonlyMap<number, number>; other: number } {
+function widthsOf(
+  document: PdfDocument,
+  dict: PdfDict,
+  budget: FontBudget,
+): { of: ReadonlyMap<number, number>; other: number } {
   const { get, resolve } = document;
   const of = new Map<number, number>();
-  const listed = listOf(resolve, dict.entries.get("W"));
-  for (let index = 0; index < listed.length && of.size < MAX_WIDTHS; ) {
+  const listed = listOf(resolve, dict.entries.get("W"), Math.max(0, Math.min(MAX_WIDTHS, budget.entries)));
+  budget.entries -= listed.length;
+  for (let index = 0; index < listed.length && budget.entries > 0; ) {
     const first = listed[index];
     const next = listed[index + 1];
     if (typeof first !== "number") {
       index++;
     } else if (typeof next === "number") {
       const width = numberOr(listed[index + 2] ?? null, 1000);
-      for (let code = first; code <= next && of.size < MAX_WIDTHS; code++) of.set(code, width);
+      const last = Math.min(next, first + 0xffff);
+      for (let code = first; code <= last && budget.entries-- > 0; code++) of.set(code, width);
       index += 3;
     } else {
-      for (const [offset, width] of listOf(resolve, next).entries())
-        of.set(first + offset, numberOr(width, 1000));
+      const widths = listOf(resolve, next, MAX_WIDTHS);
+      budget.entries -= widths.length;
+      for (const [offset, width] of widths.entries()) of.set(first + offset, numberOr(width, 1000));
       index += 2;
     }
   }
@@ -223,8 +251,14 @@ type UnicodeMap = { readonly texts: ReadonlyMap<number, string>; readonly codeSi
 function mapOf(document: PdfDocument, value: PdfValue | undefined, budget: FontBudget): UnicodeMap | null {
   if (!isRef(value)) return null;
   const object = document.versions(value).find(({ stream }) => stream !== null);
-  const content = object === undefined ? null : document.content(object, MAX_MAP_BYTES);
-  return content === null ? null : parseMap(content.bytes, budget);
+  if (object === undefined) return null;
+  const known = budget.maps.get(object);
+  if (known !== undefined) return known;
+  const content = budget.bytes > 0 ? document.content(object, budget.bytes) : null;
+  budget.bytes -= content?.bytes.length ?? 0;
+  const map = content === null ? null : parseMap(content.bytes, budget);
+  budget.maps.set(object, map);
+  return map;
 }
 
 function parseMap(bytes: Buffer, budget: FontBudget): UnicodeMap | null {

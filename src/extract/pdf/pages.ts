@@ -8,7 +8,7 @@ import type { Shape } from "./content.ts";
 import { drawContent } from "./content.ts";
 import { isDict, isRef, nameOf, type PdfDocument, type PdfObject } from "./document.ts";
 import type { PdfFlag } from "./flags.ts";
-import { type FontBudget, loadFont, type PdfFont } from "./fonts.ts";
+import { createFontBudget, loadFont, type PdfFont } from "./fonts.ts";
 import { createImageCollector, type PdfImage } from "./images.ts";
 import type { PdfDict, PdfValue } from "./objects.ts";
 import { codeLikelihood, paint } from "./raster.ts";
@@ -21,7 +21,6 @@ const MAX_CONTENT = 32 * 1024 * 1024;
 const MAX_TEXT = 4 * 1024 * 1024;
 const MAX_PARENTS = 16;
 const MAX_STREAMS = 10_000;
-const MAX_MAP_ENTRIES = 1_000_000;
 /** Shapes of one page, and points in them. */
 const MAX_SHAPES = 40_000;
 const MAX_POINTS = 400_000;
@@ -32,13 +31,15 @@ type Drawing = { readonly shapes: readonly Shape[]; readonly likelihood: number 
 export function drawPages(document: PdfDocument, survey: Survey, flag: (name: PdfFlag) => void): Pages {
   const images = createImageCollector(document, flag);
   const known = new Set(survey.images);
+  /** Lists of images and contents that pages share are gone through once. */
+  const lists = new Set<PdfValue>();
   for (const page of survey.pages) {
-    for (const object of imagesOf(document, page)) if (known.has(object)) images.stream(object);
+    for (const object of imagesOf(document, page, lists)) if (known.has(object)) images.stream(object);
   }
   for (const object of survey.images) if (!images.stream(object)) break;
 
-  const fonts = new Map<PdfDict, PdfFont>();
-  const budget: FontBudget = { entries: MAX_MAP_ENTRIES };
+  const fonts = new Map<PdfDict, PdfFont | null>();
+  const budget = createFontBudget();
   const fontIn = (resources: PdfDict | null) => {
     const listed = resources === null ? null : document.get(resources, "Font");
     return (name: string): PdfFont | null => {
@@ -99,6 +100,7 @@ export function drawPages(document: PdfDocument, survey: Survey, flag: (name: Pd
       }
       const content = document.content(object, left);
       if (content === null || content.imageFilter !== null) continue;
+      if (document.locked && content.end === "broken") continue;
       if (content.end === "cut") flag("pdf_text_exceeded");
       left -= content.bytes.length;
       contents.push(content.bytes, NEW_LINE);
@@ -106,7 +108,7 @@ export function drawPages(document: PdfDocument, survey: Survey, flag: (name: Pd
     return Buffer.concat(contents);
   };
   for (const page of survey.pages) {
-    const bytes = take(streamsOf(document, page.entries.get("Contents")));
+    const bytes = take(streamsOf(document, page.entries.get("Contents"), lists));
     if (bytes === null) break;
     if (bytes.length > 0) draw(bytes, resourcesOf(document, page));
   }
@@ -135,12 +137,17 @@ function resourcesOf(document: PdfDocument, page: PdfDict): PdfDict | null {
   return null;
 }
 
-function streamsOf(document: PdfDocument, contents: PdfValue | undefined): readonly PdfObject[] {
+function streamsOf(
+  document: PdfDocument,
+  contents: PdfValue | undefined,
+  seen: Set<PdfValue>,
+): readonly PdfObject[] {
   const resolved = isRef(contents) ? document.versions(contents) : [];
   const lists = [contents, ...resolved.map(({ value }) => value)];
   const streams = resolved.filter(({ stream }) => stream !== null);
   for (const list of lists) {
-    if (typeof list !== "object" || list?.kind !== "array") continue;
+    if (typeof list !== "object" || list?.kind !== "array" || seen.has(list)) continue;
+    seen.add(list);
     for (const item of list.items.slice(0, MAX_STREAMS)) {
       if (isRef(item)) streams.push(...document.versions(item).filter(({ stream }) => stream !== null));
     }
@@ -148,10 +155,11 @@ function streamsOf(document: PdfDocument, contents: PdfValue | undefined): reado
   return streams;
 }
 
-function imagesOf(document: PdfDocument, page: PdfDict): readonly PdfObject[] {
+function imagesOf(document: PdfDocument, page: PdfDict, seen: Set<PdfValue>): readonly PdfObject[] {
   const resources = resourcesOf(document, page);
   const objects = resources === null ? null : document.get(resources, "XObject");
-  if (!isDict(objects)) return [];
+  if (!isDict(objects) || seen.has(objects)) return [];
+  seen.add(objects);
   return [...objects.entries.values()].flatMap((value) =>
     isRef(value) ? document.versions(value).filter((object) => isImage(document, object)) : [],
   );

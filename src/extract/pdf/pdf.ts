@@ -42,9 +42,15 @@ export function readPdf(bytes: Uint8Array, limits: Limits, passwords: readonly s
 
 /** As much of a text as the bounds let through. */
 function giveText(reading: ReadingBuilder, text: string, source: string): void {
-  if (text.length > reading.left()) reading.flag("inner_bytes_exceeded");
-  const kept = text.slice(0, reading.left());
+  const plain = text.replace(/[\ufb00-\ufb04]/g, lettersOf);
+  if (plain.length > reading.left()) reading.flag("inner_bytes_exceeded");
+  const kept = plain.slice(0, reading.left());
   if (/\S/.test(kept)) reading.text({ kind: "text", text: kept, source });
+}
+
+/** A URL is written in letters, whatever the font makes of them. */
+function lettersOf(ligature: string): string {
+  return ligature.normalize("NFKD");
 }
 
 function giveScripts(document: PdfDocument, survey: Survey, reading: ReadingBuilder): void {
@@ -92,6 +98,8 @@ function giveFile(
   // Of what could not be opened only what is packed can be told from noise.
   const content = document.content(object, reading.left());
   if (content === null || content.bytes.length === 0) return true;
+  const packed = isDict(object.value) && object.value.entries.has("Filter");
+  if (document.locked && !(packed && content.end !== "broken")) return true;
   if (content.end === "cut") reading.flag("inner_bytes_exceeded");
   const declared = isDict(object.value) ? nameOf(document.get(object.value, "Subtype")).toLowerCase() : "";
   return reading.inner({ name, declared: declared === "" ? null : declared, bytes: content.bytes });

@@ -33,6 +33,8 @@ type Collected = {
   readonly reading: ReadingBuilder;
   readonly pages: PdfDict[];
   readonly fonts: Map<string, PdfDict>;
+  /** Lists that several objects share, gone through once. */
+  readonly lists: Set<PdfValue>;
   readonly forms: PdfObject[];
   readonly images: PdfObject[];
   readonly files: Map<PdfObject, string | null>;
@@ -62,6 +64,7 @@ export function surveyObjects(document: PdfDocument, reading: ReadingBuilder): S
     reading,
     pages: [],
     fonts: new Map(),
+    lists: new Set(),
     forms: [],
     images: [],
     files: new Map(),
@@ -188,10 +191,7 @@ function readEntry(collected: Collected, dict: PdfDict, key: string, value: PdfV
       break;
     case "XFA":
       fact(collected, "acroform_xfa");
-      for (const part of listOf((item) => item ?? null, document.resolve(value))) {
-        if (isRef(part)) addSources(document, part, collected.xfa);
-      }
-      if (isRef(value)) addSources(document, value, collected.xfa);
+      readForm(collected, value);
       break;
     case "EF":
       readFiles(collected, dict, document.resolve(value));
@@ -255,14 +255,27 @@ function addWritten(collected: Collected, value: PdfValue): void {
 }
 
 const MAX_FONTS = 1000;
+const MAX_XFA = 256;
+/** A file has at most five names, of which all may lead to the same stream. */
+const MAX_FILE_STREAMS = 16;
 
-function listFonts({ document, fonts }: Collected, value: PdfValue): void {
-  if (!isDict(value)) return;
+function listFonts({ document, fonts, lists }: Collected, value: PdfValue): void {
+  if (!isDict(value) || lists.has(value)) return;
+  lists.add(value);
   for (const name of value.entries.keys()) {
     if (fonts.size >= MAX_FONTS) return;
     const font = document.get(value, name);
     if (isDict(font) && !fonts.has(name)) fonts.set(name, font);
   }
+}
+
+/** A form in XML is one stream or string, or a list of names and parts. */
+function readForm({ document, xfa, lists }: Collected, value: PdfValue): void {
+  addSources(document, value, xfa);
+  const list = document.resolve(value);
+  if (typeof list !== "object" || list?.kind !== "array" || lists.has(list)) return;
+  lists.add(list);
+  for (const part of list.items.slice(0, MAX_XFA)) if (isRef(part)) addSources(document, part, xfa);
 }
 
 /** A destination is none, and neither is an action that leads to one. */
@@ -289,7 +302,7 @@ function readFiles(collected: Collected, dict: PdfDict, files: PdfValue): void {
   if (!isDict(files)) return;
   fact(collected, "embedded_file");
   const name = ["UF", "F", "Unix", "DOS", "Mac", "Desc"].map((key) => document.get(dict, key)).find(isString);
-  for (const reference of files.entries.values()) {
+  for (const reference of files.entries.values().take(MAX_FILE_STREAMS)) {
     if (!isRef(reference)) continue;
     for (const object of document.versions(reference)) {
       if (object.stream === null) continue;
