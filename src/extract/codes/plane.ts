@@ -18,12 +18,6 @@ export type Pixels = {
 /** Colours that differ at all differ in one of these. */
 export type Channel = "luma" | "red" | "blue";
 
-const WEIGHTS: Readonly<Record<Channel, readonly [number, number, number]>> = {
-  luma: [77, 150, 29],
-  red: [256, 0, 0],
-  blue: [0, 0, 256],
-};
-
 /**
  * One channel of every `step`th pixel of every `step`th row, laid on a background of that grey where it is
  * transparent.
@@ -31,30 +25,37 @@ const WEIGHTS: Readonly<Record<Channel, readonly [number, number, number]>> = {
 export function planeOf(pixels: Pixels, channel: Channel, background: 0 | 255, step: number): Plane {
   const { channels, data } = pixels;
   if (channels === 1 && step === 1) return { width: pixels.width, height: pixels.height, data };
-  const [red, green, blue] = WEIGHTS[channel];
   const width = Math.floor(pixels.width / step);
   const height = Math.floor(pixels.height / step);
   const grey = new Uint8Array(width * height);
   const next = channels * step;
-  for (let y = 0, index = 0; y < height; y++) {
-    let at = y * step * pixels.width * channels;
-    const end = at + width * next;
-    if (channels === 1) {
-      for (; at < end; at += next) grey[index++] = data[at] ?? 0;
-    } else if (channels === 3) {
-      for (; at < end; at += next) {
-        grey[index++] =
-          ((data[at] ?? 0) * red + (data[at + 1] ?? 0) * green + (data[at + 2] ?? 0) * blue) >> 8;
-      }
-    } else {
-      for (; at < end; at += next) {
-        const value = ((data[at] ?? 0) * red + (data[at + 1] ?? 0) * green + (data[at + 2] ?? 0) * blue) >> 8;
-        const alpha = data[at + 3] ?? 0;
-        grey[index++] = (value * alpha + background * (255 - alpha)) / 255;
-      }
-    }
+  for (let y = 0; y < height; y++) {
+    const at = y * step * pixels.width * channels;
+    const row = grey.subarray(y * width, (y + 1) * width);
+    if (channels === 1) takeChannel(data, at, next, row);
+    else if (channel === "luma") takeLuma(data, at, next, row);
+    else takeChannel(data, channel === "red" ? at : at + 2, next, row);
+    if (channels === 4) layOn(background, data, at + 3, next, row);
   }
   return { width, height, data: grey };
+}
+
+function takeChannel(data: Uint8Array, start: number, next: number, row: Uint8Array): void {
+  for (let x = 0, at = start; x < row.length; x++, at += next) row[x] = data[at] ?? 0;
+}
+
+function takeLuma(data: Uint8Array, start: number, next: number, row: Uint8Array): void {
+  for (let x = 0, at = start; x < row.length; x++, at += next) {
+    row[x] = ((data[at] ?? 0) * 77 + (data[at + 1] ?? 0) * 150 + (data[at + 2] ?? 0) * 29) >> 8;
+  }
+}
+
+/** `start`: of the alpha values. */
+function layOn(background: number, data: Uint8Array, start: number, next: number, row: Uint8Array): void {
+  for (let x = 0, at = start; x < row.length; x++, at += next) {
+    const alpha = data[at] ?? 0;
+    if (alpha !== 255) row[x] = ((row[x] ?? 0) * alpha + background * (255 - alpha)) / 255;
+  }
 }
 
 export function isTransparent({ width, height, channels, data }: Pixels): boolean {
