@@ -7,8 +7,10 @@ import { CODE_FLAGS } from "./codes/flags.ts";
 import { OFFICE_FLAGS } from "./office/flags.ts";
 import { COMPOUND_FLAGS } from "./ole/compound.ts";
 import { OUTLOOK_FLAGS } from "./outlook/flags.ts";
+import { PDF_FLAGS } from "./pdf/flags.ts";
 import { type FlagEntry, READER_FLAGS } from "./reading.ts";
 import { READING_FLAGS } from "./readings/flags.ts";
+import { SHORTCUT_FLAGS } from "./shortcuts/flags.ts";
 import { UNWRAP_FLAGS } from "./unwrap/flags.ts";
 import { URL_FLAGS } from "./urls/flags.ts";
 
@@ -86,6 +88,8 @@ export const FLAGS: Readonly<Record<string, FlagEntry>> = {
   ...OUTLOOK_FLAGS,
   ...COMPOUND_FLAGS,
   ...OFFICE_FLAGS,
+  ...PDF_FLAGS,
+  ...SHORTCUT_FLAGS,
 };
 
 /** True for a flag that says something was not read. A name that is not known counts as such. */

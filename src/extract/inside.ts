@@ -7,7 +7,7 @@
  */
 import { isArchive, readArchive } from "./archives/archive.ts";
 import type { ArchiveLimits } from "./archives/gauge.ts";
-import { readImageCodes } from "./codes/images.ts";
+import { readImageCodes, readPixelCodes } from "./codes/images.ts";
 import { decodeText } from "./decode-text.ts";
 import type { MailFacts } from "./extraction.ts";
 import { polyglotFacts } from "./facts/polyglot.ts";
@@ -18,6 +18,7 @@ import { readOoxml } from "./office/ooxml.ts";
 import { readRtf } from "./office/rtf.ts";
 import { readMsg } from "./outlook/msg.ts";
 import { readTnef } from "./outlook/tnef.ts";
+import { readPdf } from "./pdf/pdf.ts";
 import type { Inner, Limits, Reading, ReadUrl } from "./reading.ts";
 import { readLnk } from "./shortcuts/lnk.ts";
 import { readCalendar } from "./urls/calendar.ts";
@@ -147,6 +148,24 @@ function withCodes(inside: Inside, codes: readonly Coded[]): Inside {
   };
 }
 
+async function pdf({ bytes }: Content, limits: InsideLimits, passwords: Passwords): Promise<Inside> {
+  const { images, ...reading } = readPdf(bytes, limits, isEncrypted(bytes) ? passwords() : []);
+  const codes: Coded[] = [];
+  for (const one of images.slice(0, MAX_IMAGES)) {
+    codes.push(
+      one.kind === "file"
+        ? await readImageCodes(one.bytes, one.type, CODE_LIMITS)
+        : await readPixelCodes(one, CODE_LIMITS),
+    );
+  }
+  return withCodes({ ...NOTHING, ...reading }, codes);
+}
+
+/** Whether candidates are to be worked out at all: the word stands in every encrypted PDF. */
+function isEncrypted(bytes: Uint8Array): boolean {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes("/Encrypt");
+}
+
 const image: Reader = async ({ bytes, type }) =>
   withCodes(NOTHING, [await readImageCodes(bytes, type, CODE_LIMITS)]);
 
@@ -190,6 +209,7 @@ const plain =
 const OUTLOOK: ReadonlySet<string> = new Set(["application/vnd.ms-outlook", "application/vnd.ms-tnef"]);
 
 const READERS: ReadonlyMap<string, Reader> = new Map([
+  ["application/pdf", pdf],
   ["application/rtf", plain(readRtf)],
   ["application/onenote", plain(readOneNote)],
   ["application/x-ms-shortcut", plain(readLnk)],
