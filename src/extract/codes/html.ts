@@ -67,7 +67,7 @@ type Look = {
 
 type Open = {
   readonly tag: string;
-  readonly look: Look;
+  readonly look: Readonly<Look>;
   /** The background it is seen on. */
   readonly grey: number;
   readonly span: number;
@@ -121,6 +121,8 @@ const ATTRIBUTES: ReadonlySet<string> = new Set([
   "rowspan",
   "class",
 ]);
+const MIN_ATTRIBUTE = 5;
+const MAX_ATTRIBUTE = 7;
 
 type Drawings = { readonly drawings: readonly Plane[]; readonly text: string; readonly exceeded: boolean };
 
@@ -129,6 +131,7 @@ function readDrawings(html: string, keepText: boolean): Drawings {
   const stack: Open[] = [];
   const texts: string[] = [];
   const classes = new Map<string, Look>();
+  const styleOf = createStyleReader();
   let exceeded = false;
   let cellCount = 0;
   let pre = 0;
@@ -231,7 +234,7 @@ function readDrawings(html: string, keepText: boolean): Drawings {
     if (opened === "pre") pre++;
     // Of what lies deep only the innermost matters.
     if (stack.length >= MAX_DEPTH && stack.shift()?.tag === "pre") pre--;
-    const look = lookOf(attributes, classes);
+    const look = attributes.size === 0 ? NO_LOOK : lookOf(attributes, classes, styleOf);
     if (!INLINE.has(opened) && /clear\s*:/i.test(attributes.get("style") ?? "")) endRow();
     const grey = look.background ?? stack.at(-1)?.grey ?? 255;
     stack.push({
@@ -292,10 +295,11 @@ function readDrawings(html: string, keepText: boolean): Drawings {
     {
       onopentagname: (start, end) => {
         tag = html.slice(start, Math.min(end, start + 16)).toLowerCase();
-        attributes = new Map();
+        if (attributes.size > 0) attributes = new Map();
       },
       onattribname: (start, end) => {
-        name = end - start > 16 ? "" : html.slice(start, end).toLowerCase();
+        const length = end - start;
+        name = length < MIN_ATTRIBUTE || length > MAX_ATTRIBUTE ? "" : html.slice(start, end).toLowerCase();
         if (!ATTRIBUTES.has(name)) name = "";
         value = "";
       },
@@ -340,21 +344,43 @@ function readDrawings(html: string, keepText: boolean): Drawings {
 const countOf = (value: string | undefined): number =>
   Math.max(1, Math.min(MAX_SPAN, Number.parseInt(value ?? "1", 10) || 1));
 
-function lookOf(attributes: ReadonlyMap<string, string>, classes: ReadonlyMap<string, Look>): Look {
-  const look: Look = { background: null, colour: null, width: 0, height: 0 };
-  for (const name of (attributes.get("class") ?? "").split(/\s+/, 8)) merge(look, classes.get(name));
+const NO_LOOK: Readonly<Look> = { background: null, colour: null, width: 0, height: 0 };
+
+function lookOf(
+  attributes: ReadonlyMap<string, string>,
+  classes: ReadonlyMap<string, Look>,
+  styleOf: (style: string) => Look,
+): Look {
+  const look: Look = { ...NO_LOOK };
+  const names = classes.size === 0 ? undefined : attributes.get("class");
+  if (names !== undefined) for (const name of names.split(/\s+/, 8)) merge(look, classes.get(name));
   const plain = (name: string): string => attributes.get(name) ?? "";
-  merge(look, {
-    background: greyOf(plain("bgcolor")),
-    colour: greyOf(plain("color")),
-    width: Number.parseFloat(plain("width")) || 0,
-    height: Number.parseFloat(plain("height")) || 0,
-  });
-  merge(look, readStyle(plain("style")));
+  look.background = greyOf(plain("bgcolor")) ?? look.background;
+  look.colour = greyOf(plain("color")) ?? look.colour;
+  const width = Number.parseFloat(plain("width"));
+  const height = Number.parseFloat(plain("height"));
+  if (width > 0) look.width = width;
+  if (height > 0) look.height = height;
+  const style = attributes.get("style");
+  if (style !== undefined) merge(look, styleOf(style));
   return look;
 }
 
-function merge(look: Look, more: Look | undefined): void {
+/** Mails repeat a few styles over and over. */
+const MAX_KNOWN_STYLES = 200;
+
+function createStyleReader(): (style: string) => Look {
+  const known = new Map<string, Look>();
+  return (style) => {
+    const before = known.get(style);
+    if (before !== undefined) return before;
+    const look = readStyle(style);
+    if (known.size < MAX_KNOWN_STYLES) known.set(style, look);
+    return look;
+  };
+}
+
+function merge(look: Look, more: Readonly<Look> | undefined): void {
   if (more === undefined) return;
   look.background = more.background ?? look.background;
   look.colour = more.colour ?? look.colour;

@@ -100,7 +100,7 @@ export function createUrlCollector({ max, recipients, onFlag }: CollectorOptions
     const entry = enter(written, url);
     // Where the fragment differs, so may what it carries.
     if (entry === null || (byNormal.size === known && url.hash === "")) return entry;
-    const { targets, whole } = unwrapAll(url.href);
+    const { targets, whole } = unwrapAll(url.href, url);
     if (!whole) onFlag("url_targets_exceeded");
     const entries = new Map([[url.href, entry]]);
     for (const { url: target, from } of targets) {
@@ -138,7 +138,7 @@ export function createUrlCollector({ max, recipients, onFlag }: CollectorOptions
       carriers: new Set(),
       targets: new Set(),
       personal: isPersonal(url.href),
-      domain: namedDomain(url.href),
+      domain: namedDomain(url),
     };
     byNormal.set(normalized, entry);
     return entry;

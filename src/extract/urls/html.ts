@@ -88,6 +88,16 @@ const LONG: ReadonlySet<Role> = new Set<Role>(["script-code", "markup", "style",
 /** data:, javascript: and vbscript: may be long as well. */
 const CARRYING = /^[\s\u0000-\u0020]*[djv]/i;
 const MAX_LINK_TEXT = 300;
+const LETTER_O = 0x6f;
+
+/** Lengths and first letters of the names in ROLES: most attributes are told from these by that. */
+const ROLE_SHAPES: ReadonlySet<number> = new Set(
+  [...ROLES.keys()].map((name) => shapeOf(name.length, name.charCodeAt(0))),
+);
+
+function shapeOf(length: number, first: number): number {
+  return length * 128 + (first | 0x20);
+}
 
 type Attribute = { readonly name: string; readonly role: Role; readonly value: string };
 
@@ -126,7 +136,7 @@ export function scanHtml(html: string, finds: HtmlFinds): void {
   };
   const endTag = (): void => {
     if (tag === "") return;
-    readElement(tag, attributes, finds);
+    if (attributes.length > 0) readElement(tag, attributes, finds);
     if (tag === "a" || tag === "area") {
       closeAnchor();
       const href = attributes.find((one) => one.name === "href")?.value;
@@ -137,7 +147,7 @@ export function scanHtml(html: string, finds: HtmlFinds): void {
       raw = tag;
     }
     tag = "";
-    attributes = [];
+    if (attributes.length > 0) attributes = [];
   };
 
   const tokenizer = new Tokenizer(
@@ -148,9 +158,12 @@ export function scanHtml(html: string, finds: HtmlFinds): void {
         if (raw !== "") closeRaw(true);
         flushText();
         tag = html.slice(start, end).toLowerCase();
-        attributes = [];
+        if (attributes.length > 0) attributes = [];
       },
       onattribname: (start, end) => {
+        const first = html.charCodeAt(start);
+        role = undefined;
+        if ((first | 0x20) !== LETTER_O && !ROLE_SHAPES.has(shapeOf(end - start, first))) return;
         name = html.slice(start, end).toLowerCase();
         role = name.startsWith("on") ? "script-code" : ROLES.get(name);
         value = "";
@@ -223,7 +236,6 @@ function readComment(comment: string, finds: HtmlFinds): void {
 }
 
 function readElement(tag: string, attributes: readonly Attribute[], finds: HtmlFinds): void {
-  if (attributes.length === 0) return;
   const download = attributes.find(({ name }) => name === "download")?.value ?? null;
   for (const { name, role, value } of attributes) {
     switch (role) {

@@ -24,8 +24,16 @@ export type Target = {
   readonly from: string;
 };
 
-/** As unwrapUrl, with where each one was; `whole` is false where a bound left some out. */
-export function unwrapAll(url: string): { readonly targets: readonly Target[]; readonly whole: boolean } {
+/**
+ * As unwrapUrl, with where each one was; `whole` is false where a bound left some out. `parsed`: the URL as parseUrl
+ * gives it, where that is known.
+ */
+export function unwrapAll(
+  url: string,
+  parsed: URL | null = parseUrl(url),
+): { readonly targets: readonly Target[]; readonly whole: boolean } {
+  const first = parsed === null || url.length > MAX_URL_LENGTH ? [] : carriedBy(parsed);
+  if (first.length === 0) return { targets: [], whole: true };
   const targets: Target[] = [];
   const seen = new Set([url]);
   const whole = true;
@@ -33,7 +41,7 @@ export function unwrapAll(url: string): { readonly targets: readonly Target[]; r
   for (let depth = 0; level.length > 0; depth++) {
     const next: string[] = [];
     for (const from of level) {
-      for (const target of unwrapOnce(from)) {
+      for (const target of depth === 0 ? first : unwrapOnce(from)) {
         if (seen.has(target)) continue;
         if (depth === MAX_UNWRAP_DEPTH || targets.length === MAX_UNWRAPPED) return { targets, whole: false };
         seen.add(target);
@@ -50,7 +58,10 @@ export function unwrapAll(url: string): { readonly targets: readonly Target[]; r
 export function unwrapOnce(written: string): readonly string[] {
   if (written.length > MAX_URL_LENGTH) return [];
   const url = parseUrl(written);
-  if (url === null) return [];
+  return url === null ? [] : carriedBy(url);
+}
+
+function carriedBy(url: URL): readonly string[] {
   const special = rewritten(url);
   if (special !== null) return [special];
   const found = new Set<string>();
@@ -68,12 +79,11 @@ function addTo(found: Set<string>, target: string | null): void {
 }
 
 /** The domain that a wrapper names of a target it does not carry: `domain` of Mimecast, `d` of Sophos. */
-export function namedDomain(written: string): string | null {
-  const url = parseUrl(written);
-  if (url === null) return null;
-  const name = url.hostname.endsWith(".mimecast.com")
+export function namedDomain(url: URL): string | null {
+  const { hostname } = url;
+  const name = hostname.endsWith(".mimecast.com")
     ? "domain"
-    : url.hostname.endsWith(".protection.sophos.com")
+    : hostname.endsWith(".protection.sophos.com")
       ? "d"
       : null;
   if (name === null) return null;
@@ -84,6 +94,7 @@ export function namedDomain(written: string): string | null {
 const MAX_PARAMETERS = 200;
 
 function parameterValues(query: string): readonly string[] {
+  if (query.length <= 6) return [];
   return query
     .split(/[&;]/, MAX_PARAMETERS)
     .map((parameter) => parameter.slice(parameter.indexOf("=") + 1))
@@ -98,6 +109,7 @@ const MAX_ENCODINGS = 3;
 
 /** The URL that a value is, in up to three layers of percent escapes, or in base64. */
 function carried(value: string): string | null {
+  if (value === "") return null;
   let text = value;
   for (let layer = 0; ; layer++) {
     if (WEB_URL.test(text)) return text.replace(/^([a-z]+:)[/\\]+/i, "$1//");

@@ -104,9 +104,11 @@ describe("unwrapping", () => {
   });
 
   test("names the domain where the target itself is not there", () => {
-    expect(namedDomain("https://protect-us.mimecast.com/s/AbC?domain=target.com")).toBe("target.com");
-    expect(namedDomain("https://protect-us.mimecast.com/s/AbC?domain=x")).toBeNull();
-    expect(namedDomain("https://other.example/s/AbC?domain=target.com")).toBeNull();
+    expect(namedDomain(new URL("https://protect-us.mimecast.com/s/AbC?domain=target.com"))).toBe(
+      "target.com",
+    );
+    expect(namedDomain(new URL("https://protect-us.mimecast.com/s/AbC?domain=x"))).toBeNull();
+    expect(namedDomain(new URL("https://other.example/s/AbC?domain=target.com"))).toBeNull();
   });
 });
 
