@@ -114,16 +114,12 @@ export function openPdf(
   let readable = 4 * file.length + 65_536;
   let unpackable = unpackedMax;
 
-  /** What is encrypted seems broken, and has its own flag. */
-  const broken = (): void => {
-    if (seal === null || seal.key !== null) flag("pdf_stream_unreadable");
-  };
-  const unfilter = (dict: PdfDict, raw: Buffer, max: number): StreamContent => {
+  const takeFilters = (dict: PdfDict, raw: Buffer, max: number): StreamContent => {
     const filters = listOf(resolve, get(dict, "Filter", "F"));
     const parameters = listOf(resolve, get(dict, "DecodeParms", "DP"));
     if (filters.length > MAX_FILTERS) {
       flag("pdf_filters_exceeded");
-      return { bytes: NO_BYTES, imageFilter: null, end: "broken" };
+      return { bytes: NO_BYTES, imageFilter: null, end: "cut" };
     }
     let bytes = raw;
     let end: StreamContent["end"] = "whole";
@@ -136,7 +132,6 @@ export function openPdf(
         if (IMAGE_FILTERS.has(name)) {
           return { bytes, imageFilter: { name, parameters: isDict(of) ? of : null }, end };
         }
-        broken();
         return { bytes: NO_BYTES, imageFilter: null, end: "broken" };
       }
       const room = Math.min(max, unpackable);
@@ -145,11 +140,18 @@ export function openPdf(
       bytes = made.bytes;
       if (made.end === "whole") continue;
       end = made.end;
-      if (made.end === "broken") broken();
-      else if (unpackable <= 0) flag("pdf_too_large");
+      if (made.end === "cut" && unpackable <= 0) flag("pdf_too_large");
     }
     return { bytes, imageFilter: null, end };
   };
+
+  /** What is encrypted seems broken, and has its own flag. */
+  const flagged = (made: StreamContent): StreamContent => {
+    if (made.end === "broken" && (seal === null || seal.key !== null)) flag("pdf_stream_unreadable");
+    return made;
+  };
+  const unfilter = (dict: PdfDict, raw: Buffer, max: number): StreamContent =>
+    flagged(takeFilters(dict, raw, max));
 
   const content = (object: PdfObject, max = Number.POSITIVE_INFINITY): StreamContent | null => {
     const { value } = object;
@@ -162,10 +164,11 @@ export function openPdf(
     readable -= raw.length;
     const method = seal?.key == null ? "none" : streamMethod(seal, object, value, get, resolve);
     if (seal?.key == null || method === "none" || object.num < 0) return unfilter(value, raw, max);
-    const opened = unfilter(value, decryptBytes(seal.key, method, object.num, object.gen, raw), max);
-    if (opened.bytes.length > 0 || raw.length < 32) return opened;
-    // Not encrypted, whatever the document says.
-    return unfilter(value, raw, max);
+    const opened = takeFilters(value, decryptBytes(seal.key, method, object.num, object.gen, raw), max);
+    if (opened.end !== "broken" && (opened.bytes.length > 0 || raw.length < 32)) return opened;
+    // It may be in clear, whatever the document says.
+    const clear = takeFilters(value, raw, max);
+    return flagged(clear.end === "broken" || clear.bytes.length === 0 ? opened : clear);
   };
 
   const document: PdfDocument = {
@@ -182,7 +185,6 @@ export function openPdf(
     bounds,
   };
   readObjectStreams(document, objects, byNumber, flag);
-  if (bounds.tooDeep) flag("pdf_nesting_exceeded");
   if (bounds.values <= 0) flag("pdf_objects_exceeded");
   return document;
 }

@@ -18,11 +18,6 @@ export const PDF_FLAGS = {
     complete: false,
     meaning: "A PDF has more objects than the bound; the ones after that are not read.",
   },
-  pdf_nesting_exceeded: {
-    complete: false,
-    meaning:
-      "A PDF has arrays or dictionaries nested deeper than the bound; they are read as if they were not.",
-  },
   pdf_too_large: {
     complete: false,
     meaning: "The streams of a PDF unpack to more than the bound; the rest is not read.",

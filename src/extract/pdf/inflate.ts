@@ -3,7 +3,7 @@
  *
  * zlib gives up all of a stream whose last byte is wrong; viewers show what comes before it, so it is read here.
  */
-import { constants, inflateRawSync } from "node:zlib";
+import { inflateRawSync } from "node:zlib";
 
 export type Inflated = { readonly bytes: Buffer; readonly end: "whole" | "cut" | "broken" };
 
@@ -20,8 +20,7 @@ export function inflate(bytes: Buffer, max: number): Inflated {
 function inflateRaw(bytes: Buffer, max: number): Inflated {
   if (max <= 0) return { bytes: Buffer.alloc(0), end: "cut" };
   try {
-    const options = { maxOutputLength: max, finishFlush: constants.Z_SYNC_FLUSH };
-    return { bytes: inflateRawSync(bytes, options), end: "whole" };
+    return { bytes: inflateRawSync(bytes, { maxOutputLength: max }), end: "whole" };
   } catch (fault) {
     const cut = (fault as { code?: unknown }).code === "ERR_BUFFER_TOO_LARGE";
     return { bytes: inflateBeginning(bytes, max), end: cut ? "cut" : "broken" };

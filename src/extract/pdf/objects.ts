@@ -39,17 +39,16 @@ export type Lexer = {
 export type LexerBounds = {
   /** Bytes of strings and comments that may still be read; they can hold other objects, which are read again. */
   quoted: number;
-  /** Names, strings, arrays and dictionaries that may still be made. */
+  /** Names, strings and arrays that may still be made; a dictionary counts as several. */
   values: number;
-  tooDeep: boolean;
 };
 
 export type Token = "end" | "value" | "word" | "[" | "]" | "<<" | ">>";
 
-const MAX_DEPTH = 200;
 /** Longest string or comment once the bytes for them are spent. */
 const SHORT = 256;
 const MAX_WORD = 32;
+const DICT_COST = 4;
 
 const REGULAR = 0;
 const WHITE = 1;
@@ -78,7 +77,7 @@ export function createLexer(bytes: Buffer, at: number, end: number, bounds: Lexe
 }
 
 export function createBounds(size: number, values: number): LexerBounds {
-  return { quoted: 4 * size + 65_536, values, tooDeep: false };
+  return { quoted: 4 * size + 65_536, values };
 }
 
 /** Skips white space and comments. */
@@ -338,24 +337,14 @@ export function parseValue(lexer: Lexer): PdfValue {
   const stack: Container[] = [];
   let items: PdfValue[] = [];
   let kind: "root" | Container["kind"] = "root";
-  let flattened = 0;
   const root = items;
   const { bounds } = lexer;
   const open = (next: Container["kind"]): void => {
-    if (stack.length >= MAX_DEPTH) {
-      bounds.tooDeep = true;
-      flattened++;
-      return;
-    }
     stack.push({ kind: kind as Container["kind"], items });
     items = [];
     kind = next;
   };
   const close = (): void => {
-    if (flattened > 0) {
-      flattened--;
-      return;
-    }
     const outer = stack.pop();
     if (outer === undefined) return;
     const value: PdfValue = kind === "[" ? { kind: "array", items } : dictOf(items);
@@ -380,7 +369,7 @@ export function parseValue(lexer: Lexer): PdfValue {
       if (typeof lexer.value === "object") bounds.values--;
       items.push(lexer.value);
     } else if (token === "[" || token === "<<") {
-      bounds.values--;
+      bounds.values -= token === "<<" ? DICT_COST : 1;
       open(token);
     } else {
       close();
@@ -389,7 +378,6 @@ export function parseValue(lexer: Lexer): PdfValue {
     if (kind === "root" && items.length > 0 && typeof items.at(-1) !== "number") break;
     if (kind === "root" && items.length > 3) break;
   }
-  flattened = 0;
   while (stack.length > 0) close();
   const first = root[0];
   return first === undefined ? null : first;

@@ -328,11 +328,14 @@ function giveTarget(collected: Collected, written: string, kind: "link" | "file"
   if (UNC.test(target)) fact(collected, "unc_link");
   const scheme = SCHEME.exec(target)?.[1]?.toLowerCase();
   if (scheme === undefined || (kind === "file" && scheme.length === 1)) {
-    if (kind === "file") {
-      if (/^www\./i.test(target)) reading.url(target, PDF_SOURCE);
-    } else if (HOST.test(target)) {
+    if (/^www\./i.test(target)) {
       reading.url(target, PDF_SOURCE);
-    } else if (target !== "" && !target.startsWith("#") && collected.relative.size < MAX_RELATIVE) {
+    } else if (
+      kind === "link" &&
+      target !== "" &&
+      !target.startsWith("#") &&
+      collected.relative.size < MAX_RELATIVE
+    ) {
       collected.relative.add(target);
     }
   } else if (scheme === "javascript") {
@@ -343,7 +346,9 @@ function giveTarget(collected: Collected, written: string, kind: "link" | "file"
   }
 }
 
+/** Without a base, what begins like the name of a host is taken for one. */
 function joinRelative({ bases, relative, reading }: Collected): void {
+  if (bases.size === 0) for (const link of relative) if (HOST.test(link)) reading.url(link, PDF_SOURCE);
   for (const base of bases) {
     for (const link of relative) {
       const joined = URL.canParse(link, base) ? new URL(link, base).href : null;

@@ -72,7 +72,10 @@ export function packedPdf(objects: Objects, trailer = "", cipher: Cipher | null 
     }
   }
   const first = `${header.join(" ")}\n`;
-  const stream = deflated(`/Type /ObjStm /N ${header.length} /First ${first.length}`, first + body);
+  const stream = deflated(
+    `/Type /ObjStm /N ${header.length} /First ${first.length}`,
+    Buffer.from(first + body, "latin1"),
+  );
   pieces.push(written(900, stream, cipher));
   pieces.push(
     written(901, deflated(`/Type /XRef /Size 902 /W [1 2 1] /Root 1 0 R ${trailer}`, "\0\0\0\0"), null),
