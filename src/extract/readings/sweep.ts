@@ -158,18 +158,30 @@ function findFiles(run: Run, piece: Buffer, offset: number, encoding: keyof type
   }
 }
 
-/** Three characters of base64 to whether a file worth keeping may begin with them. */
-const STARTS: Uint8Array = startsOf(PREFIXES);
+/** First three bytes that a file worth keeping may begin with. */
+const WHOLE_STARTS: ReadonlySet<number> = new Set(
+  PREFIXES.filter(({ length }) => length > 2).map(([first = 0, second = 0, third = 0]) => {
+    return (first << 16) | (second << 8) | third;
+  }),
+);
+/** First bytes of files whose third byte may be any. */
+const SHORT_STARTS: ReadonlySet<number> = new Set(
+  PREFIXES.filter(({ length }) => length === 2).map(([first = 0, second = 0]) => (first << 8) | second),
+);
+/** Three characters of base64 to whether a file may begin with them: a first look, which few pass. */
+const STARTS: Uint8Array = startsOf();
 
-function startsOf(prefixes: readonly Uint8Array[]): Uint8Array {
+function startsOf(): Uint8Array {
   const starts = new Uint8Array(1 << 18);
-  for (const [first = 0, second = 0, third] of prefixes) {
-    const known = (first << 10) | (second << 2);
-    // Of two bytes three characters know all but the last two bits.
-    if (third === undefined) starts.fill(1, known, known + 4);
-    else starts[known | (third >> 6)] = 1;
-  }
+  for (const bytes of WHOLE_STARTS) starts[bytes >> 6] = 1;
+  // Of two bytes three characters know all but the last two bits.
+  for (const bytes of SHORT_STARTS) starts.fill(1, bytes << 2, (bytes + 1) << 2);
   return starts;
+}
+
+/** Whether four characters of base64 (24 bits) begin a file. */
+function isStart(bits: number): boolean {
+  return SHORT_STARTS.has(bits >> 8) || WHOLE_STARTS.has(bits);
 }
 
 /**
@@ -178,17 +190,20 @@ function startsOf(prefixes: readonly Uint8Array[]): Uint8Array {
  */
 function findBase64(run: Run, text: Buffer, offset: number, range: Range | null): void {
   let bits = 0;
+  /** Places of the last three characters. */
   let second = 0;
   let third = 0;
+  let fourth = 0;
   let until = 0;
   for (let at = 0; at < text.length; at++) {
     const sextet = SEXTETS[text[at] ?? 0] ?? OTHER;
     if (sextet === OTHER) continue;
-    bits = ((bits << 6) | sextet) & 0x3_ffff;
-    const first = third;
-    third = second;
-    second = at;
-    if (STARTS[bits] === 0) continue;
+    bits = ((bits << 6) | sextet) & 0xff_ffff;
+    const first = second;
+    second = third;
+    third = fourth;
+    fourth = at;
+    if (STARTS[bits >> 6] === 0 || !isStart(bits)) continue;
     // In base64 that was read, another stream begins with a line or not at all.
     if (first < until && !startsLine(text, first)) continue;
     if (run.looks-- <= 0) {
