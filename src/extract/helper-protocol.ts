@@ -3,13 +3,19 @@
  *
  * Either side sends frames: four bytes length (big-endian), then JSON of that length. A request for a mail in
  * memory is followed by the bytes of the mail. A helper says HELLO once when it is ready, then gives one answer
- * a request. The pool trusts nothing a helper says: answers are bounded and checked against a schema.
+ * a request. The pool trusts nothing a helper says: answers are bounded, and every field of them is checked.
  */
-import { z } from "zod";
 import type { Bounds } from "./bounds.ts";
-import type { Extraction } from "./extraction.ts";
+import type {
+  Attachment,
+  Container,
+  Extraction,
+  FoundUrl,
+  MailFacts,
+  OriginalEnvelope,
+} from "./extraction.ts";
 
-export const HELLO = "email-sensor extract-helper 1";
+export const HELLO = "email-sensor extract-helper 2";
 /** Bytes of the longest frame. */
 export const MAX_FRAME = 64 * 1024 * 1024;
 
@@ -37,65 +43,132 @@ export type HelperRequest =
     };
 
 export type HelperAnswer =
-  | { readonly kind: "hello"; readonly hello: string }
+  /** `isolated`: the kernel keeps it from the network and from other processes. */
+  | { readonly kind: "hello"; readonly hello: string; readonly isolated: boolean }
   | { readonly kind: "extracted"; readonly extraction: Extraction }
   | { readonly kind: "written"; readonly found: boolean }
   | { readonly kind: "failed"; readonly message: string };
 
-const texts = z.array(z.string());
-const extraction = z.strictObject({
-  mail: z.strictObject({
-    message_id: z.string().nullable(),
-    subject: z.string().nullable(),
-    from: texts,
-    to: texts,
-    cc: texts,
-    date: z.string().nullable(),
-  }),
-  envelope: z
-    .strictObject({
-      source: z.enum(["journal", "copy"]),
-      from: z.string().nullable(),
-      to: texts,
-      identity: z.string().nullable(),
-    })
-    .nullable(),
-  attachments: z.array(
-    z.strictObject({
-      filename: z.string().nullable(),
-      sha256: z.string().regex(/^[0-9a-f]{64}$/),
-      sha1: z.string().regex(/^[0-9a-f]{40}$/),
-      md5: z.string().regex(/^[0-9a-f]{32}$/),
-      size: z.number().int().min(0),
-      type: z.string().max(255),
-      views: texts,
-      path: texts,
-      within: z.enum(["mail", "archive", "document"]),
-      facts: texts,
-      password: z.string().nullable(),
-    }),
-  ),
-  urls: z.array(
-    z.strictObject({
-      url: z.string(),
-      normalized: z.string(),
-      sources: texts,
-      unwrapped_from: texts.exactOptional(),
-      target_domain: z.string().exactOptional(),
-      personal: z.literal(true).exactOptional(),
-    }),
-  ),
-  passwords: texts,
-  flags: texts,
-  complete: z.boolean(),
-});
+/** True for a value that is what it should be. Plain code: this runs in the main process for every mail. */
+type Check = (value: unknown) => boolean;
 
-const answer = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("hello"), hello: z.literal(HELLO) }),
-  z.strictObject({ kind: z.literal("extracted"), extraction }),
-  z.strictObject({ kind: z.literal("written"), found: z.boolean() }),
-  z.strictObject({ kind: z.literal("failed"), message: z.string().max(2000) }),
-]);
+const isText: Check = (value) => typeof value === "string";
+const isFlag: Check = (value) => typeof value === "boolean";
+const isCount: Check = (value) => Number.isSafeInteger(value) && Number(value) >= 0;
+const isTexts: Check = (value) => Array.isArray(value) && value.every(isText);
+
+const orNull =
+  (check: Check): Check =>
+  (value) =>
+    value === null || check(value);
+
+const listOf =
+  (check: Check): Check =>
+  (value) =>
+    Array.isArray(value) && value.every(check);
+
+const textUpTo =
+  (length: number): Check =>
+  (value) =>
+    typeof value === "string" && value.length <= length;
+
+const hexOf =
+  (digits: number): Check =>
+  (value) =>
+    typeof value === "string" && value.length === digits && /^[0-9a-f]+$/.test(value);
+
+function oneOf<Value extends string>(...values: readonly Value[]): Check {
+  return (value) => values.some((one) => one === value);
+}
+
+type Needed<Shape> = { readonly [Key in keyof Shape as undefined extends Shape[Key] ? never : Key]: Check };
+type Optional<Shape> = { readonly [Key in keyof Shape as undefined extends Shape[Key] ? Key : never]: Check };
+
+/** An object with all the required keys and none that is not named. */
+function shapeOf<Shape>(required: Needed<Shape>, optional: Optional<Shape>): Check {
+  const needed = Object.keys(required).length;
+  const checks = new Map<string, { readonly check: Check; readonly needed: boolean }>();
+  for (const [key, check] of Object.entries<Check>(required)) checks.set(key, { check, needed: true });
+  for (const [key, check] of Object.entries<Check>(optional)) checks.set(key, { check, needed: false });
+  return (value) => {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+    let seen = 0;
+    for (const [key, field] of Object.entries(value)) {
+      const known = checks.get(key);
+      if (known === undefined || !known.check(field)) return false;
+      if (known.needed) seen++;
+    }
+    return seen === needed;
+  };
+}
+
+const isExtraction = shapeOf<Extraction>(
+  {
+    mail: shapeOf<MailFacts>(
+      {
+        message_id: orNull(isText),
+        subject: orNull(isText),
+        from: isTexts,
+        to: isTexts,
+        cc: isTexts,
+        date: orNull(isText),
+      },
+      {},
+    ),
+    envelope: orNull(
+      shapeOf<OriginalEnvelope>(
+        {
+          source: oneOf<OriginalEnvelope["source"]>("journal", "copy"),
+          from: orNull(isText),
+          to: isTexts,
+          identity: orNull(isText),
+        },
+        {},
+      ),
+    ),
+    attachments: listOf(
+      shapeOf<Attachment>(
+        {
+          filename: orNull(isText),
+          sha256: hexOf(64),
+          sha1: hexOf(40),
+          md5: hexOf(32),
+          size: isCount,
+          type: textUpTo(255),
+          views: isTexts,
+          path: isTexts,
+          within: oneOf<Container>("mail", "archive", "document"),
+          facts: isTexts,
+          password: orNull(isText),
+        },
+        {},
+      ),
+    ),
+    urls: listOf(
+      shapeOf<FoundUrl>(
+        { url: isText, normalized: isText, sources: isTexts },
+        { unwrapped_from: isTexts, target_domain: isText, personal: (value) => value === true },
+      ),
+    ),
+    passwords: isTexts,
+    flags: isTexts,
+    complete: isFlag,
+  },
+  {},
+);
+
+type AnswerOf<Kind extends HelperAnswer["kind"]> = Extract<HelperAnswer, { readonly kind: Kind }>;
+
+const ANSWERS: readonly Check[] = [
+  shapeOf<AnswerOf<"extracted">>({ kind: oneOf("extracted"), extraction: isExtraction }, {}),
+  shapeOf<AnswerOf<"written">>({ kind: oneOf("written"), found: isFlag }, {}),
+  shapeOf<AnswerOf<"failed">>({ kind: oneOf("failed"), message: textUpTo(2000) }, {}),
+  shapeOf<AnswerOf<"hello">>({ kind: oneOf("hello"), hello: oneOf(HELLO) }, {}),
+];
+
+function isAnswer(value: unknown): value is HelperAnswer {
+  return ANSWERS.some((check) => check(value));
+}
 
 /** Null where the bytes are no answer of a helper. */
 export function readAnswer(json: Uint8Array): HelperAnswer | null {
@@ -106,8 +179,7 @@ export function readAnswer(json: Uint8Array): HelperAnswer | null {
     if (thrown instanceof SyntaxError) return null;
     throw thrown;
   }
-  const parsed = answer.safeParse(value);
-  return parsed.success ? parsed.data : null;
+  return isAnswer(value) ? value : null;
 }
 
 export function frame(message: HelperRequest | HelperAnswer): Uint8Array {

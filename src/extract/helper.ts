@@ -3,9 +3,8 @@
  *
  * In come requests of helper-protocol.ts, out go answers. A mail that cannot be taken apart is an answer, too;
  * what takes the process down (a crash, a loop, memory) is the pool's to see. It has nothing to steal: no
- * environment, no open files but its two pipes, low priority, and it dies with its parent.
+ * environment, no open files but its two pipes, no network (sandbox.ts), low priority, and it dies with its parent.
  */
-import { dlopen } from "bun:ffi";
 import { constants, setPriority } from "node:os";
 import { everyContentFile, oneContentFile } from "./content-files.ts";
 import {
@@ -16,18 +15,19 @@ import {
   type HelperRequest,
   MAX_FRAME,
 } from "./helper-protocol.ts";
+import { isolate } from "./sandbox.ts";
 import { takeApart } from "./take-apart.ts";
 
 /** Resolves when the pool closes stdin. */
 export async function serveExtractions(): Promise<void> {
-  dieWithParent();
+  const isolated = isolate();
   setPriority(constants.priority.PRIORITY_BELOW_NORMAL);
   const out = Bun.stdout.writer();
   const say = async (answer: HelperAnswer): Promise<void> => {
     out.write(frame(answer));
     await out.flush();
   };
-  await say({ kind: "hello", hello: HELLO });
+  await say({ kind: "hello", hello: HELLO, isolated });
   const input = createInput(Bun.stdin.stream());
   for (;;) {
     const header = await input.read(4);
@@ -89,14 +89,4 @@ function createInput(stream: ReadableStream<Uint8Array>): Input {
       return queue.take(count);
     },
   };
-}
-
-const PR_SET_PDEATHSIG = 1;
-const SIGKILL = 9n;
-
-/** Has the kernel kill this process when its parent dies, even in the middle of a loop (Linux, prctl(2)). */
-function dieWithParent(): void {
-  const { symbols, close } = dlopen("libc.so.6", { prctl: { args: ["int", "u64"], returns: "int" } });
-  symbols.prctl(PR_SET_PDEATHSIG, SIGKILL);
-  close();
 }

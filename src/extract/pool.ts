@@ -96,6 +96,7 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
   const counts = { busy: 0, done: 0, failed: 0, killed: 0 };
   let turn: Lane = "extract";
   let closed = false;
+  let warned = false;
 
   const watch = createWatch(timeout, memory);
 
@@ -175,7 +176,10 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
       START_TIMEOUT,
     );
     try {
-      await helper.ready;
+      if (!(await helper.ready) && !warned) {
+        warned = true;
+        log.warn("the kernel has no seccomp filters: helpers are not kept from the network");
+      }
     } catch (cause) {
       throw new SensorError("EXTRACT_UNAVAILABLE", "an extraction helper does not start", { cause });
     } finally {
@@ -293,8 +297,8 @@ function spawned(command: readonly string[]): Helper {
 /** A helper process and the talk with it. */
 type Helper = {
   readonly pid: number;
-  /** Resolves when it says HELLO; rejects where it dies before. */
-  readonly ready: Promise<void>;
+  /** Resolves when it says HELLO, to whether it is isolated; rejects where it dies before. */
+  readonly ready: Promise<boolean>;
   readonly exited: Promise<void>;
   /** One request at a time. Rejects with the fault where the helper dies or is killed. */
   readonly ask: (request: HelperRequest, body: Uint8Array | null) => Promise<HelperAnswer>;
@@ -356,7 +360,7 @@ function spawnHelper(command: readonly string[]): Helper {
   return {
     pid: child.pid,
     ready: expected.promise.then((answer) => {
-      if (answer.kind === "hello") return;
+      if (answer.kind === "hello") return answer.isolated;
       kill("EXTRACT_CRASHED", "did not say hello");
       throw fault;
     }),

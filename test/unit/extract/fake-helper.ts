@@ -11,7 +11,7 @@ const say = (bytes: Uint8Array): void => {
 
 if (mode === "dies-at-once") process.exit(3);
 if (mode === "wrong-hello") say(frame({ kind: "failed", message: "hello?" }));
-else say(frame({ kind: "hello", hello: HELLO }));
+else say(frame({ kind: "hello", hello: HELLO, isolated: mode !== "not-isolated" }));
 
 /** What a harmful mail is answered with; the modes that answer nothing are not here. */
 const HARM: Readonly<Record<string, Uint8Array>> = {

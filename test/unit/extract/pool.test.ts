@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SensorError } from "../../../src/errors.ts";
 import { createExtractPool, type ExtractPool, type ExtractPoolOptions } from "../../../src/extract/pool.ts";
-import { createLog } from "../../../src/log.ts";
+import { createLog, type Log } from "../../../src/log.ts";
 import { attached, BOUNDS, extractionOf, multipart, sha256 } from "./mails.ts";
 
 const opened: ExtractPool[] = [];
@@ -17,8 +17,8 @@ afterEach(async () => {
 const OPTIONS = { ...BOUNDS, helpers: 1, timeout: 20_000, memory: 512 * 1024 * 1024 };
 const log = createLog("error", () => {});
 
-function pool(options: Partial<ExtractPoolOptions> = {}): ExtractPool {
-  const made = createExtractPool({ ...OPTIONS, ...options }, log);
+function pool(options: Partial<ExtractPoolOptions> = {}, to: Log = log): ExtractPool {
+  const made = createExtractPool({ ...OPTIONS, ...options }, to);
   opened.push(made);
   return made;
 }
@@ -173,6 +173,16 @@ describe("a helper that does harm", () => {
 });
 
 describe("the pool", () => {
+  test("says once that the kernel does not isolate its helpers, and works", async () => {
+    const lines: string[] = [];
+    const helpers = pool(
+      { command: [process.execPath, FAKE, "not-isolated"], helpers: 2 },
+      createLog("warn", (line) => lines.push(line)),
+    );
+    await Promise.all(["1", "2", "3"].map((body) => helpers.extract(inline(body))));
+    expect(lines.filter((line) => line.includes("seccomp"))).toHaveLength(1);
+  });
+
   test("keeps a helper while there is work, and stops it when there is none for a while", async () => {
     const helpers = fake("", { idleAfter: 150 });
     const pids = new Set<string | null>();
