@@ -53,6 +53,7 @@ export type HelperAnswer =
 type Check = (value: unknown) => boolean;
 
 const isText: Check = (value) => typeof value === "string";
+const isNothing: Check = () => false;
 const isFlag: Check = (value) => typeof value === "boolean";
 const isCount: Check = (value) => Number.isSafeInteger(value) && Number(value) >= 0;
 const isTexts: Check = (value) => Array.isArray(value) && value.every(isText);
@@ -86,19 +87,18 @@ type Optional<Shape> = { readonly [Key in keyof Shape as undefined extends Shape
 
 /** An object with all the required keys and none that is not named. */
 function shapeOf<Shape>(required: Needed<Shape>, optional: Optional<Shape>): Check {
-  const needed = Object.keys(required).length;
-  const checks = new Map<string, { readonly check: Check; readonly needed: boolean }>();
-  for (const [key, check] of Object.entries<Check>(required)) checks.set(key, { check, needed: true });
-  for (const [key, check] of Object.entries<Check>(optional)) checks.set(key, { check, needed: false });
+  const needed = new Map(Object.entries<Check>(required));
+  const more = new Map(Object.entries<Check>(optional));
   return (value) => {
     if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+    const fields = value as Readonly<Record<string, unknown>>;
     let seen = 0;
-    for (const [key, field] of Object.entries(value)) {
-      const known = checks.get(key);
-      if (known === undefined || !known.check(field)) return false;
-      if (known.needed) seen++;
+    for (const key in fields) {
+      const check = needed.get(key);
+      if (check !== undefined) seen++;
+      if (!(check ?? more.get(key) ?? isNothing)(fields[key])) return false;
     }
-    return seen === needed;
+    return seen === needed.size;
   };
 }
 
@@ -163,7 +163,7 @@ const ANSWERS: readonly Check[] = [
   shapeOf<AnswerOf<"extracted">>({ kind: oneOf("extracted"), extraction: isExtraction }, {}),
   shapeOf<AnswerOf<"written">>({ kind: oneOf("written"), found: isFlag }, {}),
   shapeOf<AnswerOf<"failed">>({ kind: oneOf("failed"), message: textUpTo(2000) }, {}),
-  shapeOf<AnswerOf<"hello">>({ kind: oneOf("hello"), hello: oneOf(HELLO) }, {}),
+  shapeOf<AnswerOf<"hello">>({ kind: oneOf("hello"), hello: oneOf(HELLO), isolated: isFlag }, {}),
 ];
 
 function isAnswer(value: unknown): value is HelperAnswer {
