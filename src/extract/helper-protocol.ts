@@ -53,7 +53,6 @@ export type HelperAnswer =
 type Check = (value: unknown) => boolean;
 
 const isText: Check = (value) => typeof value === "string";
-const isNothing: Check = () => false;
 const isFlag: Check = (value) => typeof value === "boolean";
 const isCount: Check = (value) => Number.isSafeInteger(value) && Number(value) >= 0;
 const isTexts: Check = (value) => Array.isArray(value) && value.every(isText);
@@ -94,9 +93,9 @@ function shapeOf<Shape>(required: Needed<Shape>, optional: Optional<Shape>): Che
     const fields = value as Readonly<Record<string, unknown>>;
     let seen = 0;
     for (const key in fields) {
-      const check = needed.get(key);
-      if (check !== undefined) seen++;
-      if (!(check ?? more.get(key) ?? isNothing)(fields[key])) return false;
+      const check = needed.get(key) ?? more.get(key);
+      if (check === undefined || !check(fields[key])) return false;
+      if (needed.has(key)) seen++;
     }
     return seen === needed.size;
   };
