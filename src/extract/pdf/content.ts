@@ -79,14 +79,15 @@ export function drawContent(bytes: Buffer, canvas: Canvas): void {
     return typeof value === "number" ? value : 0;
   };
   const six = (): Matrix => [number(0), number(1), number(2), number(3), number(4), number(5)];
-  const show = (value: PdfValue | undefined): void => {
+  /** `exact`: the gap before it is given, whatever the widths are. */
+  const show = (value: PdfValue | undefined, exact = false): void => {
     if (typeof value !== "object" || value?.kind !== "string" || value.bytes.length === 0) return;
     const shown = state.font === null ? plainly(value) : state.font.show(value.bytes);
     const advance =
       ((shown.width / 1000) * state.size + shown.codes * state.charSpace + shown.spaces * state.wordSpace) *
       state.stretch;
     const place = multiply(textMatrix, state.matrix);
-    pen.show(shown.text, place, state.size, advance, state.font?.measured ?? false);
+    pen.show(shown.text, place, state.size, advance, exact || (state.font?.measured ?? false));
     textMatrix = moved(textMatrix, advance, 0);
   };
   const nextLine = (x: number, y: number): void => {
@@ -201,11 +202,11 @@ export function drawContent(bytes: Buffer, canvas: Canvas): void {
         show(operands.at(-1));
         break;
       case "TJ":
-        for (const item of list) {
+        for (const [index, item] of list.entries()) {
           if (typeof item === "number") {
             textMatrix = moved(textMatrix, (-item / 1000) * state.size * state.stretch, 0);
           } else {
-            show(item);
+            show(item, index > 0);
           }
         }
         break;
