@@ -7,6 +7,7 @@
  */
 import { hostname } from "node:os";
 import { z } from "zod";
+import { TRACKING_PARAMETERS } from "../extract/urls/normal-form.ts";
 import { EVENT_TYPES } from "../report/event.ts";
 import { FACILITIES, type Facility } from "../report/syslog.ts";
 import { parseDuration, parseSize, SIZE_UNITS, TIME_UNITS } from "../units.ts";
@@ -518,6 +519,17 @@ export const schema = z
             choice(["whole", "members"]).prefault("whole"),
           ),
           max_size: key("Largest attachment that is submitted.", size("1B", "2GB").prefault("200MB")),
+          strip_tracking: key(
+            "Whether `tracking_parameters` are taken out of URLs before VMRay is asked: it then learns less about who got a mail, and one answer serves more mails.",
+            flag().prefault(false),
+          ),
+          tracking_parameters: key(
+            "Parameters of a URL's query that tell who clicked where and change nothing of the page; a `*` stands for any end.",
+            z
+              .array(noted(z.string().min(1, "is empty").max(100), { kind: "text" }))
+              .max(1000)
+              .prefault([...TRACKING_PARAMETERS]),
+          ),
           urls: key(
             "`analyse` looks a URL up and submits it where it is unknown, `lookup` only looks it up, `skip` does neither.",
             choice(["analyse", "lookup", "skip"]).prefault("analyse"),

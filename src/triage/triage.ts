@@ -7,6 +7,7 @@
 import type { Config, TypeGroup } from "../config/schema.ts";
 import type { Attachment, Extraction, FoundUrl } from "../extract/extraction.ts";
 import { extensionOf } from "../extract/file-type.ts";
+import { stripTracking } from "../extract/urls/normal-form.ts";
 import { groupOf } from "./groups.ts";
 import type { Action, Decision, Plan, PlannedArtifact } from "./plan.ts";
 
@@ -44,9 +45,8 @@ export function triage(
     around.splice(depth, around.length, { attachment, decision });
     return { kind: "attachment", attachment, decision };
   });
-  const urls = extraction.urls.map(
-    (url): PlannedArtifact => ({ kind: "url", url, decision: decideUrl(url, policy) }),
-  );
+  const asked = policy.strip_tracking ? withoutTracking(extraction.urls, policy) : extraction.urls;
+  const urls = asked.map((url): PlannedArtifact => ({ kind: "url", url, decision: decideUrl(url, policy) }));
   return [...attachments, ...urls];
 }
 
@@ -88,6 +88,18 @@ function decideAttachment(attachment: Attachment, policy: TriagePolicy): Decisio
     return { action: "lookup", rule: "default.other", reason: `${what}: it is only looked up.` };
   }
   return { action: "skip", rule: `default.${group}`, reason: `${what}: the policy does not analyse these.` };
+}
+
+/** URLs that differ in what tracks the reader are one: the first of them, with the sources of all. */
+function withoutTracking(urls: readonly FoundUrl[], policy: TriagePolicy): readonly FoundUrl[] {
+  const found = new Map<string, FoundUrl>();
+  for (const url of urls) {
+    const normalized = stripTracking(url.normalized, { parameters: policy.tracking_parameters });
+    const known = found.get(normalized);
+    const sources = [...new Set([...(known?.sources ?? []), ...url.sources])];
+    found.set(normalized, { ...(known ?? url), normalized, sources });
+  }
+  return [...found.values()];
 }
 
 const URL_REASONS: Readonly<Record<Action, string>> = {

@@ -114,6 +114,28 @@ test("URLs that no reader opens are not asked about, unless they also stand wher
   expect(rule("html-script")).toBe("default.urls");
 });
 
+test("URLs are asked about without what tracks the reader, where the policy says so", () => {
+  const found = (query: string, source: string): FoundUrl => ({
+    url: `http://a.example/?${query}`,
+    normalized: `http://a.example/?${query}`,
+    sources: [source],
+  });
+  const urls = [found("id=1&utm_source=x", "text"), found("gclid=2&id=1", "html"), found("id=2", "text")];
+  const asked = (policy: Partial<TriagePolicy>) =>
+    triage({ attachments: [], urls, complete: true }, { ...DEFAULT, ...policy }).map((artifact) =>
+      artifact.kind === "url" ? [artifact.url.normalized, artifact.url.sources] : [],
+    );
+  expect(asked({})).toHaveLength(3);
+  expect(asked({ strip_tracking: true })).toEqual([
+    ["http://a.example/?id=1", ["text", "html"]],
+    ["http://a.example/?id=2", ["text"]],
+  ]);
+  expect(asked({ strip_tracking: true, tracking_parameters: ["id"] })[2]).toEqual([
+    "http://a.example/",
+    ["text"],
+  ]);
+});
+
 test("a plan has attachments first, then URLs, each in the order of the extraction", () => {
   const plan = triage(
     { attachments: [attachment("image/png"), attachment("application/pdf")], urls: [url], complete: true },
