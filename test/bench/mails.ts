@@ -51,6 +51,8 @@ const HOSTS = [
   "intranet.example.de",
 ] as const;
 
+const COLOURS = ["#333333", "#666", "#0066cc", "#999999", "#222", "black"] as const;
+
 const words = (random: Random, count: number): string =>
   Array.from({ length: count }, () => WORDS[random.below(WORDS.length)]).join(" ");
 
@@ -73,7 +75,7 @@ function page(random: Random, size: number, links: number): string {
   let length = 0;
   let linked = 0;
   while (length < size) {
-    const style = `padding:${random.below(30)}px 0;font-family:Arial,Helvetica,sans-serif;font-size:14px;color:#33${random.bytes(2).toString("hex")}`;
+    const style = `padding:${random.below(30)}px 0;font-family:Arial,Helvetica,sans-serif;font-size:14px;color:${random.one(COLOURS)}`;
     const linking = linked * size < links * length || linked === 0;
     if (linking) linked++;
     const row =
