@@ -5,6 +5,7 @@
  * is a gap; what stands on another line begins a new one.
  */
 import type { PdfFont } from "./fonts.ts";
+import type { Matrix } from "./mosaic.ts";
 import {
   createBounds,
   createLexer,
@@ -24,11 +25,11 @@ export type Canvas = {
   readonly font: (name: string) => PdfFont | null;
   readonly text: (text: string) => void;
   readonly image: (dict: PdfDict, raw: Buffer) => void;
+  /** An image or a form, and where the unit square that it fills is. */
+  readonly place: (name: string, matrix: Matrix) => void;
   /** False where no more shapes are taken. */
   readonly shape: (shape: Shape) => boolean;
 };
-
-type Matrix = readonly [number, number, number, number, number, number];
 
 type State = {
   matrix: Matrix;
@@ -244,6 +245,11 @@ export function drawContent(bytes: Buffer, canvas: Canvas): void {
       case "n":
         path.clear();
         break;
+      case "Do": {
+        const [name] = operands;
+        if (typeof name === "object" && name?.kind === "name") canvas.place(name.name, state.matrix);
+        break;
+      }
       case "BI":
         if (images) images = readInlineImage(lexer, canvas);
         break;

@@ -18,15 +18,17 @@ import { decodeFax } from "./fax.ts";
 import type { PdfFlag } from "./flags.ts";
 import type { PdfDict, PdfValue } from "./objects.ts";
 
+export type PixelImage = {
+  readonly kind: "pixels";
+  readonly width: number;
+  readonly height: number;
+  readonly channels: 1 | 3 | 4;
+  readonly data: Uint8Array;
+};
+
 export type PdfImage =
   | { readonly kind: "file"; readonly type: "image/jpeg" | "image/jp2"; readonly bytes: Uint8Array }
-  | {
-      readonly kind: "pixels";
-      readonly width: number;
-      readonly height: number;
-      readonly channels: 1 | 3 | 4;
-      readonly data: Uint8Array;
-    };
+  | PixelImage;
 
 export type ImageCollector = {
   /** False where a bound is reached. */
@@ -34,6 +36,8 @@ export type ImageCollector = {
   /** An image within a page. */
   readonly inline: (dict: PdfDict, raw: Buffer) => boolean;
   readonly pixels: (width: number, height: number, data: Uint8Array) => boolean;
+  /** The pixels of an image of any size, not collected; null where there are none, or where a bound is reached. */
+  readonly decode: (object: PdfObject) => PixelImage | null;
   readonly done: () => readonly PdfImage[];
 };
 
@@ -66,7 +70,7 @@ export function createImageCollector(document: PdfDocument, flag: (name: PdfFlag
   };
   const add = (dict: PdfDict, size: Size, content: StreamContent): void => {
     const image = imageOf(document, dict, size, content);
-    if (image === null) {
+    if (image === null || (image.kind === "pixels" && image.height < MIN_SIDE)) {
       if (!document.locked) flag("pdf_image_unreadable");
       return;
     }
@@ -82,7 +86,7 @@ export function createImageCollector(document: PdfDocument, flag: (name: PdfFlag
     stream: (object) => {
       if (seen.has(object) || !isDict(object.value)) return true;
       seen.add(object);
-      const size = sizeOf(document, object.value);
+      const size = sizeOf(document, object.value, MIN_SIDE);
       if (size === null) return true;
       if (!open(size)) return false;
       const content = document.content(object, unpackedSize(document, object.value, size));
@@ -90,7 +94,7 @@ export function createImageCollector(document: PdfDocument, flag: (name: PdfFlag
       return true;
     },
     inline: (dict, raw) => {
-      const size = sizeOf(document, dict);
+      const size = sizeOf(document, dict, MIN_SIDE);
       if (size === null) return true;
       if (!open(size)) return false;
       add(dict, size, document.unfilter(dict, raw, unpackedSize(document, dict, size)));
@@ -105,19 +109,26 @@ export function createImageCollector(document: PdfDocument, flag: (name: PdfFlag
       images.push({ kind: "pixels", width, height, channels: 1, data });
       return true;
     },
+    decode: (object) => {
+      const size = isDict(object.value) ? sizeOf(document, object.value, 1) : null;
+      if (size === null || !isDict(object.value) || !open(size)) return null;
+      const content = document.content(object, unpackedSize(document, object.value, size));
+      const image = content === null ? null : imageOf(document, object.value, size, content);
+      return image?.kind === "pixels" ? image : null;
+    },
     done: () => images,
   };
 }
 
 type Size = { readonly width: number; readonly height: number };
 
-/** Null where it is too small for a code, or no size at all. */
-function sizeOf(document: PdfDocument, dict: PdfDict): Size | null {
+/** Null where a side is smaller than `least`, or where there is no size at all. */
+function sizeOf(document: PdfDocument, dict: PdfDict, least: number): Size | null {
   const width = document.get(dict, "Width", "W");
   const height = document.get(dict, "Height", "H");
   if (typeof width !== "number" || typeof height !== "number") return null;
   const whole = Number.isInteger(width) && Number.isInteger(height);
-  if (!whole || Math.min(width, height) < MIN_SIDE || Math.max(width, height) > MAX_SIDE) return null;
+  if (!whole || Math.min(width, height) < least || Math.max(width, height) > MAX_SIDE) return null;
   return { width, height };
 }
 
@@ -264,8 +275,7 @@ function pixelsOf(
     : (coloursOf(document, written, 0) ?? coloursBySize(bytes, width, height, bits));
   const row = Math.ceil((width * colours.components * bits) / 8);
   const rows = Math.min(height, Math.floor(bytes.length / row));
-  // Less than a code needs.
-  if (rows < MIN_SIDE) return null;
+  if (rows < 1) return null;
   const step = Math.max(1, Math.ceil(Math.sqrt((width * rows) / MAX_GIVEN)));
   const channels =
     colours.kind === "index" ? colours.channels : colours.kind === "rgb" || colours.kind === "cmyk" ? 3 : 1;

@@ -10,6 +10,7 @@ import { isDict, isRef, nameOf, type PdfDocument, type PdfObject } from "./docum
 import type { PdfFlag } from "./flags.ts";
 import { createFontBudget, loadFont, type PdfFont } from "./fonts.ts";
 import { createImageCollector, type PdfImage } from "./images.ts";
+import { joinPieces, MAX_PLACEMENTS, type Placement, touching } from "./mosaic.ts";
 import type { PdfDict, PdfValue } from "./objects.ts";
 import { codeLikelihood, paint } from "./raster.ts";
 import type { Survey } from "./survey.ts";
@@ -25,6 +26,8 @@ const MAX_STREAMS = 10_000;
 const MAX_SHAPES = 40_000;
 const MAX_POINTS = 400_000;
 const MAX_PAINTED = 4;
+/** Pages with images side by side, and groups of such images, that are put together. */
+const MAX_PIECED = 8;
 
 type Drawing = { readonly shapes: readonly Shape[]; readonly likelihood: number };
 
@@ -54,22 +57,29 @@ export function drawPages(document: PdfDocument, survey: Survey, flag: (name: Pd
     };
   };
 
-  const pieces: string[] = [];
+  const written: string[] = [];
   let length = 0;
   const write = (text: string): void => {
     if (length >= MAX_TEXT) flag("pdf_text_exceeded");
-    else pieces.push(text);
+    else written.push(text);
     length += text.length;
   };
   let drawings: Drawing[] = [];
+  const pieces: Placement[][] = [];
   let left = MAX_CONTENT;
   const draw = (bytes: Buffer, resources: PdfDict | null): void => {
     const shapes: Shape[] = [];
     let points = 0;
+    const placements: Placement[] = [];
+    const imageNamed = imageIn(document, resources);
     drawContent(bytes, {
       font: fontIn(resources),
       text: write,
       image: images.inline,
+      place: (name, matrix) => {
+        const object = placements.length < MAX_PLACEMENTS ? imageNamed(name) : null;
+        if (object !== null && known.has(object)) placements.push({ object, matrix });
+      },
       shape: (shape) => {
         for (const ring of shape.rings) points += ring.length;
         if (points <= MAX_POINTS && shapes.length < MAX_SHAPES) {
@@ -81,6 +91,7 @@ export function drawPages(document: PdfDocument, survey: Survey, flag: (name: Pd
       },
     });
     write("\n");
+    if (placements.length > 1 && pieces.length < MAX_PIECED) pieces.push(placements);
     const likelihood = codeLikelihood(shapes);
     if (likelihood === 0) return;
     drawings.push({ shapes, likelihood });
@@ -117,11 +128,15 @@ export function drawPages(document: PdfDocument, survey: Survey, flag: (name: Pd
     if (bytes === null) break;
     if (bytes.length > 0 && isDict(form.value)) draw(bytes, resourcesOf(document, form.value));
   }
+  for (const group of pieces.flatMap(touching).slice(0, MAX_PIECED)) {
+    const joined = joinPieces(group, images.decode);
+    if (joined !== null && !images.pixels(joined.width, joined.height, joined.data)) break;
+  }
   for (const { shapes } of drawings) {
     const raster = paint(shapes);
     if (raster !== null && !images.pixels(raster.width, raster.height, raster.data)) break;
   }
-  return { text: pieces.join(""), images: images.done() };
+  return { text: written.join(""), images: images.done() };
 }
 
 const NEW_LINE = Buffer.from("\n");
@@ -153,6 +168,15 @@ function streamsOf(
     }
   }
   return streams;
+}
+
+function imageIn(document: PdfDocument, resources: PdfDict | null): (name: string) => PdfObject | null {
+  const objects = resources === null ? null : document.get(resources, "XObject");
+  return (name) => {
+    const value = isDict(objects) ? objects.entries.get(name) : undefined;
+    const [object] = isRef(value) ? document.versions(value) : [];
+    return object ?? null;
+  };
 }
 
 function imagesOf(document: PdfDocument, page: PdfDict, seen: Set<PdfValue>): readonly PdfObject[] {

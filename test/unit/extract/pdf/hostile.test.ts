@@ -220,6 +220,23 @@ describe("time grows with the size", () => {
     "shapes in content": (size) => asContent("0 0 9 9 re f 0 0 900 900 re f ", size),
     "curves in content": (size) => asContent("0 0 m 1 1 2 2 3 3 c S ", size),
     "lists in content": (size) => asContent("[(a)1", size),
+    "images in content": (size) =>
+      classicPdf({
+        1: "<< /Contents 2 0 R /Resources << /XObject << /I 3 0 R >> >> >>",
+        2: { dict: "", stream: repeated("/I Do 1.1 0 0 1.1 0 0 cm ", size) },
+        3: {
+          dict: "/Subtype /Image /Width 99 /Height 99 /BitsPerComponent 8",
+          stream: Buffer.alloc(9801, "ab"),
+        },
+      }),
+    "pages of images": (size) =>
+      Buffer.concat([
+        Buffer.from("3 0 obj<</Subtype/Image/Width 9/Height 9/BitsPerComponent 8>>stream\nendstream endobj "),
+        repeated(
+          "1 0 obj<</Resources<</XObject<</I 3 0 R>>>>/Contents 1 0 R>>stream\n/I Do /I Do\nendstream ",
+          size,
+        ),
+      ]),
     "text in content": (size) => asContent("(a)Tj ", size),
     "fonts in content": (size) => asContent("/F1 1 Tf ", size),
   };

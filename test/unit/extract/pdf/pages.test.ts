@@ -277,6 +277,43 @@ describe("images", () => {
     expect(image).toMatchObject({ kind: "pixels", width: 2666, height: 1333 });
   });
 
+  test("cut into pieces side by side are put together", () => {
+    const half = SIDE / 2;
+    const piece = (left: number, top: number): Buffer =>
+      Buffer.from(
+        each((x, y) => ({ x, y }))
+          .filter(({ x, y }) => x >= left && x < left + half && y >= top && y < top + half)
+          .map(({ x, y }) => (isDark(x, y) ? 0 : 255)),
+      );
+    const objects: Record<number, Objects[number]> = {
+      ...onePage({
+        page: "/Resources << /XObject << /A 10 0 R /B 11 0 R /C 12 0 R /D 13 0 R /E 14 0 R >> >>",
+        content: [
+          "q 36 0 0 36 100 500 cm /C Do Q q 36 0 0 36 136 500 cm /D Do Q",
+          // Mirrored, and with a little space between.
+          "q 36 0 0 36 100 536.5 cm /A Do Q q -36 0 0 36 172 536.5 cm /B Do Q",
+          "q 0 36 -36 0 100 500 cm /A Do Q q 36 0 0 36 400 100 cm /E Do Q",
+        ].join("\n"),
+      }),
+    };
+    for (const [index, at] of [
+      [0, 0],
+      [half, 0],
+      [0, half],
+      [half, half],
+      [0, 0],
+    ].entries()) {
+      const rows = piece(at[0] ?? 0, at[1] ?? 0);
+      if (index === 1) for (let y = 0; y < half; y++) rows.subarray(y * half, y * half + half).reverse();
+      const dict = `/Subtype /Image /Width ${half} /Height ${half} /BitsPerComponent 8 /ColorSpace /DeviceGray`;
+      objects[10 + index] = deflated(dict, rows);
+    }
+    const { images, flags } = read(classicPdf(objects));
+    expect(flags).toEqual([]);
+    expect(images).toHaveLength(1);
+    expect(greyOf(images[0]).equals(GREY)).toBe(true);
+  });
+
   test("broken ones", () => {
     for (const dict of [
       "/Filter /DCTDecode",
