@@ -72,7 +72,6 @@ export function drawContent(bytes: Buffer, canvas: Canvas): void {
   let inList = false;
   const pen = createPen(canvas.text);
   const path = createPath();
-  let drawing = true;
   let images = true;
 
   const number = (index: number): number => {
@@ -95,13 +94,16 @@ export function drawContent(bytes: Buffer, canvas: Canvas): void {
     lineMatrix = moved(lineMatrix, x, y);
     textMatrix = lineMatrix;
   };
+  const drawn = (more: boolean): void => {
+    if (!more) path.end();
+  };
   const fill = (): void => {
-    if (drawing && path.rings.length > 0) drawing = canvas.shape({ rings: path.rings, grey: state.grey });
+    if (path.rings.length > 0) drawn(canvas.shape({ rings: path.rings, grey: state.grey }));
     path.clear();
   };
   const stroke = (): void => {
-    const rings = drawing ? path.strokes(state.lineWidth, state.matrix) : [];
-    if (rings.length > 0) drawing = canvas.shape({ rings, grey: state.grey });
+    const rings = path.strokes(state.lineWidth, state.matrix);
+    if (rings.length > 0) drawn(canvas.shape({ rings, grey: state.grey }));
     path.clear();
   };
 
@@ -335,6 +337,8 @@ type Path = {
   readonly rectangle: (matrix: Matrix, x: number, y: number, width: number, height: number) => void;
   readonly strokes: (width: number, matrix: Matrix) => readonly (readonly number[])[];
   readonly clear: () => void;
+  /** Takes no more points. */
+  readonly end: () => void;
 };
 
 const CURVE_STEPS = 4;
@@ -343,11 +347,12 @@ function createPath(): Path {
   let rings: number[][] = [];
   let ring: number[] = [];
   let points = 0;
+  let ended = false;
   const add = ([a, b, c, d, e, f]: Matrix, x: number, y: number): void => {
-    if (points++ < MAX_PATH) ring.push(a * x + c * y + e, b * x + d * y + f);
+    if (!ended && points++ < MAX_PATH) ring.push(a * x + c * y + e, b * x + d * y + f);
   };
   const start = (): void => {
-    if (points >= MAX_PATH) return;
+    if (ended || points >= MAX_PATH) return;
     ring = [];
     rings.push(ring);
   };
@@ -408,6 +413,9 @@ function createPath(): Path {
       rings = [];
       ring = [];
       points = 0;
+    },
+    end: () => {
+      ended = true;
     },
   };
 }

@@ -101,7 +101,7 @@ export function rc4(key: Uint8Array, bytes: Uint8Array): Buffer {
 /** The first 16 bytes are the vector; what does not fill a block at the end is left out. */
 function aesCbc(key: Buffer, bytes: Buffer): Buffer {
   const whole = bytes.length & ~15;
-  if (whole < 32) return NO_BYTES;
+  if (whole < 32 || (key.length !== 16 && key.length !== 32)) return NO_BYTES;
   const cipher = createDecipheriv(`aes-${key.length * 8}-cbc`, key, bytes.subarray(0, 16));
   cipher.setAutoPadding(false);
   const plain = Buffer.concat([cipher.update(bytes.subarray(16, whole)), cipher.final()]);

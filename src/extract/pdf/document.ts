@@ -5,20 +5,27 @@
  * broken files, older versions of an object and objects no table lists are had as well. Never throws for what the
  * bytes are. Every object is read once; what is unpacked is bounded.
  */
-import { type CryptMethod, decryptBytes, findKey } from "./crypt.ts";
+import { decryptBytes } from "./crypt.ts";
 import { FILTERS, type FilterParameters } from "./filters.ts";
 import type { PdfFlag } from "./flags.ts";
 import {
   createBounds,
   createLexer,
+  type Get,
+  isDict,
+  isRef,
   isWhite,
   type LexerBounds,
+  listOf,
+  nameOf,
   nextToken,
   type PdfDict,
   type PdfRef,
   type PdfValue,
   parseValue,
+  type Resolve,
 } from "./objects.ts";
+import { decryptStrings, openEncryption, streamMethod } from "./seal.ts";
 
 export type PdfObject = {
   /** -1 where it has none. */
@@ -55,8 +62,8 @@ export type PdfDocument = {
   /** Versions of an object, the newest first. */
   readonly versions: (ref: PdfRef) => readonly PdfObject[];
   /** What a value refers to, or the value itself. */
-  readonly resolve: (value: PdfValue | undefined) => PdfValue;
-  readonly get: (dict: PdfDict, ...keys: readonly string[]) => PdfValue;
+  readonly resolve: Resolve;
+  readonly get: Get;
   /** The unpacked stream of an object; null where it has none, or where nothing may be unpacked any more. */
   readonly content: (object: PdfObject, max?: number) => StreamContent | null;
   /** As content() of a dictionary and its data, for images within a page. */
@@ -69,11 +76,8 @@ const MAX_VALUES = 2_000_000;
 const MAX_VERSIONS = 16;
 const MAX_HOPS = 8;
 const MAX_FILTERS = 8;
-const MAX_PASSWORDS = 200;
 const HEADER_WINDOW = 128;
 const HIDDEN_MAX = 1024;
-/** Items of a list that are looked at, where a few make sense. */
-const MAX_LIST = 64;
 /** Bytes of all object streams together. */
 const MAX_PACKED = 48 * 1024 * 1024;
 
@@ -200,33 +204,7 @@ const IMAGE_FILTERS: ReadonlySet<string> = new Set([
   "JBIG2Decode",
 ]);
 
-export function isDict(value: PdfValue | undefined): value is PdfDict {
-  return typeof value === "object" && value?.kind === "dict";
-}
-
-export function isRef(value: PdfValue | undefined): value is PdfRef {
-  return typeof value === "object" && value?.kind === "ref";
-}
-
-/** "" where the value is no name. */
-export function nameOf(value: PdfValue | undefined): string {
-  return typeof value === "object" && value?.kind === "name" ? value.name : "";
-}
-
-/** The first items of an array, or the one value. */
-export function listOf(
-  resolve: PdfDocument["resolve"],
-  value: PdfValue | undefined,
-  max: number = MAX_LIST,
-): readonly PdfValue[] {
-  const found = resolve(value);
-  if (found === null) return [];
-  return typeof found === "object" && found.kind === "array"
-    ? found.items.slice(0, max).map(resolve)
-    : [found];
-}
-
-function parametersOf(dict: PdfDict | null, get: PdfDocument["get"]): FilterParameters {
+function parametersOf(dict: PdfDict | null, get: Get): FilterParameters {
   const number = (key: string, otherwise: number): number => {
     const value = dict === null ? null : get(dict, key);
     return typeof value === "number" ? value : otherwise;
@@ -325,7 +303,8 @@ function streamAfter(
   if (file[eol] === 13) start = file[eol + 1] === 10 ? eol + 2 : eol + 1;
   else if (file[eol] === 10) start = eol + 1;
   const length = dict.entries.get("Length");
-  if (typeof length === "number" && endsAt(file, start + length)) return { start, end: start + length };
+  if (typeof length === "number" && length >= 0 && endsAt(file, start + length))
+    return { start, end: start + length };
   let end = ends(start);
   if (end >= file.length) end = objectEnds(start);
   return { start, end };
@@ -433,168 +412,4 @@ function readObjectStreams(
     }
   }
   sortVersions(byNumber);
-}
-
-// ---- encryption
-
-type Seal = {
-  readonly key: Buffer | null;
-  readonly password: string | null;
-  readonly strings: CryptMethod;
-  readonly streams: CryptMethod;
-  readonly methods: ReadonlyMap<string, CryptMethod>;
-  readonly metadata: boolean;
-  /** The encryption dictionary itself, whose strings are in clear. */
-  readonly dict: PdfDict;
-};
-
-function openEncryption(
-  trailers: readonly PdfDict[],
-  resolve: PdfDocument["resolve"],
-  get: PdfDocument["get"],
-  versions: PdfDocument["versions"],
-  passwords: readonly string[],
-  flag: (name: PdfFlag) => void,
-): Seal | null {
-  let seal: Seal | null = null;
-  const tried = new Set<PdfDict>();
-  if (passwords.length > MAX_PASSWORDS && trailers.some(({ entries }) => entries.has("Encrypt"))) {
-    flag("pdf_passwords_exceeded");
-  }
-  const candidates = ["", ...passwords.slice(0, MAX_PASSWORDS)];
-  const ids = new Set<string>([""]);
-  for (const trailer of trailers) {
-    const [id] = listOf(resolve, trailer.entries.get("ID"));
-    if (typeof id === "object" && id?.kind === "string") ids.add(id.bytes.toString("latin1"));
-  }
-  for (const trailer of [...trailers].reverse()) {
-    const written = trailer.entries.get("Encrypt");
-    const found = isRef(written) ? versions(written).map(({ value }) => value) : [written];
-    for (const dict of found) {
-      if (!isDict(dict) || tried.has(dict) || tried.size >= MAX_VERSIONS) continue;
-      tried.add(dict);
-      for (const id of [...ids].slice(-4).reverse()) {
-        const made = openDictionary(dict, Buffer.from(id, "latin1"), get, candidates);
-        if (made === null) continue;
-        if (made.key !== null) return made;
-        seal ??= made;
-      }
-    }
-  }
-  return seal;
-}
-
-function openDictionary(
-  dict: PdfDict,
-  id: Buffer,
-  get: PdfDocument["get"],
-  candidates: readonly string[],
-): Seal | null {
-  const number = (key: string, otherwise: number): number => {
-    const value = get(dict, key);
-    return typeof value === "number" ? value : otherwise;
-  };
-  const string = (key: string): Buffer => {
-    const value = get(dict, key);
-    return typeof value === "object" && value?.kind === "string" ? value.bytes : NO_BYTES;
-  };
-  const version = number("V", 0);
-  const revision = number("R", 0);
-  const metadata = get(dict, "EncryptMetadata") !== false;
-  const methods = methodsOf(get(dict, "CF"), get, version);
-  const method = (key: string): CryptMethod => {
-    if (version < 4) return "rc4";
-    return methods.get(nameOf(get(dict, key))) ?? "none";
-  };
-  const known = [1, 2, 3, 4, 5].includes(version) && revision >= 2 && revision <= 6;
-  const length = number("Length", 40);
-  const opened = known
-    ? findKey(
-        {
-          version,
-          revision,
-          length: length < 40 ? length * 8 : length,
-          owner: string("O"),
-          user: string("U"),
-          ownerKey: string("OE"),
-          userKey: string("UE"),
-          permissions: number("P", 0),
-          metadata,
-          id,
-        },
-        candidates,
-      )
-    : null;
-  return {
-    key: opened?.key ?? null,
-    password: opened === null || opened.password === "" ? null : opened.password,
-    strings: method("StrF"),
-    streams: method("StmF"),
-    methods,
-    metadata,
-    dict,
-  };
-}
-
-function methodsOf(
-  filters: PdfValue,
-  get: PdfDocument["get"],
-  version: number,
-): ReadonlyMap<string, CryptMethod> {
-  const methods = new Map<string, CryptMethod>([["Identity", "none"]]);
-  if (!isDict(filters)) return methods;
-  for (const name of filters.entries.keys()) {
-    const filter = get(filters, name);
-    const method = isDict(filter) ? nameOf(get(filter, "CFM")) : "";
-    if (method === "V2") methods.set(name, "rc4");
-    else if (method === "AESV2") methods.set(name, "aes128");
-    else if (method === "AESV3" && version >= 5) methods.set(name, "aes256");
-  }
-  return methods;
-}
-
-function streamMethod(
-  seal: Seal,
-  object: PdfObject,
-  dict: PdfDict,
-  get: PdfDocument["get"],
-  resolve: PdfDocument["resolve"],
-): CryptMethod {
-  const type = nameOf(get(dict, "Type"));
-  if (type === "XRef" || object.hidden) return "none";
-  if (type === "Metadata" && !seal.metadata) return "none";
-  const filters = listOf(resolve, dict.entries.get("Filter"));
-  const own = filters.findIndex((filter) => nameOf(filter) === "Crypt");
-  if (own < 0) return seal.streams;
-  const parameters = listOf(resolve, dict.entries.get("DecodeParms"))[own];
-  const name = isDict(parameters) ? nameOf(get(parameters, "Name")) : "";
-  return seal.methods.get(name === "" ? "Identity" : name) ?? seal.streams;
-}
-
-/** Objects that are not encrypted are left as they are: what is readable before and not after was not. */
-function decryptStrings(objects: readonly PdfObject[], seal: Seal): void {
-  const { key, strings } = seal;
-  if (key === null || strings === "none") return;
-  for (const object of objects) {
-    if (object.num < 0 || object.value === seal.dict) continue;
-    const values: PdfValue[] = [object.value];
-    for (let value = values.pop(); value !== undefined; value = values.pop()) {
-      if (typeof value !== "object" || value === null || value === seal.dict) continue;
-      if (value.kind === "string") {
-        const clear = decryptBytes(key, strings, object.num, object.gen, value.bytes);
-        if (!isReadable(value.bytes) || isReadable(clear)) value.bytes = clear;
-      } else if (value.kind === "array") {
-        for (const item of value.items) values.push(item);
-      } else if (value.kind === "dict") {
-        for (const item of value.entries.values()) values.push(item);
-        for (const [, item] of value.earlier) values.push(item);
-      }
-    }
-  }
-}
-
-function isReadable(bytes: Buffer): boolean {
-  if (bytes.length < 8) return false;
-  for (const byte of bytes.subarray(0, 64)) if (byte < 0x20 || byte > 0x7e) return false;
-  return true;
 }

@@ -4,8 +4,19 @@
  * By /ToUnicode, else by /Encoding, else as Windows 1252; codes of glyphs without either as the order of glyphs in
  * most TrueType fonts has it. Widths are those of the document, or those of a common font.
  */
-import { isDict, isRef, listOf, nameOf, type PdfDocument, type PdfObject } from "./document.ts";
-import { createBounds, createLexer, nextToken, type PdfDict, type PdfValue, utf16 } from "./objects.ts";
+import type { PdfDocument, PdfObject } from "./document.ts";
+import {
+  createBounds,
+  createLexer,
+  isDict,
+  isRef,
+  listOf,
+  nameOf,
+  nextToken,
+  type PdfDict,
+  type PdfValue,
+  utf16,
+} from "./objects.ts";
 
 /** A string as it is shown. */
 export type Shown = {

@@ -5,18 +5,10 @@
  * taken as they are written, without profiles.
  */
 
-import {
-  isDict,
-  isRef,
-  listOf,
-  nameOf,
-  type PdfDocument,
-  type PdfObject,
-  type StreamContent,
-} from "./document.ts";
+import type { PdfDocument, PdfObject, StreamContent } from "./document.ts";
 import { decodeFax } from "./fax.ts";
 import type { PdfFlag } from "./flags.ts";
-import type { PdfDict, PdfValue } from "./objects.ts";
+import { isDict, isRef, listOf, nameOf, type PdfDict, type PdfValue } from "./objects.ts";
 
 export type PixelImage = {
   readonly kind: "pixels";
@@ -175,7 +167,8 @@ function faxOf(
   };
   const boolean = (key: string): boolean => parameters !== null && document.get(parameters, key) === true;
   const columns = number("Columns", 1728);
-  if (!Number.isInteger(columns) || columns < 1 || columns * size.height > MAX_FAX) return null;
+  if (!Number.isInteger(columns) || columns < 1 || columns > MAX_SIDE || columns * size.height > MAX_FAX)
+    return null;
   const rows = decodeFax(bytes, {
     k: number("K", 0),
     columns,

@@ -429,3 +429,37 @@ export function utf16(bytes: Buffer, order: "big" | "little"): string {
   const even = bytes.subarray(0, bytes.length & ~1);
   return order === "little" ? even.toString("utf16le") : Buffer.from(even).swap16().toString("utf16le");
 }
+
+/** What a value refers to, or the value itself. */
+export type Resolve = (value: PdfValue | undefined) => PdfValue;
+/** The first of these keys that has a value other than null, resolved. */
+export type Get = (dict: PdfDict, ...keys: readonly string[]) => PdfValue;
+
+/** Items of a list that are looked at, where a few make sense. */
+const MAX_LIST = 64;
+
+export function isDict(value: PdfValue | undefined): value is PdfDict {
+  return typeof value === "object" && value?.kind === "dict";
+}
+
+export function isRef(value: PdfValue | undefined): value is PdfRef {
+  return typeof value === "object" && value?.kind === "ref";
+}
+
+/** "" where the value is no name. */
+export function nameOf(value: PdfValue | undefined): string {
+  return typeof value === "object" && value?.kind === "name" ? value.name : "";
+}
+
+/** The first items of an array, or the one value. */
+export function listOf(
+  resolve: Resolve,
+  value: PdfValue | undefined,
+  max: number = MAX_LIST,
+): readonly PdfValue[] {
+  const found = resolve(value);
+  if (found === null) return [];
+  return typeof found === "object" && found.kind === "array"
+    ? found.items.slice(0, max).map(resolve)
+    : [found];
+}

@@ -6,19 +6,19 @@
  */
 import type { Shape } from "./content.ts";
 import { drawContent } from "./content.ts";
-import { isDict, isRef, nameOf, type PdfDocument, type PdfObject } from "./document.ts";
+import type { PdfDocument, PdfObject } from "./document.ts";
 import type { PdfFlag } from "./flags.ts";
 import { createFontBudget, loadFont, type PdfFont } from "./fonts.ts";
 import { createImageCollector, type PdfImage } from "./images.ts";
 import { joinPieces, MAX_PLACEMENTS, type Placement, touching } from "./mosaic.ts";
-import type { PdfDict, PdfValue } from "./objects.ts";
+import { isDict, isRef, nameOf, type PdfDict, type PdfValue } from "./objects.ts";
 import { codeLikelihood, paint } from "./raster.ts";
 import type { Survey } from "./survey.ts";
 
 export type Pages = { readonly text: string; readonly images: readonly PdfImage[] };
 
 /** Bytes of content that are drawn, and characters that come out. */
-const MAX_CONTENT = 32 * 1024 * 1024;
+const MAX_CONTENT = 16 * 1024 * 1024;
 const MAX_TEXT = 4 * 1024 * 1024;
 const MAX_PARENTS = 16;
 const MAX_STREAMS = 10_000;

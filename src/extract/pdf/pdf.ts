@@ -6,9 +6,9 @@
  * files they are or as pixels, those of the first pages first. Never throws for what the bytes are.
  */
 import { createReading, type Limits, type Reading, type ReadingBuilder } from "../reading.ts";
-import { isDict, nameOf, openPdf, type PdfDocument, type PdfObject } from "./document.ts";
+import { openPdf, type PdfDocument, type PdfObject } from "./document.ts";
 import type { PdfImage } from "./images.ts";
-import { textOf } from "./objects.ts";
+import { isDict, nameOf, textOf } from "./objects.ts";
 import { drawPages } from "./pages.ts";
 import { PDF_SOURCE, type Survey, surveyObjects, withoutNamespaces } from "./survey.ts";
 

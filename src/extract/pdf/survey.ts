@@ -5,9 +5,18 @@
  * are listed for those who unpack them. An action counts wherever it stands, reachable or not.
  */
 import type { ReadingBuilder } from "../reading.ts";
-import { isDict, isRef, listOf, nameOf, type PdfDocument, type PdfObject } from "./document.ts";
+import type { PdfDocument, PdfObject } from "./document.ts";
 import type { PdfFact, PdfFlag } from "./flags.ts";
-import { type PdfDict, type PdfString, type PdfValue, textOf } from "./objects.ts";
+import {
+  isDict,
+  isRef,
+  listOf,
+  nameOf,
+  type PdfDict,
+  type PdfString,
+  type PdfValue,
+  textOf,
+} from "./objects.ts";
 
 export const PDF_SOURCE = "pdf";
 
@@ -93,12 +102,8 @@ export function surveyObjects(document: PdfDocument, reading: ReadingBuilder): S
   }
   for (const trailer of document.trailers) readDict(collected, trailer);
   joinRelative(collected);
-  return {
-    ...collected,
-    scripts: [...collected.scripts],
-    xfa: [...collected.xfa],
-    written: [...collected.written],
-  };
+  const { pages, fonts, forms, images, files, scripts, xfa, written } = collected;
+  return { pages, fonts, forms, images, files, scripts: [...scripts], xfa: [...xfa], written: [...written] };
 }
 
 function fact({ reading }: Collected, name: PdfFact): void {

@@ -486,6 +486,28 @@ describe("encrypted documents", () => {
     });
   }
 
+  test("methods and versions that do not fit each other", () => {
+    for (const version of [0, 1, 2, 4, 5, 6]) {
+      for (const revision of [1, 2, 3, 4, 5, 6]) {
+        for (const method of ["V2", "AESV2", "AESV3", "None", "Foo"]) {
+          const seal = sealOld("rc4-40", "", "owner");
+          const dict = seal.dict
+            .replace("/V 1 /R 2", `/V ${version} /R ${revision}`)
+            .replace(/>>$/, `/CF << /A << /CFM /${method} >> >> /StmF /A /StrF /A >>`);
+          const objects = {
+            ...withLink("(http://a.example)"),
+            5: {
+              dict: "/Filter [/Crypt] /DecodeParms [<< /Name /A >>] /Type /EmbeddedFile",
+              stream: "x".repeat(64),
+            },
+            800: dict,
+          };
+          expect(read(classicPdf(objects, seal.trailer)).facts).toContain("encrypted");
+        }
+      }
+    }
+  });
+
   test("the owner's password opens as well", () => {
     const seal = sealOld("aes-128", "user", "owner");
     const pdf = packedPdf(
@@ -517,7 +539,7 @@ describe("encrypted documents", () => {
     const pdf = classicPdf({ ...onePage(), 800: seal.dict }, seal.trailer, seal.cipher);
     const reading = read(
       pdf,
-      Array.from({ length: 300 }, (_, index) => `wrong ${index}`),
+      Array.from({ length: 600 }, (_, index) => `wrong ${index}`),
     );
     expect(reading.flags.toSorted()).toEqual(["pdf_encrypted", "pdf_passwords_exceeded"]);
   });
