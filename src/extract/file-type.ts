@@ -53,8 +53,16 @@ function hasAscii(head: Buffer, text: string, at: number): boolean {
   return head.length >= at + text.length && head.toString("latin1", at, at + text.length) === text;
 }
 
-/** Signatures at the very beginning, in hex. */
-const SIGNATURES: readonly (readonly [string, string])[] = [
+function beginsWith(head: Buffer, bytes: Uint8Array): boolean {
+  if (head.length < bytes.length) return false;
+  for (let at = 0; at < bytes.length; at++) if (head[at] !== bytes[at]) return false;
+  return true;
+}
+
+type Signature = { readonly bytes: Uint8Array; readonly type: string };
+
+/** Signatures at the very beginning, by their first byte. */
+const SIGNATURES: ReadonlyMap<number, readonly Signature[]> = byFirstByte([
   ["7f454c46", "application/x-elf"],
   ["feedface", "application/x-mach-binary"],
   ["feedfacf", "application/x-mach-binary"],
@@ -79,7 +87,14 @@ const SIGNATURES: readonly (readonly [string, string])[] = [
   ["d0cf11e0a1b11ae1", "application/x-ole-storage"],
   ["504b0304", "application/zip"],
   ["504b0506", "application/zip"],
-];
+]);
+
+function byFirstByte(
+  signatures: readonly (readonly [hex: string, type: string])[],
+): ReadonlyMap<number, readonly Signature[]> {
+  const all = signatures.map(([hex, type]) => ({ bytes: Uint8Array.fromHex(hex), type }));
+  return Map.groupBy(all, ({ bytes }) => bytes[0] ?? 0);
+}
 
 /** Split, so that no scanner takes this program for the test file. */
 const EICAR_START = ["X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR"].join("");
@@ -96,7 +111,7 @@ function binaryType(head: Buffer, sample: ContentSample): string | null {
   if (startsWith(head, "cafebabe") && head.length >= 8) {
     return head.readUInt32BE(4) < 32 ? "application/x-mach-binary" : "application/java-vm";
   }
-  const signature = SIGNATURES.find(([hex]) => startsWith(head, hex))?.[1];
+  const signature = SIGNATURES.get(head[0] ?? 0)?.find(({ bytes }) => beginsWith(head, bytes))?.type;
   if (signature === "application/zip") return zipType(head, sample);
   if (signature === "application/x-ole-storage") return oleType(head, sample);
   if (signature !== undefined) return signature;

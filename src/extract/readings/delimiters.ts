@@ -6,7 +6,7 @@
  * for the end of a mail is one as well where another mail follows it. Going forward, no byte is looked at more than
  * a fixed number of times.
  */
-import { boundariesOf, headerOf, isPartHeader, type Lines, mayBeMultipart } from "./headers.ts";
+import { boundariesOf, createFinder, headerOf, isPartHeader, type Lines, mayBeMultipart } from "./headers.ts";
 
 const MAX_BOUNDARIES = 5000;
 /** A shorter boundary is not looked for at the beginning of longer lines. */
@@ -117,9 +117,11 @@ export function createDelimiterFinder(
       while (raw[at] === DASH) at++;
     }
   };
+  const dots = BEFORE_DOT.map((before) => createFinder(raw, `${before}.`));
   const nextDot = (from: number): Delimiter | null => {
     for (let at = Math.max(dot, from); ; ) {
-      const hit = raw.indexOf(".", at);
+      const before = Math.min(...dots.map((find) => find(Math.max(0, at - 1))));
+      const hit = before === raw.length ? -1 : before + 1;
       if (hit === -1 || hit > (dashes === -1 ? raw.length : dashes)) {
         dot = hit === -1 ? raw.length : hit;
         return null;
@@ -202,6 +204,9 @@ function beforeBreak(raw: Buffer, lineStart: number): number {
 
 const COMMAND = /^(?:mail from:|rcpt to:|ehlo |helo |rset|data$|noop|starttls|quit)/i;
 const MAX_COMMANDS = 64;
+
+/** What may stand right before a dot that is alone on its line; NUL, where a line break stands before that. */
+const BEFORE_DOT = ["\n", "\r", "\0"] as const;
 
 /** A dot that stands alone on its line, with another mail behind it. */
 function endOfData(raw: Buffer, lines: Lines, dot: number): Delimiter | null {

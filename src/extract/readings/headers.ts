@@ -76,13 +76,13 @@ export function createLines(raw: Buffer): Lines {
   };
 }
 
-/** The place of the next `byte` at or after `at`. */
-function createFinder(raw: Buffer, byte: number): (at: number) => number {
+/** The place of the next `wanted` at or after `at`, the length of `raw` where there is none. */
+export function createFinder(raw: Buffer, wanted: number | string): (at: number) => number {
   let from = 0;
   let found = -1;
   return (at) => {
     if (found < at || from > at) {
-      const next = raw.indexOf(byte, at);
+      const next = raw.indexOf(wanted, at);
       found = next === -1 ? raw.length : next;
       from = at;
     }

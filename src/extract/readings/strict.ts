@@ -43,7 +43,7 @@ export type StrictReading = {
 };
 
 /** Bytes handed to the parser at once. */
-const FEED_SIZE = 16 * 1024;
+const FEED_SIZE = 64 * 1024;
 const MAX_ATTEMPTS = 12;
 const MORE_NODES = 1000;
 

@@ -190,20 +190,13 @@ function isStart(bits: number): boolean {
  */
 function findBase64(run: Run, text: Buffer, offset: number, range: Range | null): void {
   let bits = 0;
-  /** Places of the last three characters. */
-  let second = 0;
-  let third = 0;
-  let fourth = 0;
   let until = 0;
   for (let at = 0; at < text.length; at++) {
     const sextet = SEXTETS[text[at] ?? 0] ?? OTHER;
     if (sextet === OTHER) continue;
     bits = ((bits << 6) | sextet) & 0xff_ffff;
-    const first = second;
-    second = third;
-    third = fourth;
-    fourth = at;
     if (STARTS[bits >> 6] === 0 || !isStart(bits)) continue;
+    const first = firstOfFour(text, at);
     // In base64 that was read, another stream begins with a line or not at all.
     if (first < until && !startsLine(text, first)) continue;
     if (run.looks-- <= 0) {
@@ -216,6 +209,16 @@ function findBase64(run: Run, text: Buffer, offset: number, range: Range | null)
     if (end === null) return;
     until = Math.max(until, end);
   }
+}
+
+/** The place of the first of the four characters of base64 of which the last one stands at `last`. */
+function firstOfFour(text: Buffer, last: number): number {
+  let at = last;
+  for (let left = 3; left > 0 && at > 0; ) {
+    at--;
+    if (SEXTETS[text[at] ?? 0] !== OTHER) left--;
+  }
+  return at;
 }
 
 function startsLine(text: Buffer, at: number): boolean {
@@ -405,6 +408,7 @@ function findMails(run: Run, piece: Buffer, offset: number, known: readonly Rang
     for (let at = piece.indexOf(mark, from); at !== -1; at = piece.indexOf(mark, from)) {
       from = at + mark.length;
       if (run.looks-- <= 0 || starts.size >= MAX_MAILS) break;
+      if (isKnown(known, offset + at - 1, offset + at)) continue;
       const header = headerAround(piece, at - 1);
       if (header === null) continue;
       from = Math.max(from, header.end);
