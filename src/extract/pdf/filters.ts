@@ -46,7 +46,8 @@ function lzw(bytes: Buffer, max: number, parameters: FilterParameters): Unfilter
 function asciiHex(bytes: Buffer, max: number): Unfiltered {
   const out = Buffer.alloc(Math.min(max, (bytes.length + 1) >> 1));
   let nibbles = 0;
-  for (const byte of bytes) {
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at] ?? 0;
     if (byte === 0x3e) break;
     const digit = hexDigit(byte);
     if (digit < 0) continue;

@@ -50,7 +50,7 @@ export function createFontBudget(): FontBudget {
 
 const MAX_FONTS = 2000;
 const MAX_ENTRIES = 1_000_000;
-const MAX_MAP_BYTES = 16 * 1024 * 1024;
+const MAX_MAP_BYTES = 6 * 1024 * 1024;
 const MAX_DIFFERENCES = 1024;
 
 /** Null where no more fonts are read. */

@@ -277,16 +277,63 @@ function pixelsOf(
   const asIs = bits === 8 && step === 1 && !inverted && (colours.kind === "grey" || colours.kind === "rgb");
   if (asIs) return { kind: "pixels", ...size, channels, data: bytes.subarray(0, row * rows) };
   const data = new Uint8Array(size.width * size.height * channels);
+  if (colours.components === 1) {
+    const table = tableOf(colours, bits, inverted);
+    expand(bytes, { ...size, row, bits, step }, table, data);
+    return { kind: "pixels", ...size, channels, data };
+  }
   const put = writer(colours, data);
-  const scale = colours.kind === "index" || bits >= 8 ? 1 : 255 / ((1 << bits) - 1);
   const samples = new Uint8Array(width * colours.components);
   let to = 0;
   for (let y = 0; y < size.height; y++) {
-    unpackRow(bytes.subarray(y * step * row, y * step * row + row), bits, scale, samples);
+    unpackRow(bytes.subarray(y * step * row, y * step * row + row), bits, samples);
     if (inverted) for (let at = 0; at < samples.length; at++) samples[at] = 255 - (samples[at] ?? 0);
     for (let x = 0; x < size.width; x++, to += channels) put(samples, x * step * colours.components, to);
   }
   return { kind: "pixels", ...size, channels, data };
+}
+
+/** What each value of one component looks like, in one or three bytes. */
+function tableOf(colours: Colours, bits: number, inverted: boolean): Uint8Array {
+  const most = bits >= 8 ? 255 : (1 << bits) - 1;
+  const channels = colours.kind === "index" ? colours.channels : 1;
+  const table = new Uint8Array(256 * channels);
+  const put = writer(colours, table);
+  for (let value = 0; value <= most; value++) {
+    const sample = inverted ? most - value : value;
+    put(Uint8Array.of(colours.kind === "index" ? sample : (sample * 255) / most), 0, value * channels);
+  }
+  return table;
+}
+
+type Layout = Size & { readonly row: number; readonly bits: number; readonly step: number };
+
+/** Each `step`th pixel of one component of each `step`th row, by a table. */
+function expand(
+  bytes: Uint8Array,
+  { width, height, row, bits, step }: Layout,
+  table: Uint8Array,
+  data: Uint8Array,
+): void {
+  const mask = bits >= 8 ? 255 : (1 << bits) - 1;
+  // Of 16 bits the first eight are enough.
+  const top = Math.max(0, 8 - bits);
+  const coloured = table.length > 256;
+  let to = 0;
+  for (let y = 0; y < height; y++) {
+    const start = y * step * row;
+    let position = 0;
+    for (let x = 0; x < width; x++, position += bits * step) {
+      const value = ((bytes[start + (position >> 3)] ?? 0) >> (top - (position & 7))) & mask;
+      if (coloured) {
+        data[to++] = table[value * 3] ?? 0;
+        data[to++] = table[value * 3 + 1] ?? 0;
+        data[to++] = table[value * 3 + 2] ?? 0;
+      } else {
+        data[to++] = table[value] ?? 0;
+      }
+    }
+  }
 }
 
 function isInverted(document: PdfDocument, dict: PdfDict): boolean {
@@ -300,7 +347,7 @@ function coloursBySize(bytes: Buffer, width: number, height: number, bits: numbe
   return components >= 4 ? CMYK : components === 3 ? RGB : GREY;
 }
 
-function unpackRow(row: Uint8Array, bits: number, scale: number, samples: Uint8Array): void {
+function unpackRow(row: Uint8Array, bits: number, samples: Uint8Array): void {
   if (bits === 8) {
     samples.set(row.subarray(0, samples.length));
     return;
@@ -310,6 +357,7 @@ function unpackRow(row: Uint8Array, bits: number, scale: number, samples: Uint8A
     return;
   }
   const mask = (1 << bits) - 1;
+  const scale = 255 / mask;
   for (let at = 0, position = 0; at < samples.length; at++, position += bits) {
     samples[at] = (((row[position >> 3] ?? 0) >> (8 - bits - (position & 7))) & mask) * scale;
   }
@@ -350,8 +398,7 @@ function writer(colours: Colours, data: Uint8Array): (samples: Uint8Array, from:
   }
 }
 
+/** All bytes are the same where each is like the one before it. */
 function isBlank(data: Uint8Array): boolean {
-  const [first] = data;
-  for (const value of data) if (value !== first) return false;
-  return true;
+  return Buffer.compare(data.subarray(1), data.subarray(0, Math.max(0, data.length - 1))) === 0;
 }
