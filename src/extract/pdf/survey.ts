@@ -131,10 +131,21 @@ function sortStream(collected: Collected, object: PdfObject, dict: PdfDict): voi
 function readDict(collected: Collected, dict: PdfDict): void {
   for (const [key, value] of dict.entries) readEntry(collected, dict, key, value);
   for (const [key, value] of dict.earlier) {
-    if (TELLING.has(key)) collected.reading.flag("pdf_ambiguous" satisfies PdfFlag);
+    if (TELLING.has(key) && !isSame(value, dict.entries.get(key))) {
+      collected.reading.flag("pdf_ambiguous" satisfies PdfFlag);
+    }
     readEntry(collected, dict, key, value);
   }
   for (const key of dict.obfuscatedKeys) if (TELLING.has(key)) fact(collected, "obfuscated_names");
+}
+
+/** Of values that are one word or string; others count as different. */
+function isSame(one: PdfValue, other: PdfValue | undefined): boolean {
+  if (typeof one !== "object" || typeof other !== "object" || one === null || other === null)
+    return one === other;
+  if (one.kind === "name" && other.kind === "name") return one.name === other.name;
+  if (one.kind === "ref" && other.kind === "ref") return one.num === other.num;
+  return one.kind === "string" && other.kind === "string" && one.bytes.equals(other.bytes);
 }
 
 /** By /S of an action. */
@@ -292,7 +303,8 @@ function readOpenAction(collected: Collected, value: PdfValue): void {
 
 function readLaunch(collected: Collected, dict: PdfDict): void {
   const { document } = collected;
-  const target = document.get(dict, "F");
+  const file = document.get(dict, "F");
+  const target = isDict(file) ? document.get(file, "UF", "F") : file;
   if (isString(target)) collected.written.add(textOf(target.bytes));
   for (const system of ["Win", "Unix", "Mac"]) {
     const command = document.get(dict, system);

@@ -146,6 +146,8 @@ describe("what a document does", () => {
     );
     expect(reading.facts).toEqual(["open_action", "launch_action"]);
     expect(texts(reading)).toContain("cmd.exe /c start http://a.example/x");
+    const file = onePage({ page: `/Annots [${link("/S /Launch /F << /Type /Filespec /F (run.bat) >>")}]` });
+    expect(texts(read(classicPdf(file)))).toBe("run.bat");
   });
 
   test("forms in XML", () => {
@@ -400,6 +402,7 @@ describe("broken and devious documents", () => {
     );
     expect(urls(reading).toSorted()).toEqual(["http://a.example", "http://b.example"]);
     expect(reading.flags).toEqual(["pdf_ambiguous"]);
+    expect(read(latin("%PDF-1.4\n1 0 obj << /S /URI /S /URI /URI (http://a.example) >>")).flags).toEqual([]);
   });
 
   test("a length that is wrong, missing, or somewhere else", () => {
