@@ -18,8 +18,8 @@ import { readOoxml } from "./office/ooxml.ts";
 import { readRtf } from "./office/rtf.ts";
 import { readMsg } from "./outlook/msg.ts";
 import { readTnef } from "./outlook/tnef.ts";
-import { readPdf } from "./pdf/pdf.ts";
-import type { Inner, Limits, Reading, ReadUrl } from "./reading.ts";
+import { PDF_SCRIPT_SOURCE, readPdf } from "./pdf/pdf.ts";
+import type { Inner, Limits, Reading, ReadText, ReadUrl } from "./reading.ts";
 import { readLnk } from "./shortcuts/lnk.ts";
 import { readCalendar } from "./urls/calendar.ts";
 import { readShortcut } from "./urls/shortcuts.ts";
@@ -158,7 +158,10 @@ async function pdf({ bytes }: Content, limits: InsideLimits, passwords: Password
         : await readPixelCodes(one, CODE_LIMITS),
     );
   }
-  return withCodes({ ...NOTHING, ...reading }, codes);
+  const texts = reading.texts.map((one) =>
+    one.source === PDF_SCRIPT_SOURCE ? ({ ...one, kind: "script" } as const) : one,
+  );
+  return withCodes({ ...NOTHING, ...reading, texts }, codes);
 }
 
 /** Whether candidates are to be worked out at all: the word stands in every encrypted PDF. */
@@ -188,7 +191,7 @@ const outlook: Reader = async (content, limits, passwords) => {
 };
 
 const text =
-  (kind: "text" | "html", source = "attachment"): Reader =>
+  (kind: ReadText["kind"], source = "attachment"): Reader =>
   ({ bytes }) =>
     bytes.length > MAX_TEXT
       ? { ...NOTHING, flags: ["text_exceeded"] }
@@ -231,5 +234,9 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
     type,
     decoded(readShortcut),
   ]),
+  ["text/javascript", text("script")],
+  ...["text/vbscript", "application/x-powershell", "application/x-bat", "application/x-wsf"].map(
+    (type): [string, Reader] => [type, text("text")],
+  ),
   ...["text/html", "image/svg+xml", "application/hta"].map((type): [string, Reader] => [type, text("html")]),
 ]);

@@ -16,7 +16,8 @@ export type Inner = {
 
 /** A text that is searched for URLs and for passwords of archives. */
 export type ReadText = {
-  readonly kind: "text" | "html";
+  /** "script": JavaScript. */
+  readonly kind: "text" | "html" | "script";
   readonly text: string;
   /** What it is, as it stands in `sources` of a URL: "text", "html", "calendar", "office", ... */
   readonly source: string;

@@ -73,6 +73,10 @@ export function createTexts(
       const found: Inner[] = [];
       urls.addHtml(text, source, { onData: (data) => found.push(data) });
       for (const data of found) await onData(data);
+    } else if (kind === "script") {
+      const found: Inner[] = [];
+      urls.addScript(text, source, { onData: (data) => found.push(data) });
+      for (const data of found) await onData(data);
     } else urls.addText(text, source);
     const codes =
       kind === "html" ? await codesInHtml(text, CODE_LIMITS) : await codesInText(text, CODE_LIMITS);

@@ -41,18 +41,19 @@ export type UrlCollector = {
 export type CollectorOptions = {
   /** Different URLs at most. */
   readonly max: number;
-  /** Addresses: a URL with one of them is personal. */
+  /** Addresses: a URL with one of them is personal. May grow until `found` is called. */
   readonly recipients: readonly string[];
   readonly onFlag: (flag: UrlFlag) => void;
 };
 
 type Entry = {
   readonly url: string;
+  /** With its fragment, which the normal form has not. */
+  readonly href: string;
   readonly normalized: string;
   readonly sources: Set<string>;
   readonly carriers: Set<string>;
   readonly targets: Set<Entry>;
-  readonly personal: boolean;
   readonly domain: string | null;
 };
 
@@ -64,7 +65,6 @@ const NAMES =
 export function createUrlCollector({ max, recipients, onFlag }: CollectorOptions): UrlCollector {
   const byNormal = new Map<string, Entry>();
   const byWritten = new Map<string, Entry | null>();
-  const isPersonal = createPersonalTest(recipients);
   let full = false;
   let files = 0;
 
@@ -137,7 +137,7 @@ export function createUrlCollector({ max, recipients, onFlag }: CollectorOptions
       sources: new Set(),
       carriers: new Set(),
       targets: new Set(),
-      personal: isPersonal(url.href),
+      href: url.href,
       domain: namedDomain(url),
     };
     byNormal.set(normalized, entry);
@@ -189,11 +189,14 @@ export function createUrlCollector({ max, recipients, onFlag }: CollectorOptions
       const trimmed = written.trim();
       add(trimmed, source, /^(?:https?|ftp):/i.test(trimmed) ? undefined : SCHEMELESS);
     },
-    found: () => [...byNormal.values()].map(collected),
+    found: () => {
+      const isPersonal = createPersonalTest(recipients);
+      return [...byNormal.values()].map((entry) => collected(entry, isPersonal(entry.href)));
+    },
   };
 }
 
-function collected({ url, normalized, sources, carriers, personal, domain }: Entry): FoundUrl {
+function collected({ url, normalized, sources, carriers, domain }: Entry, personal: boolean): FoundUrl {
   return {
     url,
     normalized,
