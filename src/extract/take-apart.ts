@@ -40,6 +40,8 @@ export type TakeApartOptions = {
 const UNNAMED = "unnamed";
 const UNNAMED_MAIL = "unnamed.eml";
 const OUTLOOK_TYPES: ReadonlySet<string> = new Set(["application/vnd.ms-outlook", "application/vnd.ms-tnef"]);
+/** First bytes of files of these types. */
+const OUTLOOK_STARTS: ReadonlySet<number> = new Set([0xd0, 0x78]);
 /** Of the time for a mail this much is used for reading, so that the answer comes before the helper is killed. */
 const TIME_SHARE = 0.7;
 
@@ -82,6 +84,8 @@ type Run = {
   readonly sink: ContentSink;
   readonly flags: Set<string>;
   readonly texts: Texts;
+  /** SHA-256 of contents that two readings share. */
+  readonly digests: WeakMap<Uint8Array, string>;
   /** The first content of each SHA-256: it is looked into once. */
   readonly byHash: Map<string, Node>;
   readonly unread: Unread[];
@@ -108,6 +112,7 @@ export async function takeApart(
     sink,
     flags,
     texts: createTexts(bounds.max_urls, recipients, (flag) => flags.add(flag)),
+    digests: new WeakMap(),
     byHash: new Map(),
     unread: [],
     archives: [],
@@ -154,7 +159,8 @@ type Root = { readonly facts: MailFacts; readonly envelope: OriginalEnvelope | n
 
 /** The mail itself; a file of Outlook is one, too. */
 async function readRoot(run: Run, raw: Uint8Array, place: Place, copiedTo: readonly string[]): Promise<Root> {
-  const type = await detectType(sampleOf(raw), null);
+  // Few mails begin with such a byte; of those the whole signature is looked at.
+  const type = OUTLOOK_STARTS.has(raw[0] ?? 0) ? await detectType(sampleOf(raw), null) : PLAIN_TEXT;
   if (OUTLOOK_TYPES.has(type)) {
     const inside = await lookInside({ bytes: raw, type, name: null }, limitsOf(run), run.texts.passwords);
     await addInside(run, inside, { ...place, within: "mail" });
@@ -238,7 +244,7 @@ async function add(run: Run, content: NewContent, place: Place): Promise<void> {
   const filename =
     content.name === null ? null : cutTo(MAX_NAME, content.name, (flag) => run.flags.add(flag));
   const type = await typeOf(bytes, filename, declared);
-  const sha256 = hash("sha256", bytes);
+  const sha256 = digestOf(run, bytes);
   const known = run.byHash.get(sha256);
   const node: Node = {
     attachment: {
@@ -284,13 +290,21 @@ async function typeOf(bytes: Uint8Array, filename: string | null, declared: stri
   return extensionOf(filename) === "eml" && type === PLAIN_TEXT ? "message/rfc822" : type;
 }
 
+function digestOf(run: Run, bytes: Uint8Array): string {
+  const known = run.digests.get(bytes);
+  if (known !== undefined) return known;
+  const digest = hash("sha256", bytes);
+  run.digests.set(bytes, digest);
+  return digest;
+}
+
 function hash(algorithm: "sha256" | "sha1" | "md5", bytes: Uint8Array): string {
   return new Bun.CryptoHasher(algorithm).update(bytes).digest("hex");
 }
 
 /** Contents of other readings: listed where they are new and look like something that does harm. */
 async function addNew(run: Run, content: NewContent, place: Place): Promise<void> {
-  const known = run.byHash.get(hash("sha256", content.bytes));
+  const known = run.byHash.get(digestOf(run, content.bytes));
   if (known !== undefined) {
     known.views.add(place.view);
     return;
