@@ -48,6 +48,16 @@ export const MAIL_FLAGS = {
     complete: false,
     meaning: "The mail has more MIME parts than `extract.max_parts`; what follows them is not read.",
   },
+  nesting_exceeded: {
+    complete: false,
+    meaning:
+      "More than 100 multiparts lie within each other; the strict reading ended there, the others went on.",
+  },
+  strict_exceeded: {
+    complete: false,
+    meaning:
+      "More of the mail than 32 MB or 1,000,000 lines is not plainly encoded; the strict reading ended there, the others went on.",
+  },
   header_too_large: {
     complete: false,
     meaning: "A header block is larger than `extract.max_header_size`; what follows it is not read.",

@@ -106,7 +106,7 @@ export async function takeApart(
   { sink = () => "more", copiedTo = [] }: TakeApartOptions = {},
 ): Promise<Extraction> {
   const flags = new Set<string>();
-  const recipients: string[] = [];
+  const recipients = [...copiedTo];
   const run: Run = {
     bounds,
     sink,
@@ -128,6 +128,7 @@ export async function takeApart(
   const found: Node[] = [];
   const place: Place = { into: found, path: [], within: "mail", view: "mime", depth: 0 };
   const { facts, envelope } = await readRoot(run, whole, place, copiedTo);
+  recipients.push(...facts.to, ...facts.cc, ...(envelope?.to ?? []));
   await readInside(run);
   for (const mail of run.mails) await readLeniently(run, mail);
   for (const mail of run.mails) await sweep(run, mail);
@@ -183,6 +184,7 @@ async function readMail(run: Run, raw: Uint8Array, place: Place): Promise<Strict
     parts: Math.max(0, run.bounds.max_parts - run.parts),
     headerSize: run.bounds.max_header_size,
     headerLines: run.bounds.max_header_lines,
+    deadline: run.deadline,
   };
   const lenient = readLenient(raw, {
     ...limitsOf(run),

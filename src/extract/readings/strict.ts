@@ -26,6 +26,8 @@ export type StrictLimits = {
   /** Bytes and lines of one header block. */
   readonly headerSize: number;
   readonly headerLines: number;
+  /** When reading is to end, as performance.now() tells it. */
+  readonly deadline?: number;
 };
 
 export type StrictFlag =
@@ -33,7 +35,10 @@ export type StrictFlag =
   | "header_too_large"
   | "header_lines_exceeded"
   | "malformed"
-  | "parts_exceeded";
+  | "nesting_exceeded"
+  | "parts_exceeded"
+  | "strict_exceeded"
+  | "time_exceeded";
 
 export type StrictReading = {
   readonly headers: Headers;
@@ -42,10 +47,19 @@ export type StrictReading = {
   readonly flags: readonly StrictFlag[];
 };
 
-/** Bytes handed to the parser at once. */
-const FEED_SIZE = 64 * 1024;
+/** Bytes handed to the parser at once; more of a large mail, of which it then copies less. */
+const FEED_SIZE = 16 * 1024;
+const LARGE_FEED_SIZE = 64 * 1024;
+/** Bytes and lines handed to the parser in all: it needs several times as much memory, and some for each line. */
+const MAX_FED = 32 * 1024 * 1024;
+const MAX_LINES = 1_000_000;
+/** Bytes handed to it again where it gave up, and how often. */
+const MAX_FED_AGAIN = 16 * 1024 * 1024;
 const MAX_ATTEMPTS = 12;
 const MORE_NODES = 1000;
+const LF = 0x0a;
+/** Multiparts within each other: the parser compares each line with the boundaries of all of them. */
+const MAX_LEVELS = 100;
 
 /**
  * Where the parser gives up it has lost parts it had not handed out yet, so the mail is read again up to a place
@@ -54,17 +68,22 @@ const MORE_NODES = 1000;
 export async function readStrict(raw: Uint8Array, limits: StrictLimits): Promise<StrictReading> {
   const flags = new Set<StrictFlag>();
   let end = raw.length;
+  let again = MAX_FED_AGAIN;
   for (let attempt = 0; ; attempt++) {
     const { headers, lines, parts, fault, full, fed } = await parse(raw.subarray(0, end), limits);
     if (full !== null) flags.add(full);
     if (fault !== null) flags.add(flagOf(fault));
     if (lines.length > limits.headerLines) flags.add("header_lines_exceeded");
-    if (fault === null || attempt === MAX_ATTEMPTS || fed === 0) {
+    end = Math.max(0, fed - feedSize(raw) * 2 ** Math.max(0, attempt - 3));
+    again -= end;
+    if (fault === null || attempt === MAX_ATTEMPTS || fed === 0 || again < 0) {
       return { headers, lines: lines.slice(0, limits.headerLines), parts, flags: [...flags] };
     }
-    end = Math.max(0, fed - FEED_SIZE * 2 ** Math.max(0, attempt - 3));
   }
 }
+
+const feedSize = ({ length }: Uint8Array): number =>
+  length > 16 * LARGE_FEED_SIZE ? LARGE_FEED_SIZE : FEED_SIZE;
 
 function flagOf(fault: Error): StrictFlag {
   if ("code" in fault && fault.code === "EMAXLEN") {
@@ -73,9 +92,31 @@ function flagOf(fault: Error): StrictFlag {
   return "malformed";
 }
 
-/** MailParser that hands out texts as it does attachments: as streams, each with its header. */
+/** A part of the mail as the splitter of MailParser hands it over, and pieces of bodies; its types leave them out. */
+type Chunk = { readonly type: string; readonly parentNode?: Chunk | false };
+type Splitting = { readonly processChunk: (chunk: Chunk, done: (error?: Error) => void) => void };
+
+const { processChunk } = MailParser.prototype as unknown as Splitting;
+
+/**
+ * MailParser that hands out texts as it does attachments: as streams, each with its header. It says "nested" at the
+ * first part that lies too deep, and waits then.
+ */
 class PartParser extends MailParser {
   protected readonly textTypes: readonly string[] = [];
+  private readonly levels = new WeakMap<Chunk, number>();
+
+  protected processChunk(chunk: Chunk, done: (error?: Error) => void): void {
+    if (chunk.type === "node") {
+      const level = chunk.parentNode ? (this.levels.get(chunk.parentNode) ?? 0) + 1 : 0;
+      this.levels.set(chunk, level);
+      if (level > MAX_LEVELS) {
+        this.emit("nested");
+        return;
+      }
+    }
+    processChunk.call(this, chunk, done);
+  }
 }
 
 type Parsed = {
@@ -84,7 +125,7 @@ type Parsed = {
   readonly parts: readonly StrictPart[];
   readonly fault: Error | null;
   /** The bound that ended the reading. */
-  readonly full: "decoded_size_exceeded" | "parts_exceeded" | null;
+  readonly full: Exclude<StrictFlag, "header_lines_exceeded" | "header_too_large" | "malformed"> | null;
   readonly fed: number;
 };
 
@@ -105,6 +146,7 @@ async function parse(raw: Uint8Array, limits: StrictLimits): Promise<Parsed> {
   let lines: HeaderLines = [];
   let fault: Error | null = null;
   let fed = 0;
+  let linesLeft = MAX_LINES;
   let left = limits.bytes;
   let full: Parsed["full"] = null;
   let open: AttachmentStream | null = null;
@@ -153,16 +195,34 @@ async function parse(raw: Uint8Array, limits: StrictLimits): Promise<Parsed> {
     fault ??= error;
     stop();
   });
+  parser.on("nested", () => {
+    full = "nesting_exceeded";
+    stop();
+  });
   parser.on("end", finish);
 
-  for (let at = 0; at < raw.length && !parser.destroyed; at += FEED_SIZE) {
-    const piece = raw.subarray(at, at + FEED_SIZE);
+  const feed = feedSize(raw);
+  for (let at = 0; at < raw.length && !parser.destroyed; at += feed) {
+    const late = performance.now() > (limits.deadline ?? Number.POSITIVE_INFINITY);
+    if (late || fed >= MAX_FED || linesLeft < 0) {
+      full = late ? "time_exceeded" : "strict_exceeded";
+      stop();
+      break;
+    }
+    const piece = raw.subarray(at, at + feed);
     fed += piece.length;
+    linesLeft -= countLines(piece);
     if (!parser.write(piece)) await Promise.race([drained(parser), over]);
   }
   if (!parser.destroyed) parser.end();
   await over;
   return { headers, lines, parts, fault, full, fed };
+}
+
+function countLines(bytes: Uint8Array): number {
+  let count = 0;
+  for (let at = bytes.indexOf(LF); at !== -1; at = bytes.indexOf(LF, at + 1)) count++;
+  return count;
 }
 
 function drained(parser: MailParser): Promise<void> {
