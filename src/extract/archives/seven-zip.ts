@@ -58,7 +58,9 @@ export async function unpackWithSevenZip(
     const typeArgs = type === "" ? [] : [`-t${type}`];
     let password: string | null = null;
     let listing = await list(bytes, typeArgs, null, gauge);
-    const sealedNames = isWrongPassword(listing.errors);
+    // A wrong password for a short list of names gives nonsense that 7-Zip dies of.
+    const nonsense = listing.end.kind === "crashed" && namesKeyRounds(bytes) > 0;
+    const sealedNames = nonsense || isWrongPassword(listing.errors);
     if (sealedNames) {
       gauge.fact("encrypted_names");
       for (const candidate of candidates(gauge)) {

@@ -114,6 +114,17 @@ describe("encrypted archives of 7-Zip", () => {
     }
   });
 
+  test("a list of one name, which is encrypted without being packed", async () => {
+    const bytes = await makeWithSevenZip({ a: "MZ" }, ["-t7z", "-mhe=on", "-psecret"]);
+    const type = "application/x-7z-compressed";
+    const opened = await read(bytes, type, ["no", "secret"]);
+    expect(opened).toMatchObject({ password: "secret", encrypted: "opened", flags: [] });
+    expect(contents(opened)).toEqual(["a=MZ"]);
+    const closed = await read(bytes, type, ["no"]);
+    expect(closed).toMatchObject({ inner: [], encrypted: "closed", flags: ["archive_encrypted"] });
+    expect(closed.facts).toContain("encrypted_names");
+  });
+
   test("rar, with and without encrypted names", async () => {
     for (const names of [false, true]) {
       const bytes = makeRar5(FILES, { password: "pä55", rounds: 10, names });
