@@ -7,6 +7,8 @@
  */
 import { isArchive, readArchive } from "./archives/archive.ts";
 import type { ArchiveLimits } from "./archives/gauge.ts";
+import type { CodeBudget } from "./codes/budget.ts";
+import type { FoundCodes } from "./codes/found.ts";
 import { readImageCodes, readPixelCodes } from "./codes/images.ts";
 import { decodeText } from "./decode-text.ts";
 import type { MailFacts } from "./extraction.ts";
@@ -14,7 +16,7 @@ import { polyglotFacts } from "./facts/polyglot.ts";
 import { readOdf } from "./office/odf.ts";
 import { readOleDocument } from "./office/ole-documents.ts";
 import { readOneNote } from "./office/onenote.ts";
-import { readOoxml } from "./office/ooxml.ts";
+import { readOfficeXml, readOoxml } from "./office/ooxml.ts";
 import { readRtf } from "./office/rtf.ts";
 import { readMsg } from "./outlook/msg.ts";
 import { readTnef } from "./outlook/tnef.ts";
@@ -31,7 +33,10 @@ export type Content = {
   readonly name: string | null;
 };
 
-export type InsideLimits = ArchiveLimits;
+export type InsideLimits = ArchiveLimits & {
+  /** What looking for codes may still cost; not bounded where it is left out. */
+  readonly codes?: CodeBudget;
+};
 
 /** Candidates, worked out where something is locked. */
 export type Passwords = () => readonly string[];
@@ -129,17 +134,24 @@ function office(read: PlainReader): Reader {
     const reading = await read(bytes, limits);
     const isImage = ({ declared }: Inner) => declared?.startsWith("image/") === true;
     const images = reading.inner.filter(isImage).slice(0, MAX_IMAGES);
-    const codes: Coded[] = [];
+    const codes: FoundCodes[] = [];
     for (const { bytes: image, declared } of images) {
-      codes.push(await readImageCodes(image, declared ?? "", CODE_LIMITS));
+      codes.push(await searched(limits, () => readImageCodes(image, declared ?? "", CODE_LIMITS)));
     }
     return withCodes({ ...NOTHING, ...reading, inner: reading.inner.filter((one) => !isImage(one)) }, codes);
   };
 }
 
-type Coded = { readonly values: readonly string[]; readonly flags: readonly string[] };
+/** Of these types are compound files, and documents in one XML file. */
+const oldOffice = office((bytes, limits) => {
+  const begin = bytes[0] === 0xef ? 3 : 0;
+  const xml = decodeText(bytes.subarray(begin, begin + 100), null)
+    .trimStart()
+    .startsWith("<");
+  return xml ? readOfficeXml(bytes, limits) : readOleDocument(bytes, limits);
+});
 
-function withCodes(inside: Inside, codes: readonly Coded[]): Inside {
+function withCodes(inside: Inside, codes: readonly FoundCodes[]): Inside {
   const urls: ReadUrl[] = codes.flatMap(({ values }) => values.map((url) => ({ url, source: "qr" })));
   return {
     ...inside,
@@ -150,12 +162,14 @@ function withCodes(inside: Inside, codes: readonly Coded[]): Inside {
 
 async function pdf({ bytes }: Content, limits: InsideLimits, passwords: Passwords): Promise<Inside> {
   const { images, ...reading } = readPdf(bytes, limits, isEncrypted(bytes) ? passwords() : []);
-  const codes: Coded[] = [];
+  const codes: FoundCodes[] = [];
   for (const one of images.slice(0, MAX_IMAGES)) {
     codes.push(
-      one.kind === "file"
-        ? await readImageCodes(one.bytes, one.type, CODE_LIMITS)
-        : await readPixelCodes(one, CODE_LIMITS),
+      await searched(limits, () =>
+        one.kind === "file"
+          ? readImageCodes(one.bytes, one.type, CODE_LIMITS)
+          : readPixelCodes(one, CODE_LIMITS),
+      ),
     );
   }
   const texts = reading.texts.map((one) =>
@@ -169,8 +183,11 @@ function isEncrypted(bytes: Uint8Array): boolean {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes("/Encrypt");
 }
 
-const image: Reader = async ({ bytes, type }) =>
-  withCodes(NOTHING, [await readImageCodes(bytes, type, CODE_LIMITS)]);
+const image: Reader = async ({ bytes, type }, limits) =>
+  withCodes(NOTHING, [await searched(limits, () => readImageCodes(bytes, type, CODE_LIMITS))]);
+
+const searched = ({ codes }: InsideLimits, search: () => Promise<FoundCodes>): Promise<FoundCodes> =>
+  codes === undefined ? search() : codes.spend("image", search);
 
 /** A mail of Outlook; a compound file may be that and a document, too. */
 const outlook: Reader = async (content, limits, passwords) => {
@@ -226,7 +243,7 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
     "application/x-ole-storage",
     "application/x-cfb",
     "application/x-ooxml-protected",
-  ].map((type): [string, Reader] => [type, office(readOleDocument)]),
+  ].map((type): [string, Reader] => [type, oldOffice]),
   ...[...IMAGES].map((type): [string, Reader] => [type, image]),
   ...["text/plain", "text/csv"].map((type): [string, Reader] => [type, text("text")]),
   ...["text/calendar", "text/vcard"].map((type): [string, Reader] => [type, decoded(readCalendar)]),

@@ -9,6 +9,7 @@
  */
 import { isArchive } from "./archives/archive.ts";
 import type { Bounds } from "./bounds.ts";
+import { type CodeBudget, createCodeBudget } from "./codes/budget.ts";
 import { sampleOf } from "./content-sample.ts";
 import type { Attachment, Container, Extraction, MailFacts, OriginalEnvelope } from "./extraction.ts";
 import { nameFacts } from "./facts/names.ts";
@@ -44,6 +45,8 @@ const OUTLOOK_TYPES: ReadonlySet<string> = new Set(["application/vnd.ms-outlook"
 const OUTLOOK_STARTS: ReadonlySet<number> = new Set([0xd0, 0x78]);
 /** Of the time for a mail this much is used for reading, so that the answer comes before the helper is killed. */
 const TIME_SHARE = 0.7;
+/** And this much for codes. */
+const CODE_SHARE = 1 / 3;
 
 /** A content that is listed, with those inside it. */
 type Node = {
@@ -83,6 +86,7 @@ type Run = {
   readonly bounds: Bounds;
   readonly sink: ContentSink;
   readonly flags: Set<string>;
+  readonly codes: CodeBudget;
   readonly texts: Texts;
   /** SHA-256 of contents that two readings share. */
   readonly digests: WeakMap<Uint8Array, string>;
@@ -107,11 +111,13 @@ export async function takeApart(
 ): Promise<Extraction> {
   const flags = new Set<string>();
   const recipients = [...copiedTo];
+  const codes = createCodeBudget(bounds.timeout * CODE_SHARE);
   const run: Run = {
     bounds,
     sink,
     flags,
-    texts: createTexts(bounds.max_urls, recipients, (flag) => flags.add(flag)),
+    codes,
+    texts: createTexts(bounds.max_urls, recipients, codes, (flag) => flags.add(flag)),
     digests: new WeakMap(),
     byHash: new Map(),
     unread: [],
@@ -408,6 +414,7 @@ function limitsOf(run: Run): InsideLimits {
     inner: max_archive_members,
     urls: max_urls,
     ratio: max_archive_ratio,
+    codes: run.codes,
     seconds: Math.max(0, run.deadline - performance.now()) / 1000,
   };
 }

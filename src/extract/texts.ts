@@ -7,6 +7,7 @@
  */
 import type { HeaderLines } from "mailparser";
 import { passwordCandidates } from "./archives/passwords.ts";
+import type { CodeBudget } from "./codes/budget.ts";
 import { codesInHtml } from "./codes/html.ts";
 import { codesInText } from "./codes/text.ts";
 import { decodeText } from "./decode-text.ts";
@@ -50,6 +51,7 @@ export type Texts = {
 export function createTexts(
   maxUrls: number,
   recipients: readonly string[],
+  codeBudget: CodeBudget,
   flag: (name: string) => void,
 ): Texts {
   const urls = createUrlCollector({ max: maxUrls, recipients, onFlag: flag });
@@ -78,8 +80,9 @@ export function createTexts(
       urls.addScript(text, source, { onData: (data) => found.push(data) });
       for (const data of found) await onData(data);
     } else urls.addText(text, source);
-    const codes =
-      kind === "html" ? await codesInHtml(text, CODE_LIMITS) : await codesInText(text, CODE_LIMITS);
+    const codes = await codeBudget.spend("text", () =>
+      kind === "html" ? codesInHtml(text, CODE_LIMITS) : codesInText(text, CODE_LIMITS),
+    );
     for (const value of codes.values) urls.addUrl(value, "qr");
     for (const name of codes.flags) flag(name);
   };

@@ -22,6 +22,11 @@ export const CODE_FLAGS = {
     complete: false,
     meaning: "There are more QR codes than the bound; the ones after that are not read.",
   },
+  code_searches_exceeded: {
+    complete: false,
+    meaning:
+      "Looking for QR codes in the images and texts of a mail took a third of `extract.timeout`, or there are more than 1,000 images; the rest is not searched.",
+  },
   code_reader_failed: {
     complete: false,
     meaning: "The reader of QR codes broke down at an image.",
