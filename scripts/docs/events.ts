@@ -9,7 +9,8 @@ import { table } from "./markdown.ts";
 const SENSOR = { id: "sensor-01.example.org", version: "0.1.0" };
 const TIME = Date.UTC(2026, 4, 4, 9, 30, 12, 345);
 const MAIL_ID = "019df225-4a3f-7c11-8f2e-5b0a9d3c7e10";
-const SHA256 = "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f";
+
+const IN_ARCHIVE = "The file lies in an archive that is analysed as a whole.";
 
 const MEANINGS: Readonly<Record<EventType, string>> = {
   "mail.received":
@@ -25,17 +26,17 @@ const MEANINGS: Readonly<Record<EventType, string>> = {
 };
 
 function sampleMail(): MailRow {
-  const attachment: ArtifactRow = {
+  const attachment: ArtifactRow & { readonly kind: "attachment" } = {
     kind: "attachment",
     attachment: {
       filename: "invoice.zip",
-      sha256: SHA256,
+      sha256: "2546dcffc5ad854d4ddc64fbf056871cd5a00f2471cb7a5bfd4ac23b6e9eedad",
       size: 184,
       type: "application/zip",
       views: ["mime"],
       path: [],
-      sha1: "0".repeat(40),
-      md5: "0".repeat(32),
+      sha1: "bec1b52d350d721c7e22a6d4bb0a92909893a3ae",
+      md5: "6ce6f415d8475545be5ba114f208b0ff",
       within: "mail",
       facts: [],
       password: null,
@@ -49,9 +50,37 @@ function sampleMail(): MailRow {
       vmray: { sample_id: 1207, submission_id: 1544, url: "https://vmray.example.org/samples/1207" },
     },
   };
+  const member: ArtifactRow = {
+    kind: "attachment",
+    attachment: {
+      ...attachment.attachment,
+      filename: "invoice.pdf.com",
+      sha256: "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f",
+      sha1: "3395856ce81f2b7382dee72602f798b642f14140",
+      md5: "44d88612fea8a8f36de82e1278abb02f",
+      size: 68,
+      type: "application/x-eicar-test",
+      path: ["invoice.zip"],
+      within: "archive",
+      facts: ["double_extension"],
+    },
+    decision: { action: "skip", rule: "default.in_analysed_file", reason: IN_ARCHIVE },
+    verdict: {
+      outcome: "skipped",
+      verdict: "not_available",
+      reason: IN_ARCHIVE,
+      threat_names: [],
+      vmray: null,
+    },
+  };
   const url: ArtifactRow = {
     kind: "url",
-    url: { url: "https://pay.example.net/1", normalized: "https://pay.example.net/1", sources: ["html"] },
+    url: {
+      url: "https://pay.example.net/1",
+      normalized: "https://pay.example.net/1",
+      sources: ["html"],
+      unwrapped_from: ["https://links.example.com/?url=https%3A%2F%2Fpay.example.net%2F1"],
+    },
     decision: { action: "analyse", rule: "urls", reason: "URLs are analysed" },
     verdict: {
       outcome: "failed",
@@ -89,7 +118,7 @@ function sampleMail(): MailRow {
       flags: [],
       complete: true,
     },
-    artifacts: [attachment, url],
+    artifacts: [attachment, member, url],
     attempts: 0,
     verdict: null,
     complete: null,
@@ -177,7 +206,12 @@ export function eventReference(): string {
     "- Nothing of a mail ever becomes a key. Long values are cut, never silently: `truncated` names them.",
     "- A field that a type does not have is missing, not null. A later release may add fields under the same `schema`:",
     "  leave aside what you do not know.",
-    "- A part whose analysis failed is `not_available` with a reason, and makes `complete` false.",
+    "- A part whose analysis failed has the `outcome` `failed`: it is `not_available` with a reason, makes the mail",
+    "  `not_available` at least, and `complete` false.",
+    "- A part that policy left out has the `outcome` `skipped`. It is listed with its hashes, is `not_available` with the",
+    "  reason, and counts for nothing: what lies in an archive or a document that is analysed as a whole is judged",
+    "  with it, and the verdict stands with the file that was analysed. `path` leads there.",
+    "- What the names in `flags` and in `facts` of an attachment mean is in [extraction.md](extraction.md).",
     "",
     "## Types",
     "",

@@ -6,7 +6,7 @@
  */
 
 import { cutText } from "../text.ts";
-import { VERDICT_ORDER, type Verdict } from "../verdict/verdict.ts";
+import { VERDICT_ORDER } from "../verdict/verdict.ts";
 import type { EventAttachment, EventMail, EventUrl, SensorEvent } from "./event.ts";
 
 /** Texts in UTF-16 units, lists in items. docs/event.schema.json repeats these. */
@@ -22,6 +22,7 @@ export type EventLimits = {
   readonly reason: number;
   readonly threatName: number;
   readonly flag: number;
+  readonly source: number;
   readonly message: number;
   readonly recipients: number;
   readonly headerAddresses: number;
@@ -30,6 +31,10 @@ export type EventLimits = {
   readonly reasons: number;
   readonly threatNames: number;
   readonly flags: number;
+  readonly path: number;
+  readonly facts: number;
+  readonly sources: number;
+  readonly unwrapped: number;
 };
 
 export const LIMITS: EventLimits = {
@@ -44,6 +49,7 @@ export const LIMITS: EventLimits = {
   reason: 512,
   threatName: 128,
   flag: 64,
+  source: 64,
   message: 1024,
   recipients: 500,
   headerAddresses: 200,
@@ -52,6 +58,10 @@ export const LIMITS: EventLimits = {
   reasons: 20,
   threatNames: 20,
   flags: 50,
+  path: 20,
+  facts: 30,
+  sources: 20,
+  unwrapped: 10,
 };
 
 /** More pointers than this are given as the lists they lie in. */
@@ -98,6 +108,7 @@ export function boundEvent(event: SensorEvent, limits: EventLimits = LIMITS): Se
     };
   };
   const judged = (part: EventAttachment | EventUrl, place: Place) => ({
+    outcome: part.outcome,
     verdict: part.verdict,
     reason: nullable(part.reason, limits.reason, into(place, "reason")),
     threat_names: strings(
@@ -115,12 +126,25 @@ export function boundEvent(event: SensorEvent, limits: EventLimits = LIMITS): Se
   const boundAttachment = (part: EventAttachment, place: Place): EventAttachment => ({
     filename: nullable(part.filename, limits.filename, into(place, "filename")),
     sha256: part.sha256,
+    sha1: part.sha1,
+    md5: part.md5,
     size: part.size,
     type: cuts.text(part.type, limits.mediaType, into(place, "type")),
+    path: strings(part.path, limits.path, limits.filename, into(place, "path")),
+    facts: strings(part.facts, limits.facts, limits.flag, into(place, "facts")),
     ...judged(part, place),
   });
   const boundUrl = (part: EventUrl, place: Place): EventUrl => ({
     url: cuts.text(part.url, limits.url, into(place, "url")),
+    sources: strings(part.sources, limits.sources, limits.source, into(place, "sources")),
+    ...(part.unwrapped_from && {
+      unwrapped_from: strings(
+        part.unwrapped_from,
+        limits.unwrapped,
+        limits.url,
+        into(place, "unwrapped_from"),
+      ),
+    }),
     ...judged(part, place),
   });
 
@@ -205,6 +229,7 @@ function dividedLimits(divisor: number, leastItems: number): EventLimits {
     reason: text("reason"),
     threatName: text("threatName"),
     flag: text("flag"),
+    source: text("source"),
     message: text("message"),
     recipients: list("recipients", 20),
     headerAddresses: list("headerAddresses", 20),
@@ -213,11 +238,16 @@ function dividedLimits(divisor: number, leastItems: number): EventLimits {
     reasons: list("reasons"),
     threatNames: list("threatNames"),
     flags: list("flags"),
+    path: list("path"),
+    facts: list("facts"),
+    sources: list("sources"),
+    unwrapped: list("unwrapped"),
   };
 }
 
-function badness(part: { readonly verdict: Verdict }): number {
-  return VERDICT_ORDER.indexOf(part.verdict);
+/** What policy left out is the first to go. */
+function badness({ outcome, verdict }: EventAttachment | EventUrl): number {
+  return outcome === "skipped" ? -1 : VERDICT_ORDER.indexOf(verdict);
 }
 
 /** Cuts values and remembers where; cuts made earlier are carried over to where the value is now. */

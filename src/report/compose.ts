@@ -16,7 +16,7 @@ import type { EventAttachment, EventMail, EventType, EventUrl, SensorEvent } fro
 export const EVENT_SCHEMA = "email-sensor/event/1";
 
 /** An event in the outbox has at most this many bytes as JSON. */
-export const MAX_EVENT_BYTES = 128 * 1024;
+export const MAX_EVENT_BYTES = 192 * 1024;
 
 export type SensorIdentity = { readonly id: string; readonly version: string };
 
@@ -108,7 +108,7 @@ function composePart(
           attachments: [eventAttachment(artifact)],
         }
       : { ...envelopeOf("url.verdict", sensor, now), ...shared, urls: [eventUrl(artifact)] };
-  return boundEvent(event, PART_LIMITS);
+  return finished(event, PART_LIMITS);
 }
 
 function envelopeOf(type: EventType, sensor: SensorIdentity, now: number) {
@@ -121,8 +121,8 @@ function envelopeOf(type: EventType, sensor: SensorIdentity, now: number) {
   };
 }
 
-function finished(event: SensorEvent): SensorEvent {
-  return shrinkEvent(boundEvent(event), MAX_EVENT_BYTES, toJsonLine).event;
+function finished(event: SensorEvent, limits = LIMITS): SensorEvent {
+  return shrinkEvent(boundEvent(event, limits), MAX_EVENT_BYTES, toJsonLine).event;
 }
 
 function eventMail(mail: MailRow): EventMail {
@@ -143,18 +143,20 @@ function eventMail(mail: MailRow): EventMail {
 }
 
 function eventAttachment(artifact: Extract<ArtifactRow, { kind: "attachment" }>): EventAttachment {
-  const { filename, sha256, size, type } = artifact.attachment;
-  return { filename, sha256, size, type, ...judgedPart(artifact) };
+  const { filename, sha256, sha1, md5, size, type, path, facts } = artifact.attachment;
+  return { filename, sha256, sha1, md5, size, type, path, facts, ...judgedPart(artifact) };
 }
 
 function eventUrl(artifact: ArtifactRow & { readonly url: FoundUrl }): EventUrl {
-  return { url: artifact.url.url, ...judgedPart(artifact) };
+  const { url, sources, unwrapped_from } = artifact.url;
+  return { url, sources, ...(unwrapped_from && { unwrapped_from }), ...judgedPart(artifact) };
 }
 
 function judgedPart(artifact: ArtifactRow) {
   const content: ContentVerdict = artifact.verdict ?? UNDECIDED;
   const { vmray } = content;
   return {
+    outcome: content.outcome,
     verdict: partVerdict(content),
     reason: content.reason,
     threat_names: content.threat_names,

@@ -3,7 +3,7 @@
  */
 import type { MailFacts } from "../extract/extraction.ts";
 import type { Envelope } from "../intake/mail.ts";
-import type { Verdict, VmrayReference } from "../verdict/verdict.ts";
+import type { ContentVerdict, Verdict, VmrayReference } from "../verdict/verdict.ts";
 
 export const EVENT_TYPES = [
   "mail.received",
@@ -28,8 +28,15 @@ export type EventMail = Omit<MailFacts, "date"> & {
 export type EventAttachment = {
   readonly filename: string | null;
   readonly sha256: string;
+  readonly sha1: string;
+  readonly md5: string;
   readonly size: number;
   readonly type: string;
+  /** Names of the containers it lies in, outermost first. */
+  readonly path: readonly string[];
+  readonly facts: readonly string[];
+  /** Tells a part that policy left out from one whose analysis failed: both are not_available. */
+  readonly outcome: ContentVerdict["outcome"];
   readonly verdict: Verdict;
   readonly reason: string | null;
   readonly threat_names: readonly string[];
@@ -38,6 +45,10 @@ export type EventAttachment = {
 
 export type EventUrl = {
   readonly url: string;
+  readonly sources: readonly string[];
+  /** Missing where it stood there itself. */
+  readonly unwrapped_from?: readonly string[];
+  readonly outcome: ContentVerdict["outcome"];
   readonly verdict: Verdict;
   readonly reason: string | null;
   readonly threat_names: readonly string[];

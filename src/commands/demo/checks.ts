@@ -52,13 +52,16 @@ export function readEvent(text: string): SensorEvent | null {
   return value as SensorEvent;
 }
 
-/** The parts of an event, worst first. */
+/** The parts of an event that were judged or should have been, worst first. */
 export function findings(event: SensorEvent): readonly Finding[] {
   const all: Finding[] = [
     ...(event.attachments ?? []).map((part) => ({ label: part.filename ?? "unnamed attachment", part })),
     ...(event.urls ?? []).map((part) => ({ label: part.url, part })),
   ];
-  return all.sort((a, b) => VERDICT_ORDER.indexOf(b.part.verdict) - VERDICT_ORDER.indexOf(a.part.verdict));
+  const counted = all.filter(({ part }) => part.outcome !== "skipped");
+  return counted.sort(
+    (a, b) => VERDICT_ORDER.indexOf(b.part.verdict) - VERDICT_ORDER.indexOf(a.part.verdict),
+  );
 }
 
 /** The final events of one sample, matched by Message-ID; one is right. */

@@ -53,8 +53,14 @@ function hugeMail() {
   return mailRow(
     Array.from({ length: 600 }, (_, n) =>
       n % 2 === 0
-        ? file(long + n, content({ reason: long, threat_names: new Array(30).fill(long) }))
-        : link(`http://${long}`, content({ verdict: n === 599 ? "malicious" : "clean", reason: long })),
+        ? file(long + n, content({ reason: long, threat_names: new Array(30).fill(long) }), {
+            path: new Array(50).fill(long),
+            facts: new Array(100).fill(long),
+          })
+        : link(`http://${long}`, content({ verdict: n === 599 ? "malicious" : "clean", reason: long }), {
+            sources: new Array(50).fill(long),
+            unwrapped_from: new Array(50).fill(long),
+          }),
     ),
     {
       envelope: {
@@ -101,8 +107,13 @@ describe("an event", () => {
     expect(event.attachments?.[0]).toEqual({
       filename: "x.zip",
       sha256: SHA,
+      sha1: "0".repeat(40),
+      md5: "0".repeat(32),
       size: 68,
       type: "application/zip",
+      path: [],
+      facts: [],
+      outcome: "judged",
       verdict: "malicious",
       reason: null,
       threat_names: ["EICAR-Test-File"],
@@ -110,6 +121,42 @@ describe("an event", () => {
     });
     expect(event.urls?.map(({ verdict }) => verdict)).toEqual(["not_available"]);
     expect(event).not.toHaveProperty("truncated");
+  });
+
+  test("says where a part lay and what is true of it", () => {
+    const event = verdictEvent(
+      mailRow([
+        file("macro.docm", content({ verdict: "malicious" }), {
+          path: ["fwd.eml", "docs.zip"],
+          within: "archive",
+          facts: ["macros"],
+        }),
+        link("http://b.example/", content(), {
+          sources: ["html", "qr"],
+          unwrapped_from: ["http://wrapper.example/?url=http%3A%2F%2Fb.example%2F"],
+        }),
+        link("http://c.example/", content()),
+      ]),
+    );
+    expectValid(event);
+    expect(event.attachments?.[0]).toMatchObject({ path: ["fwd.eml", "docs.zip"], facts: ["macros"] });
+    expect(event.urls?.[0]).toMatchObject({
+      sources: ["html", "qr"],
+      unwrapped_from: ["http://wrapper.example/?url=http%3A%2F%2Fb.example%2F"],
+    });
+    expect(event.urls?.[1]).not.toHaveProperty("unwrapped_from");
+  });
+
+  test("lists what policy left out, tells it from a failure, and lets it go first", () => {
+    const reason = "The file lies in an archive that is analysed as a whole.";
+    const left = content({ outcome: "skipped", verdict: "not_available", reason });
+    const event = verdictEvent(
+      mailRow([file("docs.zip", content()), ...Array.from({ length: 5 }, () => file("a.js", left))]),
+    );
+    expect(event).toMatchObject({ verdict: "clean", complete: true, reasons: [] });
+    expect(event.attachments?.[1]).toMatchObject({ outcome: "skipped", verdict: "not_available", reason });
+    const cut = boundEvent(event, { ...LIMITS, attachments: 1 });
+    expect(cut.attachments?.map(({ filename }) => filename)).toEqual(["docs.zip"]);
   });
 
   test("is made alone where nobody asks for the others", () => {
@@ -206,7 +253,8 @@ describe("an event", () => {
       url: url.properties.url.maxLength,
       reason: schema.properties.reasons.items.maxLength,
       threatName: attachment.properties.threat_names.items.maxLength,
-      flag: schema.properties.flags.items.maxLength,
+      flag: attachment.properties.facts.items.maxLength,
+      source: url.properties.sources.items.maxLength,
       message: schema.properties.state.properties.message.maxLength,
       recipients: mail.properties.envelope.properties.to.maxItems,
       headerAddresses: mail.properties.cc.maxItems,
@@ -215,7 +263,14 @@ describe("an event", () => {
       reasons: schema.properties.reasons.maxItems,
       threatNames: url.properties.threat_names.maxItems,
       flags: schema.properties.flags.maxItems,
+      path: attachment.properties.path.maxItems,
+      facts: attachment.properties.facts.maxItems,
+      sources: url.properties.sources.maxItems,
+      unwrapped: url.properties.unwrapped_from.maxItems,
     }).toEqual({ ...LIMITS });
+    expect(schema.properties.flags.items.maxLength).toBe(LIMITS.flag);
+    expect(attachment.properties.path.items.maxLength).toBe(LIMITS.filename);
+    expect(url.properties.unwrapped_from.items.maxLength).toBe(LIMITS.url);
     expect(schema.properties.truncated.maxItems).toBe(MAX_POINTERS);
   });
 });

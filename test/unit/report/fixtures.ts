@@ -1,5 +1,5 @@
 /** Mail rows, events and logs for the tests of verdict, report and alert. */
-import type { Extraction } from "../../../src/extract/extraction.ts";
+import type { Attachment, Extraction, FoundUrl } from "../../../src/extract/extraction.ts";
 import { createLog, type Log } from "../../../src/log.ts";
 import { composeMailEvents } from "../../../src/report/compose.ts";
 import type { EventType, SensorEvent } from "../../../src/report/event.ts";
@@ -24,7 +24,11 @@ export function content(change: Partial<ContentVerdict> = {}): ContentVerdict {
   return { outcome: "judged", verdict: "clean", reason: null, threat_names: [], vmray: null, ...change };
 }
 
-export function file(filename: string | null, verdict: ContentVerdict | null): ArtifactRow {
+export function file(
+  filename: string | null,
+  verdict: ContentVerdict | null,
+  change: Partial<Attachment> = {},
+): ArtifactRow {
   return {
     kind: "attachment",
     attachment: {
@@ -39,16 +43,21 @@ export function file(filename: string | null, verdict: ContentVerdict | null): A
       within: "mail",
       facts: [],
       password: null,
+      ...change,
     },
     decision: { action: "analyse", rule: "default.archives", reason: "archives are analysed" },
     verdict,
   };
 }
 
-export function link(url: string, verdict: ContentVerdict | null): ArtifactRow {
+export function link(
+  url: string,
+  verdict: ContentVerdict | null,
+  change: Partial<FoundUrl> = {},
+): ArtifactRow {
   return {
     kind: "url",
-    url: { url, normalized: url, sources: ["html"] },
+    url: { url, normalized: url, sources: ["html"], ...change },
     decision: { action: "analyse", rule: "default.urls", reason: "URLs are analysed" },
     verdict,
   };

@@ -9,7 +9,8 @@ const samples = SAMPLES.map((sample) => sample({ id: "test", date: new Date(0) }
 
 function eventFor(sample: Sample): SensorEvent {
   const { finding, verdict, complete } = sample.expected;
-  const part = { verdict, reason: null, threat_names: [], vmray: null };
+  const part = { outcome: "judged" as const, verdict, reason: null, threat_names: [], vmray: null };
+  const file = { sha256: "", sha1: "", md5: "", size: 1, type: "x", path: [], facts: [] };
   const isUrl = finding?.startsWith("http") === true;
   return {
     schema: "email-sensor.event.v1",
@@ -32,9 +33,8 @@ function eventFor(sample: Sample): SensorEvent {
     verdict,
     complete,
     reasons: [],
-    attachments:
-      finding === null || isUrl ? [] : [{ filename: finding, sha256: "", size: 1, type: "x", ...part }],
-    urls: isUrl && finding !== null ? [{ url: finding, ...part }] : [],
+    attachments: finding === null || isUrl ? [] : [{ filename: finding, ...file, ...part }],
+    urls: isUrl && finding !== null ? [{ url: finding, sources: ["text"], ...part }] : [],
     flags: [],
   };
 }
@@ -123,6 +123,19 @@ describe("the checks of the demo", () => {
       judge(samples, observed({ "clean-text": (event) => ({ ...event, attachments }) })),
     );
     expect(found).toEqual(["a plain text mail: clean: number of attachments and URLs is 1, not 0"]);
+  });
+
+  test("look at what was judged, not at what policy left out", () => {
+    const skipped = { outcome: "skipped", verdict: "not_available", reason: "lies in an archive" } as const;
+    const withMember = (event: SensorEvent): SensorEvent => {
+      const [archive] = event.attachments ?? [];
+      if (archive === undefined) throw new Error("no attachment");
+      return { ...event, attachments: [archive, { ...archive, filename: "member.bin", ...skipped }] };
+    };
+    const clean = { ...observed({ "large-attachment": withMember }), sentAt: new Map() };
+    expect(failures(judge(samples, clean))).toEqual([]);
+    const { mails } = reportObject(samples, clean, [], 0, null);
+    expect(mails.find(({ name }) => name === "large-attachment")?.finding).toBe("site-plans.zip");
   });
 
   test("fail where a mail was refused", () => {
