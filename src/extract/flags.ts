@@ -56,14 +56,14 @@ export const MAIL_FLAGS = {
   strict_exceeded: {
     complete: false,
     meaning:
-      "More of the mail than 32 MB or 1,000,000 lines is not plainly encoded; the strict reading ended there, the others went on.",
+      "The mail has more than 3,000,000 lines that are not plainly encoded, or 32 MB that the strict reading alone reads so; it ended there, the others went on.",
   },
   header_too_large: {
     complete: false,
     meaning: "A header block is larger than `extract.max_header_size`; what follows it is not read.",
   },
   header_lines_exceeded: {
-    complete: true,
+    complete: false,
     meaning:
       "A header has more lines than `extract.max_header_lines`; the ones after that are not searched for URLs.",
   },
@@ -86,21 +86,28 @@ export const MAIL_FLAGS = {
   },
 } as const satisfies Record<string, FlagEntry>;
 
+export type FlagTable = { readonly title: string; readonly flags: Readonly<Record<string, FlagEntry>> };
+
+/** Every name stands in one of these only. */
+export const FLAG_TABLES: readonly FlagTable[] = [
+  { title: "Bounds of the mail as a whole", flags: MAIL_FLAGS },
+  { title: "Ambiguous mails", flags: READING_FLAGS },
+  { title: "Journal reports, delivery reports and copies", flags: UNWRAP_FLAGS },
+  { title: "URLs, pages and scripts", flags: URL_FLAGS },
+  { title: "QR codes", flags: CODE_FLAGS },
+  { title: "Bounds of one content", flags: READER_FLAGS },
+  { title: "Archives", flags: ARCHIVE_FLAGS },
+  { title: "Mails of Outlook", flags: OUTLOOK_FLAGS },
+  { title: "Compound files (old Office documents, mails of Outlook)", flags: COMPOUND_FLAGS },
+  { title: "Office documents", flags: OFFICE_FLAGS },
+  { title: "PDF documents", flags: PDF_FLAGS },
+  { title: "Windows shortcuts", flags: SHORTCUT_FLAGS },
+];
+
 /** Flag to meaning; `complete` tells whether an extraction with this flag alone still counts as complete. */
-export const FLAGS: Readonly<Record<string, FlagEntry>> = {
-  ...MAIL_FLAGS,
-  ...READING_FLAGS,
-  ...UNWRAP_FLAGS,
-  ...URL_FLAGS,
-  ...CODE_FLAGS,
-  ...READER_FLAGS,
-  ...ARCHIVE_FLAGS,
-  ...OUTLOOK_FLAGS,
-  ...COMPOUND_FLAGS,
-  ...OFFICE_FLAGS,
-  ...PDF_FLAGS,
-  ...SHORTCUT_FLAGS,
-};
+export const FLAGS: Readonly<Record<string, FlagEntry>> = Object.fromEntries(
+  FLAG_TABLES.flatMap(({ flags }) => Object.entries(flags)),
+);
 
 /** True for a flag that says something was not read. A name that is not known counts as such. */
 export function isIncomplete(flag: string): boolean {

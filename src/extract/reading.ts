@@ -67,6 +67,22 @@ export const READER_FLAGS = {
   },
 } as const satisfies Record<string, FlagEntry>;
 
+/** Facts that readers of several types give. */
+export const READER_FACTS = {
+  encrypted: {
+    meaning: "The content, or a member of it, is encrypted, whether opening it takes a password or not.",
+  },
+  embedded_file: {
+    meaning: "The document has a file in it that can be opened from it (Packager, OneNote, a file in a PDF).",
+  },
+  unc_link: {
+    meaning:
+      "The document refers to a file on another machine, which can give the user's password hash away.",
+  },
+} as const satisfies Record<string, FactEntry>;
+
+export type ReaderFact = keyof typeof READER_FACTS;
+
 /** Collects a Reading and keeps its bounds. */
 export type ReadingBuilder = {
   /** False where a bound is reached: the content is not kept, the bound is flagged, and the reader may end. */

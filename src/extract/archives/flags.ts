@@ -2,7 +2,7 @@
  * The names the reader of archives gives to what it did not read in full or what was odd, and to what is true of
  * an archive. They stand in `flags` and `facts` of a Reading.
  */
-import type { FactEntry, FlagEntry } from "../reading.ts";
+import type { FactEntry, FlagEntry, ReaderFact } from "../reading.ts";
 
 export const ARCHIVE_FLAGS = {
   archive_encrypted: {
@@ -69,7 +69,8 @@ export const ARCHIVE_FLAGS = {
 } as const satisfies Record<string, FlagEntry>;
 
 export const ARCHIVE_FACTS = {
-  encrypted: { meaning: "The content, or a member of it, is encrypted." },
   encrypted_names: { meaning: "The list of members of an archive is encrypted, too." },
   sparse: { meaning: "An archive has members with holes, which are given as they are packed." },
 } as const satisfies Record<string, FactEntry>;
+
+export type ArchiveFact = keyof typeof ARCHIVE_FACTS | ReaderFact;

@@ -3,7 +3,7 @@
  * it what came out; it keeps the Reading and says each bound that was hit by its flag.
  */
 import { createReading, type Inner, type Limits, type Reading } from "../reading.ts";
-import type { ARCHIVE_FACTS, ARCHIVE_FLAGS } from "./flags.ts";
+import type { ARCHIVE_FLAGS, ArchiveFact } from "./flags.ts";
 
 export type ArchiveLimits = Limits & {
   /** Most bytes unpacked for each byte of the archive; not asked below RATIO_FREE bytes. */
@@ -61,7 +61,7 @@ export type Gauge = {
   readonly give: (name: string | null, bytes: Uint8Array, whole?: boolean) => boolean;
   readonly list: (member: Member) => void;
   readonly flag: (flag: ArchiveFlag) => void;
-  readonly fact: (fact: keyof typeof ARCHIVE_FACTS) => void;
+  readonly fact: (fact: ArchiveFact) => void;
   /** Says that something is encrypted: opened by a password, or closed (null). */
   readonly sealed: (password: string | null) => void;
   readonly done: () => ArchiveReading;

@@ -1,5 +1,5 @@
 /** Names of what is found in Office documents, OpenDocument, RTF and OneNote, and of what is odd about reading them. */
-import type { FactEntry, FlagEntry } from "../reading.ts";
+import type { FactEntry, FlagEntry, ReaderFact } from "../reading.ts";
 
 export const OFFICE_FLAGS = {
   office_unreadable: {
@@ -45,7 +45,6 @@ export const OFFICE_FACTS = {
   macros_stomped: { meaning: "The document has compiled macros whose source was removed." },
   excel4_macros: { meaning: "The workbook has sheets of Excel 4.0 macros." },
   hidden_macro_sheet: { meaning: "A sheet of Excel 4.0 macros is hidden." },
-  encrypted: { meaning: "The content is encrypted; it opens with a password only." },
   default_password: {
     meaning:
       "The document is encrypted with the password that Excel tries by itself, so it opens without asking.",
@@ -57,10 +56,6 @@ export const OFFICE_FACTS = {
     meaning: "The document loads an object, a frame or a part from elsewhere when it is opened.",
   },
   external_workbook: { meaning: "The workbook is linked to another one." },
-  unc_link: {
-    meaning:
-      "The document refers to a file on another machine, which can give the user's password hash away.",
-  },
   script_link: { meaning: "The document refers to something by a scheme that starts a program or a script." },
   data_connection: { meaning: "The workbook has a connection to data elsewhere." },
   web_formula: { meaning: "A formula of the workbook fetches something from the web." },
@@ -76,9 +71,6 @@ export const OFFICE_FACTS = {
   activex: { meaning: "The document has ActiveX controls." },
   alt_chunk: { meaning: "The document takes in another document of a different format (altChunk)." },
   embedded_object: { meaning: "The document has an embedded file or object." },
-  embedded_file: {
-    meaning: "The document has a file in it that opens when it is clicked (Packager, OneNote).",
-  },
   linked_object: { meaning: "The document has an object that is loaded from elsewhere (OLE link)." },
   object_autoload: { meaning: "The RTF loads or renews an object when it is opened." },
   equation_editor: {
@@ -89,4 +81,4 @@ export const OFFICE_FACTS = {
 } as const satisfies Record<string, FactEntry>;
 
 export type OfficeFlag = keyof typeof OFFICE_FLAGS;
-export type OfficeFact = keyof typeof OFFICE_FACTS;
+export type OfficeFact = keyof typeof OFFICE_FACTS | ReaderFact;

@@ -1,5 +1,5 @@
 /** Names of what is found in PDF documents, and of what is odd about reading them. */
-import type { FactEntry, FlagEntry } from "../reading.ts";
+import type { FactEntry, FlagEntry, ReaderFact } from "../reading.ts";
 
 export const PDF_FLAGS = {
   pdf_unreadable: {
@@ -55,7 +55,6 @@ export const PDF_FLAGS = {
 } as const satisfies Record<string, FlagEntry>;
 
 export const PDF_FACTS = {
-  encrypted: { meaning: "The content is encrypted; without a password to open it, or with one." },
   javascript: { meaning: "The document has JavaScript." },
   open_action: {
     meaning: "The document does something when it is opened, other than going to one of its pages.",
@@ -69,11 +68,6 @@ export const PDF_FACTS = {
   },
   uri_action: { meaning: "The document has links to URLs." },
   remote_document: { meaning: "The document refers to a place in another document, or to a file elsewhere." },
-  unc_link: {
-    meaning:
-      "The document refers to a file on another machine, which can give the user's password hash away.",
-  },
-  embedded_file: { meaning: "The document has files in it." },
   portfolio: { meaning: "The document is a collection of files (portfolio)." },
   acroform_xfa: { meaning: "The document has a form in XFA, which programs can run scripts of." },
   rich_media: { meaning: "The document has Flash, 3D, film or sound in it." },
@@ -84,4 +78,4 @@ export const PDF_FACTS = {
 } as const satisfies Record<string, FactEntry>;
 
 export type PdfFlag = keyof typeof PDF_FLAGS;
-export type PdfFact = keyof typeof PDF_FACTS;
+export type PdfFact = keyof typeof PDF_FACTS | ReaderFact;

@@ -119,7 +119,7 @@ export const READING_FLAGS = {
     complete: false,
     meaning: "The mail can be read in more ways than are followed; some were left out.",
   },
-  header_lines_exceeded: {
+  lenient_header_exceeded: {
     complete: false,
     meaning: "A header is longer than the lenient reading follows; the rest of it counts as body.",
   },

@@ -56,7 +56,7 @@ export type Head = {
   readonly lines: number;
   /** Different headers that only mails have. */
   readonly mailFields: number;
-  readonly flags: ReadonlySet<"malformed_header" | "no_header_delimiter" | "header_lines_exceeded">;
+  readonly flags: ReadonlySet<"malformed_header" | "no_header_delimiter" | "lenient_header_exceeded">;
 };
 
 /** Finds line ends in bytes; going forward it never looks at a byte twice. */
@@ -124,7 +124,7 @@ export function readHead(
   };
   for (let count = 0; at < raw.length; count++) {
     if (count === MAX_LINES) {
-      flags.add("header_lines_exceeded");
+      flags.add("lenient_header_exceeded");
       break;
     }
     const end = lines.end(at);
