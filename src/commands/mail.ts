@@ -2,7 +2,14 @@
  * `mail ID`: the whole way of one mail through a running sensor.
  */
 import type { Attachment, Mail, Url } from "../../gen/emailsensor/v1/sensor.ts";
-import { actionWord, mailDetailJson, outcomeWord, stateWord, verdictWord } from "../control/json.ts";
+import {
+  actionWord,
+  mailDetailJson,
+  outcomeWord,
+  sourceWord,
+  stateWord,
+  verdictWord,
+} from "../control/json.ts";
 import { SensorError } from "../errors.ts";
 import { toJsonLine } from "../text.ts";
 import { formatDuration, formatSize } from "../units.ts";
@@ -55,6 +62,13 @@ function decisionLines(part: Attachment | Url): readonly string[] {
   return field("decision", [`${actionWord(action) ?? "?"} by ${rule}: ${reason}`], 4);
 }
 
+/** Where sender and recipients come from, where that is not SMTP. */
+function envelopeNote({ envelopeSource }: Mail): string {
+  const source = sourceWord(envelopeSource);
+  if (source === "journal") return " (of the mail, as its journal report has it)";
+  return source === "copy" ? " (recipients as the copy tells them)" : "";
+}
+
 export function renderMail(mail: Mail, screen: Screen): readonly string[] {
   const { envelope, header } = mail;
   const verdict = verdictWord(mail.verdict);
@@ -75,8 +89,9 @@ export function renderMail(mail: Mail, screen: Screen): readonly string[] {
       `${formatSize(Number(mail.size))}, ${mail.rawKept ? "kept" : "bytes deleted by retention"}`,
     ]),
     ...field("sha256", [mail.sha256]),
+    ...field("same as", mail.sameAs === undefined ? [] : [`${mail.sameAs}, another report of this mail`]),
     "",
-    "envelope",
+    `envelope${envelopeNote(mail)}`,
     ...field("from", [envelope?.from === "" ? "<>" : (envelope?.from ?? "?")], 2),
     ...field("to", envelope?.to ?? [], 2),
     ...field(
@@ -106,6 +121,10 @@ export function renderMail(mail: Mail, screen: Screen): readonly string[] {
       `attachment ${printable([...attachment.path, attachment.filename ?? "(no name)"].join(" > "))}`,
       ...field("content", [`${attachment.type}, ${formatSize(Number(attachment.size))}`], 4),
       ...field("sha256", [attachment.sha256], 4),
+      ...field("sha1", [attachment.sha1], 4),
+      ...field("md5", [attachment.md5], 4),
+      ...field("facts", attachment.facts.length === 0 ? [] : [attachment.facts.join(", ")], 4),
+      ...field("password", attachment.password === undefined ? [] : [attachment.password], 4),
       ...field("found by", attachment.views.length === 0 ? [] : [attachment.views.join(", ")], 4),
       ...decisionLines(attachment),
       ...judgementLines(attachment, screen),
@@ -115,6 +134,9 @@ export function renderMail(mail: Mail, screen: Screen): readonly string[] {
       `url ${printable(url.url)}`,
       ...field("normal form", url.normalized === url.url ? [] : [url.normalized], 4),
       ...field("found in", url.sources.length === 0 ? [] : [url.sources.join(", ")], 4),
+      ...field("wrapped in", url.unwrappedFrom, 4),
+      ...field("leads to", url.targetDomain === undefined ? [] : [url.targetDomain], 4),
+      ...field("personal", url.personal ? ["it carries the address of a recipient"] : [], 4),
       ...decisionLines(url),
       ...judgementLines(url, screen),
     ]),

@@ -17,7 +17,9 @@ import type {
 } from "../../gen/emailsensor/v1/sensor.ts";
 import {
   API_ACTION,
+  API_CONTAINER,
   API_DESTINATION_STATE,
+  API_ENVELOPE_SOURCE,
   API_EVENT_TYPE,
   API_MAIL_STATE,
   API_OUTCOME,
@@ -37,6 +39,8 @@ export const stateWord = (value: number) => word(API_MAIL_STATE, value);
 export const typeWord = (value: number) => word(API_EVENT_TYPE, value);
 export const actionWord = (value: number) => word(API_ACTION, value);
 export const outcomeWord = (value: number) => word(API_OUTCOME, value);
+export const containerWord = (value: number) => word(API_CONTAINER, value);
+export const sourceWord = (value: number) => word(API_ENVELOPE_SOURCE, value);
 export const destinationWord = (value: number) => word(API_DESTINATION_STATE, value) ?? "unknown";
 
 function vmrayJson(reference: VmrayReference | undefined) {
@@ -96,6 +100,8 @@ function decisionJson(part: Mail["attachments"][number] | Mail["urls"][number]) 
 export function mailDetailJson(mail: Mail) {
   return {
     mail: { ...mailJson(mail), date: mail.header?.date ?? null },
+    envelope_source: sourceWord(mail.envelopeSource),
+    same_as: mail.sameAs ?? null,
     state: stateWord(mail.state),
     verdict: verdictWord(mail.verdict),
     complete: mail.complete ?? null,
@@ -104,10 +110,15 @@ export function mailDetailJson(mail: Mail) {
     attachments: mail.attachments.map((attachment) => ({
       filename: attachment.filename ?? null,
       sha256: attachment.sha256,
+      sha1: attachment.sha1,
+      md5: attachment.md5,
       size: Number(attachment.size),
       type: attachment.type,
       views: attachment.views,
       path: attachment.path,
+      within: containerWord(attachment.within),
+      facts: attachment.facts,
+      password: attachment.password ?? null,
       decision: decisionJson(attachment),
       ...judgementJson(attachment.judgement),
     })),
@@ -115,6 +126,9 @@ export function mailDetailJson(mail: Mail) {
       url: url.url,
       normalized: url.normalized,
       sources: url.sources,
+      unwrapped_from: url.unwrappedFrom,
+      target_domain: url.targetDomain ?? null,
+      personal: url.personal,
       decision: decisionJson(url),
       ...judgementJson(url.judgement),
     })),
@@ -164,8 +178,13 @@ export function eventJson(event: Event) {
       attachments: event.attachments.map((attachment) => ({
         filename: attachment.filename ?? null,
         sha256: attachment.sha256,
+        sha1: attachment.sha1,
+        md5: attachment.md5,
         size: Number(attachment.size),
         type: attachment.type,
+        path: attachment.path,
+        facts: attachment.facts,
+        outcome: outcomeWord(attachment.outcome),
         verdict: verdictWord(attachment.verdict),
         reason: attachment.reason ?? null,
         threat_names: attachment.threatNames,
@@ -173,6 +192,9 @@ export function eventJson(event: Event) {
       })),
       urls: event.urls.map((url) => ({
         url: url.url,
+        sources: url.sources,
+        ...(url.unwrappedFrom.length > 0 && { unwrapped_from: url.unwrappedFrom }),
+        outcome: outcomeWord(url.outcome),
         verdict: verdictWord(url.verdict),
         reason: url.reason ?? null,
         threat_names: url.threatNames,

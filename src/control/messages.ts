@@ -28,7 +28,9 @@ import type { ContentVerdict, Verdict, VmrayReference } from "../verdict/verdict
 import type { DestinationStatus, ExtraStatus } from "./status.ts";
 import {
   API_ACTION,
+  API_CONTAINER,
   API_DESTINATION_STATE,
+  API_ENVELOPE_SOURCE,
   API_EVENT_TYPE,
   API_MAIL_STATE,
   API_OUTCOME,
@@ -161,6 +163,11 @@ function attachmentMessages(cut: Cutter, artifacts: readonly ArtifactRow[]): rea
     type: cut.text(attachment.type),
     views: texts(cut, attachment.views),
     path: texts(cut, attachment.path),
+    sha1: attachment.sha1,
+    md5: attachment.md5,
+    within: API_CONTAINER[attachment.within],
+    facts: texts(cut, attachment.facts),
+    password: present(cut, attachment.password),
     decision: decisionMessage(cut, decision),
     judgement: judgementMessage(cut, judged),
   }));
@@ -172,6 +179,9 @@ function urlMessages(cut: Cutter, artifacts: readonly ArtifactRow[]): readonly A
     url: cut.text(url.url),
     normalized: cut.text(url.normalized),
     sources: texts(cut, url.sources),
+    unwrappedFrom: texts(cut, url.unwrapped_from ?? []),
+    targetDomain: present(cut, url.target_domain ?? null),
+    personal: url.personal === true,
     decision: decisionMessage(cut, decision),
     judgement: judgementMessage(cut, judged),
   }));
@@ -204,6 +214,8 @@ export function mailMessage(row: MailRow): ApiMail {
       error: present(cut, row.error),
       rawKept: row.rawKept,
       truncated: false,
+      envelopeSource: API_ENVELOPE_SOURCE[row.extraction?.envelope?.source ?? "smtp"],
+      sameAs: row.sameAs ?? undefined,
     };
     return { ...message, truncated: cut.cut() };
   });
@@ -258,6 +270,11 @@ export function eventMessage(seq: number, event: SensorEvent): ApiEvent {
         sha256: attachment.sha256,
         size: BigInt(attachment.size),
         type: cut.text(attachment.type),
+        sha1: attachment.sha1,
+        md5: attachment.md5,
+        path: texts(cut, attachment.path),
+        facts: texts(cut, attachment.facts),
+        outcome: API_OUTCOME[attachment.outcome],
         verdict: API_VERDICT[attachment.verdict],
         reason: present(cut, attachment.reason),
         threatNames: texts(cut, attachment.threat_names),
@@ -265,6 +282,9 @@ export function eventMessage(seq: number, event: SensorEvent): ApiEvent {
       })),
       urls: cut.list(event.urls ?? []).map((url) => ({
         url: cut.text(url.url),
+        sources: texts(cut, url.sources),
+        unwrappedFrom: texts(cut, url.unwrapped_from ?? []),
+        outcome: API_OUTCOME[url.outcome],
         verdict: API_VERDICT[url.verdict],
         reason: present(cut, url.reason),
         threatNames: texts(cut, url.threat_names),

@@ -2,13 +2,16 @@
  * The words of the sensor and the numbers of the API for the same things, in both directions.
  */
 import {
+  EnvelopeSource as ApiEnvelopeSource,
   EventType as ApiEventType,
   MailState as ApiMailState,
   Verdict as ApiVerdict,
+  Attachment_Container,
   Decision_Action,
   Destination_State,
   Judgement_Outcome,
 } from "../../gen/emailsensor/v1/sensor.ts";
+import type { Container, OriginalEnvelope } from "../extract/extraction.ts";
 import type { EventType } from "../report/event.ts";
 import type { MailState } from "../spool/spool.ts";
 import type { Action } from "../triage/plan.ts";
@@ -49,6 +52,18 @@ export const API_OUTCOME: Readonly<Record<ContentVerdict["outcome"], Judgement_O
   judged: Judgement_Outcome.JUDGED,
   failed: Judgement_Outcome.FAILED,
   skipped: Judgement_Outcome.SKIPPED,
+};
+
+export const API_CONTAINER: Readonly<Record<Container, Attachment_Container>> = {
+  mail: Attachment_Container.MAIL,
+  archive: Attachment_Container.ARCHIVE,
+  document: Attachment_Container.DOCUMENT,
+};
+
+export const API_ENVELOPE_SOURCE: Readonly<Record<OriginalEnvelope["source"] | "smtp", ApiEnvelopeSource>> = {
+  smtp: ApiEnvelopeSource.SMTP,
+  journal: ApiEnvelopeSource.JOURNAL,
+  copy: ApiEnvelopeSource.COPY,
 };
 
 export const API_DESTINATION_STATE = {

@@ -102,6 +102,26 @@ export namespace EventType {
   export type SENSOR_STATE = typeof EventType.SENSOR_STATE;
 }
 
+/** Who tells for whom a mail was. */
+export const EnvelopeSource = {
+  UNSPECIFIED: 0,
+  /** SMTP - SMTP, as the mail came in. */
+  SMTP: 1,
+  /** JOURNAL - The journal report that the mail came in. */
+  JOURNAL: 2,
+  /** COPY - Header lines of a copy, or the address that the copy went to. The sender is that of SMTP. */
+  COPY: 3,
+} as const;
+
+export type EnvelopeSource = typeof EnvelopeSource[keyof typeof EnvelopeSource];
+
+export namespace EnvelopeSource {
+  export type UNSPECIFIED = typeof EnvelopeSource.UNSPECIFIED;
+  export type SMTP = typeof EnvelopeSource.SMTP;
+  export type JOURNAL = typeof EnvelopeSource.JOURNAL;
+  export type COPY = typeof EnvelopeSource.COPY;
+}
+
 export interface GetStatusRequest {
 }
 
@@ -347,6 +367,13 @@ export interface Mail {
   readonly rawKept: boolean;
   /** True where long texts or lists were cut to keep this answer small. */
   readonly truncated: boolean;
+  /** Where sender and recipients of `envelope` come from. */
+  readonly envelopeSource: EnvelopeSource;
+  /**
+   * Id of the mail that this one is the same as: a journaling server may send several reports of one mail. The first
+   * of them, where this is absent, has the recipients of all; events of all have its id.
+   */
+  readonly sameAs?: string | undefined;
 }
 
 /** The SMTP envelope (RFC 5321). */
@@ -397,7 +424,38 @@ export interface Attachment {
     | Decision
     | undefined;
   /** Absent while it waits. */
-  readonly judgement: Judgement | undefined;
+  readonly judgement:
+    | Judgement
+    | undefined;
+  /** Hex. */
+  readonly sha1: string;
+  /** Hex. */
+  readonly md5: string;
+  readonly within: Attachment_Container;
+  /** What is true of it, each a documented name: "macros", "double_extension", ... */
+  readonly facts: readonly string[];
+  /** The password that opens it, where one of the candidates found in the mail does. */
+  readonly password?: string | undefined;
+}
+
+/** What an attachment lies in directly. */
+export const Attachment_Container = {
+  UNSPECIFIED: 0,
+  /** MAIL - A mail, as a part of it. */
+  MAIL: 1,
+  /** ARCHIVE - An archive, as a member of it. */
+  ARCHIVE: 2,
+  /** DOCUMENT - A document: a PDF, an Office file, a page. */
+  DOCUMENT: 3,
+} as const;
+
+export type Attachment_Container = typeof Attachment_Container[keyof typeof Attachment_Container];
+
+export namespace Attachment_Container {
+  export type UNSPECIFIED = typeof Attachment_Container.UNSPECIFIED;
+  export type MAIL = typeof Attachment_Container.MAIL;
+  export type ARCHIVE = typeof Attachment_Container.ARCHIVE;
+  export type DOCUMENT = typeof Attachment_Container.DOCUMENT;
 }
 
 /** One URL of a mail, what policy decided about it, and its verdict. */
@@ -412,7 +470,17 @@ export interface Url {
     | Decision
     | undefined;
   /** Absent while it waits. */
-  readonly judgement: Judgement | undefined;
+  readonly judgement:
+    | Judgement
+    | undefined;
+  /** Normal forms of the wrappers (SafeLinks and the like) that carried it; empty where it stood there itself. */
+  readonly unwrappedFrom: readonly string[];
+  /** The domain that a wrapper names of a target it does not carry. */
+  readonly targetDomain?:
+    | string
+    | undefined;
+  /** It carries the address of a recipient. */
+  readonly personal: boolean;
 }
 
 /** What policy decided about a part. */
@@ -561,7 +629,19 @@ export interface EventAttachment {
   readonly verdict: Verdict;
   readonly reason?: string | undefined;
   readonly threatNames: readonly string[];
-  readonly vmray: VmrayReference | undefined;
+  readonly vmray:
+    | VmrayReference
+    | undefined;
+  /** Hex. */
+  readonly sha1: string;
+  /** Hex. */
+  readonly md5: string;
+  /** Names of the containers it lies in, outermost first. */
+  readonly path: readonly string[];
+  /** What is true of it, each a documented name. */
+  readonly facts: readonly string[];
+  /** Tells what policy left out from what could not be judged. */
+  readonly outcome: Judgement_Outcome;
 }
 
 /** A URL in an event. */
@@ -570,7 +650,15 @@ export interface EventUrl {
   readonly verdict: Verdict;
   readonly reason?: string | undefined;
   readonly threatNames: readonly string[];
-  readonly vmray: VmrayReference | undefined;
+  readonly vmray:
+    | VmrayReference
+    | undefined;
+  /** Where it stood: "text", "html", "subject", ... */
+  readonly sources: readonly string[];
+  /** The wrappers that carried it; empty where it stood there itself. */
+  readonly unwrappedFrom: readonly string[];
+  /** Tells what policy left out from what could not be judged. */
+  readonly outcome: Judgement_Outcome;
 }
 
 /** A change of the sensor itself. */
@@ -1856,6 +1944,8 @@ function createBaseMail(): Mail {
     error: undefined,
     rawKept: false,
     truncated: false,
+    envelopeSource: 0,
+    sameAs: undefined,
   };
 }
 
@@ -1923,6 +2013,12 @@ export const Mail: MessageFns<Mail> = {
     }
     if (message.truncated !== false) {
       writer.uint32(160).bool(message.truncated);
+    }
+    if (message.envelopeSource !== 0) {
+      writer.uint32(168).int32(message.envelopeSource);
+    }
+    if (message.sameAs !== undefined) {
+      writer.uint32(178).string(message.sameAs);
     }
     return writer;
   },
@@ -2098,6 +2194,22 @@ export const Mail: MessageFns<Mail> = {
             }
 
             message.truncated = reader.bool();
+            continue;
+          }
+          case 21: {
+            if (tag !== 168) {
+              break;
+            }
+
+            message.envelopeSource = reader.int32() as any;
+            continue;
+          }
+          case 22: {
+            if (tag !== 178) {
+              break;
+            }
+
+            message.sameAs = reader.string();
             continue;
           }
         }
@@ -2314,6 +2426,11 @@ function createBaseAttachment(): Attachment {
     path: [],
     decision: undefined,
     judgement: undefined,
+    sha1: "",
+    md5: "",
+    within: 0,
+    facts: [],
+    password: undefined,
   };
 }
 
@@ -2345,6 +2462,21 @@ export const Attachment: MessageFns<Attachment> = {
     }
     if (message.judgement !== undefined) {
       Judgement.encode(message.judgement, writer.uint32(66).fork()).join();
+    }
+    if (message.sha1 !== "") {
+      writer.uint32(74).string(message.sha1);
+    }
+    if (message.md5 !== "") {
+      writer.uint32(82).string(message.md5);
+    }
+    if (message.within !== 0) {
+      writer.uint32(88).int32(message.within);
+    }
+    for (const v of message.facts) {
+      writer.uint32(98).string(v!);
+    }
+    if (message.password !== undefined) {
+      writer.uint32(106).string(message.password);
     }
     return writer;
   },
@@ -2426,6 +2558,46 @@ export const Attachment: MessageFns<Attachment> = {
             message.judgement = Judgement.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.sha1 = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.md5 = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.within = reader.int32() as any;
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.facts.push(reader.string());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.password = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2440,7 +2612,16 @@ export const Attachment: MessageFns<Attachment> = {
 };
 
 function createBaseUrl(): Url {
-  return { url: "", normalized: "", sources: [], decision: undefined, judgement: undefined };
+  return {
+    url: "",
+    normalized: "",
+    sources: [],
+    decision: undefined,
+    judgement: undefined,
+    unwrappedFrom: [],
+    targetDomain: undefined,
+    personal: false,
+  };
 }
 
 export const Url: MessageFns<Url> = {
@@ -2459,6 +2640,15 @@ export const Url: MessageFns<Url> = {
     }
     if (message.judgement !== undefined) {
       Judgement.encode(message.judgement, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.unwrappedFrom) {
+      writer.uint32(50).string(v!);
+    }
+    if (message.targetDomain !== undefined) {
+      writer.uint32(58).string(message.targetDomain);
+    }
+    if (message.personal !== false) {
+      writer.uint32(64).bool(message.personal);
     }
     return writer;
   },
@@ -2514,6 +2704,30 @@ export const Url: MessageFns<Url> = {
             }
 
             message.judgement = Judgement.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.unwrappedFrom.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.targetDomain = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.personal = reader.bool();
             continue;
           }
         }
@@ -3225,6 +3439,11 @@ function createBaseEventAttachment(): EventAttachment {
     reason: undefined,
     threatNames: [],
     vmray: undefined,
+    sha1: "",
+    md5: "",
+    path: [],
+    facts: [],
+    outcome: 0,
   };
 }
 
@@ -3256,6 +3475,21 @@ export const EventAttachment: MessageFns<EventAttachment> = {
     }
     if (message.vmray !== undefined) {
       VmrayReference.encode(message.vmray, writer.uint32(66).fork()).join();
+    }
+    if (message.sha1 !== "") {
+      writer.uint32(74).string(message.sha1);
+    }
+    if (message.md5 !== "") {
+      writer.uint32(82).string(message.md5);
+    }
+    for (const v of message.path) {
+      writer.uint32(90).string(v!);
+    }
+    for (const v of message.facts) {
+      writer.uint32(98).string(v!);
+    }
+    if (message.outcome !== 0) {
+      writer.uint32(104).int32(message.outcome);
     }
     return writer;
   },
@@ -3337,6 +3571,46 @@ export const EventAttachment: MessageFns<EventAttachment> = {
             message.vmray = VmrayReference.decode(reader, reader.uint32());
             continue;
           }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.sha1 = reader.string();
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.md5 = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.path.push(reader.string());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.facts.push(reader.string());
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.outcome = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3351,7 +3625,16 @@ export const EventAttachment: MessageFns<EventAttachment> = {
 };
 
 function createBaseEventUrl(): EventUrl {
-  return { url: "", verdict: 0, reason: undefined, threatNames: [], vmray: undefined };
+  return {
+    url: "",
+    verdict: 0,
+    reason: undefined,
+    threatNames: [],
+    vmray: undefined,
+    sources: [],
+    unwrappedFrom: [],
+    outcome: 0,
+  };
 }
 
 export const EventUrl: MessageFns<EventUrl> = {
@@ -3370,6 +3653,15 @@ export const EventUrl: MessageFns<EventUrl> = {
     }
     if (message.vmray !== undefined) {
       VmrayReference.encode(message.vmray, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.sources) {
+      writer.uint32(50).string(v!);
+    }
+    for (const v of message.unwrappedFrom) {
+      writer.uint32(58).string(v!);
+    }
+    if (message.outcome !== 0) {
+      writer.uint32(64).int32(message.outcome);
     }
     return writer;
   },
@@ -3425,6 +3717,30 @@ export const EventUrl: MessageFns<EventUrl> = {
             }
 
             message.vmray = VmrayReference.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.sources.push(reader.string());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.unwrappedFrom.push(reader.string());
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.outcome = reader.int32() as any;
             continue;
           }
         }

@@ -30,11 +30,26 @@ beforeAll(async () => {
     },
   });
   done = mail.id;
-  const parts = [attachment("evil")];
+  const part = attachment("evil");
+  if (part.kind !== "attachment") throw new Error("no attachment");
+  const known = {
+    facts: ["macros"],
+    password: `open\x1b[31m sesame`,
+    path: ["docs.zip"],
+    within: "archive",
+  } as const;
+  const parts = [{ ...part, attachment: { ...part.attachment, ...known } }];
   await sensor.spool.setDestinations(["siem"]);
   await sensor.spool.putMail(mail);
   await sensor.spool.claimMails(1);
-  await sensor.spool.recordExtraction(done, { ...extractionOf(parts, HOSTILE), flags: ["bare_lf"] }, parts);
+  const envelope = {
+    source: "copy",
+    from: null,
+    to: ["b@example.org", "c@example.org"],
+    identity: null,
+  } as const;
+  const extraction = { ...extractionOf(parts, HOSTILE), envelope, flags: ["bare_lf"] };
+  await sensor.spool.recordExtraction(done, extraction, parts);
   for (const part of parts) {
     await sensor.spool.finishAnalysis(
       contentKey(part),
@@ -176,6 +191,11 @@ describe("mail", () => {
       "analyse by test: the test says so",
       "malicious: it runs a miner",
       "https://vmray.example/samples/5",
+      "envelope (recipients as the copy tells them)",
+      "attachment docs.zip > evil.exe",
+      "facts       macros",
+      "password    open",
+      `sha1        ${"0".repeat(40)}`,
     ]) {
       expect(out).toContain(text);
     }
@@ -187,11 +207,16 @@ describe("mail", () => {
     const [json] = parsedLines(out);
     expect(json).toMatchObject({
       mail: { id: done, subject: HOSTILE, envelope: { from: "", client_ip: "192.0.2.1", tls: null } },
+      envelope_source: "copy",
+      same_as: null,
       state: "done",
       verdict: "malicious",
       attachments: [
         {
           filename: "evil.exe",
+          within: "archive",
+          path: ["docs.zip"],
+          facts: ["macros"],
           decision: { action: "analyse", rule: "test", reason: "the test says so" },
           outcome: "judged",
           verdict: "malicious",

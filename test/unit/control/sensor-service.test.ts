@@ -2,17 +2,22 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { status } from "@grpc/grpc-js";
 import fc from "fast-check";
 import {
+  Attachment_Container,
   Decision_Action,
   Destination_State,
+  EnvelopeSource,
+  Event,
   Judgement_Outcome,
   Mail,
   MailState,
   type MailSummary,
   Verdict,
 } from "../../../gen/emailsensor/v1/sensor.ts";
-import { MESSAGE_LIMIT, mailMessage } from "../../../src/control/messages.ts";
+import { sampleEvents } from "../../../scripts/docs/events.ts";
+import { eventJson, mailDetailJson } from "../../../src/control/json.ts";
+import { eventMessage, MESSAGE_LIMIT, mailMessage } from "../../../src/control/messages.ts";
 import { SensorError } from "../../../src/errors.ts";
-import type { Spool } from "../../../src/spool/spool.ts";
+import type { ArtifactRow, MailRow, Spool } from "../../../src/spool/spool.ts";
 import { contentKey, type PlannedArtifact } from "../../../src/triage/plan.ts";
 import { attachment, extractionOf, someMail } from "../spool/fixtures.ts";
 import { calls, type Harness, harness, type listRequest, refusalOf, verdictEvent } from "./harness.ts";
@@ -28,6 +33,8 @@ const url: PlannedArtifact = {
   url: { url: "HTTP://Bad.example/", normalized: "http://bad.example/", sources: ["html"] },
   decision: { action: "analyse", rule: "default.urls", reason: "URLs are analysed" },
 };
+
+const waiting = (part: PlannedArtifact): ArtifactRow => ({ ...part, verdict: null });
 
 /** Puts a mail through to its verdict. */
 async function doneMail(spool: Spool, subject: string, to = ["b@example.org"]): Promise<string> {
@@ -169,6 +176,97 @@ describe("GetMail", () => {
         details: expect.stringContaining("id: is not the id of a mail"),
       });
     }
+  });
+
+  test("an event keeps everything on its way over the wire", () => {
+    const events = sampleEvents().filter(({ type }) => type === "mail.verdict" || type === "sensor.state");
+    expect(events).toHaveLength(2);
+    for (const event of events) {
+      const received = Event.decode(Event.encode(eventMessage(1, event)).finish());
+      expect(eventJson(received)).toEqual({ seq: 1, ...event } as never);
+    }
+  });
+
+  test("says what extraction knows of a part, and whose envelope it is", () => {
+    const part = attachment("member");
+    if (part.kind !== "attachment") throw new Error("no attachment");
+    const detail = {
+      path: ["docs.zip"],
+      within: "archive",
+      facts: ["macros"],
+      password: "open sesame",
+      sha1: "1".repeat(40),
+      md5: "2".repeat(32),
+    } as const;
+    const link = {
+      ...url,
+      url: {
+        ...url.url,
+        unwrapped_from: ["https://wrapper.example/?url=x"],
+        target_domain: "bad.example",
+        personal: true,
+      },
+    } as const;
+    const first = Bun.randomUUIDv7();
+    const { body: _, ...facts } = someMail();
+    const row: MailRow = {
+      ...facts,
+      state: "analysing",
+      sameAs: first,
+      extraction: {
+        ...extractionOf([], "journaled"),
+        envelope: { source: "journal", from: "", to: [], identity: "ab" },
+      },
+      artifacts: [
+        { ...part, attachment: { ...part.attachment, ...detail }, verdict: null },
+        { ...link, verdict: null },
+      ],
+      attempts: 0,
+      verdict: null,
+      complete: null,
+      reasons: [],
+      finishedAt: null,
+      error: null,
+      rawKept: true,
+    };
+    const message = Mail.decode(Mail.encode(mailMessage(row)).finish());
+    expect(message).toMatchObject({
+      envelopeSource: EnvelopeSource.JOURNAL,
+      sameAs: first,
+      attachments: [{ ...detail, within: Attachment_Container.ARCHIVE }],
+      urls: [
+        {
+          unwrappedFrom: ["https://wrapper.example/?url=x"],
+          targetDomain: "bad.example",
+          personal: true,
+        },
+      ],
+    });
+    expect(mailDetailJson(message)).toMatchObject({
+      envelope_source: "journal",
+      same_as: first,
+      attachments: [{ ...detail, within: "archive" }],
+      urls: [
+        {
+          unwrapped_from: ["https://wrapper.example/?url=x"],
+          target_domain: "bad.example",
+          personal: true,
+        },
+      ],
+    });
+    const plain = mailMessage({
+      ...row,
+      sameAs: null,
+      extraction: null,
+      artifacts: [part, url].map(waiting),
+    });
+    expect(plain).toMatchObject({ envelopeSource: EnvelopeSource.SMTP, urls: [{ personal: false }] });
+    expect(mailDetailJson(plain)).toMatchObject({
+      envelope_source: "smtp",
+      same_as: null,
+      attachments: [{ within: "mail", password: null }],
+      urls: [{ unwrapped_from: [], target_domain: null, personal: false }],
+    });
   });
 
   test("a mail of any size makes an answer every client takes", () => {
