@@ -130,6 +130,17 @@ const choice = <const T extends readonly string[]>(names: T) => z.enum(names);
 const whole = (min: number, max: number) =>
   noted(z.int().min(min).max(max), { kind: `number, ${min} to ${max}` });
 const flag = () => noted(z.boolean(), { kind: "`true` or `false`" });
+/** An address, or what stands before its @. */
+const mailbox = () =>
+  noted(
+    z
+      .string()
+      .regex(
+        /^[^\s@+<>(),:;"\\[\]\p{C}]{1,64}(@[^\s@<>(),:;"\\\p{C}]{1,255})?$/u,
+        "must be a mail address or what stands before its @, without a +",
+      ),
+    { kind: "mail address or its part before the `@`" },
+  );
 const destinationName = () =>
   noted(
     z.string().regex(/^[a-z0-9][a-z0-9_-]{0,62}$/, "must be 1 to 63 lower-case letters, digits, - and _"),
@@ -492,6 +503,23 @@ export const schema = z
           max_archive_ratio: key(
             "How many times larger than its archive the unpacked contents may be, beyond the first 10 MB.",
             whole(2, 1_000_000).prefault(200),
+          ),
+          journal: key(
+            "Whether sender and recipients are taken out of journal reports of Exchange and Microsoft 365. `auto`: where the report came to one of `journal_addresses`; without these, where no server but Exchange has passed it on. `never`: every report is read as an ordinary mail that holds another one.",
+            choice(["auto", "never"]).prefault("auto"),
+          ),
+          journal_addresses: key(
+            "Addresses that the journal rules of Exchange send to. Mails from outside must not reach them: whoever writes to them names the recipients.",
+            z.array(text("mail address", readMailAddress)).max(100).prefault([]),
+            { example: ["journal@sensor.example.org"] },
+          ),
+          copy_addresses: key(
+            "Mailboxes that an MTA sends copies to, whose addresses may name the recipient of the mail behind a `+`: `copies+user=example.org@sensor.example.org`.",
+            z
+              .array(mailbox())
+              .max(100)
+              .prefault(["bcc", "copies", "copy", "email-sensor", "journal", "journaling", "sensor"]),
+            { example: ["copies@sensor.example.org"] },
           ),
         })
         .prefault({}),

@@ -1,5 +1,6 @@
 /**
- * The bounds of taking one mail apart: the keys of `extract` in the configuration that say how much of it is read.
+ * The bounds of taking one mail apart: the keys of `extract` in the configuration that say how much of it is read,
+ * and what tells whom it was for.
  */
 import type { Config } from "../config/schema.ts";
 
@@ -23,5 +24,8 @@ export function boundsOf(settings: Bounds): Bounds {
     max_unpacked_size: settings.max_unpacked_size,
     max_archive_members: settings.max_archive_members,
     max_archive_ratio: settings.max_archive_ratio,
+    journal: settings.journal,
+    journal_addresses: settings.journal_addresses,
+    copy_addresses: settings.copy_addresses,
   };
 }

@@ -175,7 +175,7 @@ async function readRoot(run: Run, raw: Uint8Array, place: Place, copiedTo: reado
   }
   const strict = await readMail(run, raw, place);
   const flag = (name: string) => run.flags.add(name);
-  const original = await originalEnvelope(strict, copiedTo, run.bounds.max_recipients, flag);
+  const original = await originalEnvelope(strict, copiedTo, run.bounds, flag);
   const reported = original?.inner ?? strict;
   return {
     facts: readFacts(reported.headers, reported.lines, run.bounds.max_recipients, flag),

@@ -7,6 +7,11 @@ export const UNWRAP_FLAGS = {
     meaning:
       "The mail says that it is a journal report, but does not look like one that a server made; it is analysed as an ordinary mail.",
   },
+  journal_report_untrusted: {
+    complete: true,
+    meaning:
+      "The mail looks like a journal report, but nothing says that a server of one's own made it (`extract.journal_addresses`); its recipients are not taken, it is analysed as an ordinary mail.",
+  },
   journal_recipients_exceeded: {
     complete: true,
     meaning: "A journal report has more recipients than the bound; the ones after that are not listed.",

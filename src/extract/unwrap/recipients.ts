@@ -3,7 +3,8 @@
  *
  * Sources, in order:
  * 1. The envelope of the copy, where the recipient is written into it: `copies+user=example.com@sensor.example`,
- *    `copies+user%40example.com@sensor.example`. The MTA that copies wrote it, so it is as true as that MTA.
+ *    `copies+user%40example.com@sensor.example`. The MTA that copies wrote it, so it is as true as that MTA. In the
+ *    address of any other mailbox what follows the + is the sender's to choose: such addresses stay as they are.
  * 2. Fields that an MTA writes on top when it delivers or forwards. Anyone can write the same fields into a mail,
  *    below the `Received` of the first MTA of one's own. So only those above that one count: `ownReceived` is how
  *    many `Received` fields one's own MTAs put on top.
@@ -30,6 +31,7 @@ export type CopyRecipients = {
 const MAX_RECIPIENTS = 1000;
 const MAX_FIELDS = 1000;
 const MAX_VALUE = 8192;
+const MAX_COPY_ADDRESS = 700;
 
 /** Fields with the recipient a mail had at the MTA that wrote them. */
 const FIELDS: ReadonlySet<string> = new Set([
@@ -53,6 +55,7 @@ export function copyRecipients(
   headers: readonly Field[],
   envelopeTo: readonly string[],
   ownReceived = 1,
+  isOfCopies: (address: string) => boolean = () => true,
 ): CopyRecipients {
   const list = createAddressList<CopyRecipient>(MAX_RECIPIENTS);
   let exceeded = false;
@@ -60,18 +63,22 @@ export function copyRecipients(
     if (!list.add(address, { address, source })) exceeded = true;
   };
   const copies = new Set<string>();
+  const others: string[] = [];
   for (const written of envelopeTo) {
     const address = addressOf(written);
-    if (address === null) continue;
-    copies.add(addressKey(address));
-    const encoded = decodeCopyAddress(address);
+    if (address !== null) copies.add(addressKey(address));
+    // With an address in it the local part may be longer than that of an address.
+    const ofCopies = written.length <= MAX_COPY_ADDRESS && isOfCopies(written);
+    const encoded = ofCopies ? decodeCopyAddress(written) : null;
     if (encoded !== null) add(encoded, "copy_address");
+    else if (!ofCopies && address !== null) others.push(address);
   }
+  if (list.entries().length > 0) for (const address of others) add(address, "envelope");
   for (const { name, value } of trustedFields(headers, ownReceived)) {
     for (const address of addressesIn(name, value)) {
       const key = addressKey(address);
       // A field can hold the address that the envelope had, with the recipient written into it.
-      const encoded = decodeCopyAddress(address);
+      const encoded = isOfCopies(address) ? decodeCopyAddress(address) : null;
       if (!copies.has(key)) add(encoded ?? address, name);
     }
   }
