@@ -7,6 +7,7 @@
  * of style sheets of the same HTML.
  */
 import { Tokenizer } from "htmlparser2";
+import { createNameFilter } from "../name-filter.ts";
 import { greyOf } from "./colour.ts";
 import { MAX_CELLS, MAX_DRAWINGS, MIN_ROWS, searchDrawing } from "./drawing.ts";
 import { type CodeLimits, createCodeCollector, type FoundCodes } from "./found.ts";
@@ -23,6 +24,8 @@ const MAX_CLASSES = 500;
 const MIN_ROW_CELLS = 3;
 const MIN_DRAWING_CELLS = 60;
 const MAX_SPAN = 200;
+/** Characters in a cell that is empty all the same. */
+const MAX_SHOWN = 2;
 const MIN_TAGS = 40;
 
 export async function codesInHtml(html: string, limits: Pick<CodeLimits, "codes">): Promise<FoundCodes> {
@@ -67,6 +70,8 @@ type Look = {
 
 type Open = {
   readonly tag: string;
+  readonly inline: boolean;
+  readonly isTableCell: boolean;
   readonly look: Readonly<Look>;
   /** The background it is seen on. */
   readonly grey: number;
@@ -121,8 +126,7 @@ const ATTRIBUTES: ReadonlySet<string> = new Set([
   "rowspan",
   "class",
 ]);
-const MIN_ATTRIBUTE = 5;
-const MAX_ATTRIBUTE = 7;
+const mayCount = createNameFilter(ATTRIBUTES);
 
 type Drawings = { readonly drawings: readonly Plane[]; readonly text: string; readonly exceeded: boolean };
 
@@ -176,15 +180,13 @@ function readDrawings(html: string, keepText: boolean): Drawings {
   const closeTop = (): void => {
     const open = stack.pop();
     if (open === undefined) return;
-    const { tag, look } = open;
+    const { tag, look, inline, isTableCell } = open;
     if (tag === "pre") pre--;
-    const isTableCell = tag === "td" || tag === "th";
-    const inline = INLINE.has(tag);
     if (!open.used) {
       const blocks = open.shown > 0 && open.solid;
       const grey = blocks ? (look.colour ?? 0) : open.grey;
       const coloured = look.background !== null || (blocks && look.colour !== null);
-      const empty = blocks || open.shown <= 2;
+      const empty = blocks || open.shown <= MAX_SHOWN;
       const span = inline ? Math.max(1, open.shown + open.blanks) : open.span;
       if (!empty) textual = true;
       else if (isTableCell || coloured || (!inline && look.width > 0 && look.height > 0)) {
@@ -203,14 +205,9 @@ function readDrawings(html: string, keepText: boolean): Drawings {
   const closeCells = (tag: string): void => {
     let left = MAX_DEPTH;
     while (left-- > 0) {
-      const top = stack.at(-1)?.tag;
-      if (
-        top === "td" ||
-        top === "th" ||
-        (top === "tr" && tag === "tr") ||
-        (top !== undefined && INLINE.has(top))
-      )
-        closeTop();
+      const top = stack.at(-1);
+      if (top === undefined) return;
+      if (top.isTableCell || top.inline || (top.tag === "tr" && tag === "tr")) closeTop();
       else return;
     }
   };
@@ -228,17 +225,21 @@ function readDrawings(html: string, keepText: boolean): Drawings {
       return;
     }
     if (VOID.has(opened)) return;
-    if (opened === "td" || opened === "th" || opened === "tr") closeCells(opened);
+    const isTableCell = opened === "td" || opened === "th";
+    const inline = !isTableCell && INLINE.has(opened);
+    if (isTableCell || opened === "tr") closeCells(opened);
     if (opened === "tr" || opened === "table" || opened === "pre" || opened === "p") endRow();
-    else if (textual && !INLINE.has(opened) && opened !== "td" && opened !== "th") endRow();
+    else if (textual && !inline && !isTableCell) endRow();
     if (opened === "pre") pre++;
     // Of what lies deep only the innermost matters.
     if (stack.length >= MAX_DEPTH && stack.shift()?.tag === "pre") pre--;
     const look = attributes.size === 0 ? NO_LOOK : lookOf(attributes, classes, styleOf);
-    if (!INLINE.has(opened) && /clear\s*:/i.test(attributes.get("style") ?? "")) endRow();
+    if (!inline && /clear\s*:/i.test(attributes.get("style") ?? "")) endRow();
     const grey = look.background ?? stack.at(-1)?.grey ?? 255;
     stack.push({
       tag: opened,
+      inline,
+      isTableCell,
       look,
       grey,
       span: countOf(attributes.get("colspan")),
@@ -269,12 +270,11 @@ function readDrawings(html: string, keepText: boolean): Drawings {
       else if (code > 0x20) {
         shown++;
         if (code !== 0x2588 && code !== 0x25a0) solid = false;
+        // A word is no cell, whatever comes behind it.
+        if (!solid && shown > MAX_SHOWN) break;
       }
     }
-    if (
-      top !== undefined &&
-      (top.look.background !== null || top.look.colour !== null || top.tag === "td" || top.tag === "th")
-    ) {
+    if (top !== undefined && (top.isTableCell || top.look.background !== null || top.look.colour !== null)) {
       top.shown += shown;
       top.blanks += blanks;
       top.solid &&= solid;
@@ -298,8 +298,7 @@ function readDrawings(html: string, keepText: boolean): Drawings {
         if (attributes.size > 0) attributes = new Map();
       },
       onattribname: (start, end) => {
-        const length = end - start;
-        name = length < MIN_ATTRIBUTE || length > MAX_ATTRIBUTE ? "" : html.slice(start, end).toLowerCase();
+        name = mayCount(html, start, end) ? html.slice(start, end).toLowerCase() : "";
         if (!ATTRIBUTES.has(name)) name = "";
         value = "";
       },

@@ -27,7 +27,10 @@ export async function searchText(text: string, max: number, found: CodeCollector
 }
 
 /** True where a text has characters that are made for drawing. */
-export const hasBlocks = (text: string): boolean => BLOCKS.test(text);
+export const hasBlocks = (text: string): boolean => NEAR_BLOCKS.test(text) && BLOCKS.test(text);
+
+/** One range of characters and two that stand before others: fast to rule out. */
+const NEAR_BLOCKS = /[\u2580-\u2b1c\ud83d\ud83e]/;
 
 const BLOCKS =
   /[\u2580-\u259f\u25a0-\u25ab\u25cb\u25cf\u25fb-\u25fe\u2801-\u28ff\u2b1b\u2b1c]|\ud83d[\udfe5-\udfeb]|\ud83e[\udf00-\udf3b]/;

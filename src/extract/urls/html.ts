@@ -5,6 +5,7 @@
  * hide it from all, so what stands in it is given as markup of its own. The work is linear; nothing throws.
  */
 import { Tokenizer } from "htmlparser2";
+import { createNameFilter } from "../name-filter.ts";
 import { MAX_URL_LENGTH } from "./normal-form.ts";
 
 /** How a page uses a URL: to lead there or run it, to load it as a picture or style, or in a script or comment. */
@@ -90,14 +91,7 @@ const CARRYING = /^[\s\u0000-\u0020]*[djv]/i;
 const MAX_LINK_TEXT = 300;
 const LETTER_O = 0x6f;
 
-/** Lengths and first letters of the names in ROLES: most attributes are told from these by that. */
-const ROLE_SHAPES: ReadonlySet<number> = new Set(
-  [...ROLES.keys()].map((name) => shapeOf(name.length, name.charCodeAt(0))),
-);
-
-function shapeOf(length: number, first: number): number {
-  return length * 128 + (first | 0x20);
-}
+const mayHaveRole = createNameFilter(ROLES.keys());
 
 type Attribute = { readonly name: string; readonly role: Role; readonly value: string };
 
@@ -161,9 +155,8 @@ export function scanHtml(html: string, finds: HtmlFinds): void {
         if (attributes.length > 0) attributes = [];
       },
       onattribname: (start, end) => {
-        const first = html.charCodeAt(start);
         role = undefined;
-        if ((first | 0x20) !== LETTER_O && !ROLE_SHAPES.has(shapeOf(end - start, first))) return;
+        if ((html.charCodeAt(start) | 0x20) !== LETTER_O && !mayHaveRole(html, start, end)) return;
         name = html.slice(start, end).toLowerCase();
         role = name.startsWith("on") ? "script-code" : ROLES.get(name);
         value = "";
