@@ -51,7 +51,7 @@ const STRICT_LIMITS = {
 };
 /** Mails of each kind that are generated, and CPU seconds that are spent on them before anything is measured. */
 const MAILS = 40;
-const WARM_UP_SECONDS = 0.5;
+const WARM_UP_SECONDS = 1;
 /** CPU seconds of one measurement at least. */
 const ROUND_SECONDS = 0.25;
 
