@@ -30,6 +30,12 @@ export const CATALOGUE = {
     remedy:
       "Raise `smtp.max_size` to at least the limit of the MTA, or the MTA's copies of such mails are lost.",
   },
+  SMTP_ABORTED: {
+    permanent: false,
+    meaning:
+      "A client left in the middle of a mail, or sent nothing for `smtp.idle_timeout`; it sends the mail again.",
+    remedy: "Nothing, unless it happens all the time: then look at the network and the log of the MTA.",
+  },
   SPOOL_FULL: {
     permanent: false,
     meaning: "The disk of the spool is full. Mails are answered 452 and stay in the queue of the MTA.",

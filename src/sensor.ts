@@ -2,7 +2,9 @@
  * The sensor: starts every stage of the way of a mail, last stage first, so that nothing waits for a stage that
  * is not there; stops them in the opposite order.
  */
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { type AlertLimit, createAlertLimit } from "./alert/limit.ts";
 import { alertCursor, startAlerts } from "./alert/stage.ts";
 import { startAnalyzer } from "./analyzer/analyzer.ts";
 import { createVmrayClient } from "./analyzer/client.ts";
@@ -35,7 +37,8 @@ export type Sensor = {
   /** Stops taking mails, lets what is in work come to its next commit, closes the spool. */
   stop(): Promise<void>;
   /**
-   * Goes on with another configuration. Intake stays open where `smtp` is the same; `spool.path` cannot change.
+   * Goes on with another configuration. Intake stays open where `smtp` and its certificate are the same; `spool.path`
+   * cannot change, and other keys of `spool` and those of `log` change with the next start, which is logged.
    * Throws SensorError where the new one cannot be started; the sensor then runs with the old one.
    */
   reload(config: Config): Promise<void>;
@@ -55,8 +58,16 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
   let stages: Stopping[] = [];
   let intake: Intake | null = null;
   let control = "";
+  let intakeIdentity = identityOf(config.smtp);
+  // Kept over a reload: who was just alerted is not alerted again for it.
+  const limits = new Map<string, AlertLimit>();
+  const limitOf = (name: string): AlertLimit => {
+    const limit = limits.get(name) ?? createAlertLimit();
+    limits.set(name, limit);
+    return limit;
+  };
   try {
-    ({ stages, control } = await startStages(config, spool, log));
+    ({ stages, control } = await startStages(config, spool, limitOf, log));
     intake = await startIntake(config.smtp, spool, log);
     await putState(spool, config, "started", `email-sensor ${VERSION} takes mails`);
   } catch (thrown) {
@@ -85,24 +96,33 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
       await spool.close();
       log.info("sensor stopped");
     },
-    reload: async (next) => {
-      if (next.spool.path !== config.spool.path) {
+    reload: async (written) => {
+      if (written.spool.path !== config.spool.path) {
         throw new SensorError("CONFIG_INVALID", "spool.path cannot change while the sensor runs: restart it");
       }
+      const kept = changedKeys(
+        { spool: config.spool, log: config.log },
+        { spool: written.spool, log: written.log },
+      );
+      if (kept.length > 0) log.warn("changes of these keys need a restart", { keys: kept.join(", ") });
+      const next: Config = { ...written, spool: config.spool, log: config.log };
       const old = config;
+      const intakeBefore = intakeIdentity;
+      const intakeNow = identityOf(next.smtp);
       await stopAll(stages, log);
       stages = [];
       try {
-        ({ stages, control } = await startStages(next, spool, log));
-        if (JSON.stringify(next.smtp) !== JSON.stringify(old.smtp)) {
+        ({ stages, control } = await startStages(next, spool, limitOf, log));
+        if (intakeNow !== intakeBefore) {
           await intake?.stop(INTAKE_GRACE);
           intake = await startIntake(next.smtp, spool, log);
+          intakeIdentity = intakeNow;
         }
         config = next;
       } catch (thrown) {
         await stopAll(stages, log);
-        ({ stages, control } = await startStages(old, spool, log));
-        if (intake === null || JSON.stringify(next.smtp) !== JSON.stringify(old.smtp)) {
+        ({ stages, control } = await startStages(old, spool, limitOf, log));
+        if (intake === null || intakeNow !== intakeBefore) {
           await intake?.stop(0);
           intake = await startIntake(old.smtp, spool, log);
         }
@@ -117,6 +137,7 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
 async function startStages(
   config: Config,
   spool: Spool,
+  limitOf: (name: string) => AlertLimit,
   log: Log,
 ): Promise<{ readonly stages: Stopping[]; readonly control: string }> {
   const identity = { id: config.sensor.id, version: VERSION };
@@ -134,7 +155,10 @@ async function startStages(
       "reporting",
       startReporting({ destinations: config.siem, spool, sensorId: config.sensor.id, log }),
     );
-    const alerts = started("alerts", startAlerts({ alerts: config.alerts, spool, sensor: identity, log }));
+    const alerts = started(
+      "alerts",
+      startAlerts({ alerts: config.alerts, limitOf, spool, sensor: identity, log }),
+    );
     started(
       "verdicts",
       startVerdicts({
@@ -203,6 +227,28 @@ async function startStages(
     await stopAll(stages, log);
     throw thrown;
   }
+}
+
+/** What the intake is made of: its settings and what is in the files of its certificate. */
+function identityOf(smtp: Config["smtp"]): string {
+  const files = smtp.tls === undefined ? [] : [smtp.tls.cert_file, smtp.tls.key_file];
+  const contents = files.map((path) => (existsSync(path) ? readFileSync(path, "base64") : ""));
+  return JSON.stringify([smtp, contents]);
+}
+
+/** Keys under the same two names whose values differ, as `name.key`. */
+function changedKeys(before: Partial<Config>, after: Partial<Config>): readonly string[] {
+  const flat = (config: Partial<Config>) =>
+    new Map(
+      Object.entries(config).flatMap(([name, keys]) =>
+        Object.entries(keys ?? {}).map(([key, value]): [string, string] => [
+          `${name}.${key}`,
+          JSON.stringify(value),
+        ]),
+      ),
+    );
+  const [old, next] = [flat(before), flat(after)];
+  return [...new Set([...old.keys(), ...next.keys()])].filter((key) => old.get(key) !== next.get(key));
 }
 
 async function stopAll(stages: readonly Stopping[], log: Log): Promise<void> {

@@ -28,12 +28,17 @@ const MAX_RECIPIENTS = 20;
 const MAX_LINK = 1000;
 export const MAX_SUBJECT = 200;
 
-/** Hosts and addresses that no mail program makes a link of: hxxp[:]//host[.]example, user@host[.]example. */
+/**
+ * Nothing that a mail program makes a link of: hxxp[:]//host[.]example, user@host[.]example, mailto[:]user,
+ * \\[host]\share.
+ */
 export function defang(text: string): string {
   return text
     .replace(/\b(h)tt(ps?)\b/gi, "$1xx$2")
     .replace(/\bftp(s?)(?=:)/gi, "fxp$1")
+    .replace(/\b([a-z][a-z0-9+.-]{1,30}):(?=[^\s\]])/gi, "$1[:]")
     .replace(/:(?=\/\/)/g, "[:]")
+    .replace(/([\\/]{2})(?=[^\s\\/[])([^\s\\/]{1,255})(?=\\)/g, "$1[$2]")
     .replace(/(?<=[\p{L}\p{N}_\]-])[.\u3002\uFF0E\uFF61](?=[\p{L}\p{N}_[-])/gu, "[.]");
 }
 

@@ -18,7 +18,7 @@ import type { Delivery } from "../report/transport.ts";
 import type { Spool } from "../spool/spool.ts";
 import { atLeast } from "../verdict/verdict.ts";
 import { alertingAttachments, composeAlert, isOwnAlert, MAX_SUBJECT } from "./compose.ts";
-import { createAlertLimit } from "./limit.ts";
+import type { AlertLimit } from "./limit.ts";
 import { addressKey, alertRecipients } from "./recipients.ts";
 import { createRelay } from "./relay.ts";
 
@@ -44,6 +44,8 @@ export function alertCursor(alert: Pick<AlertConfig, "name">): string {
 
 export function startAlerts(options: {
   readonly alerts: readonly AlertConfig[];
+  /** Counts the alerts of a destination of this name. */
+  readonly limitOf: (name: string) => AlertLimit;
   readonly spool: Spool;
   readonly sensor: SensorIdentity;
   readonly log: Log;
@@ -55,6 +57,7 @@ export function startAlerts(options: {
     config,
     carrier: createAlertCarrier({
       config,
+      limit: options.limitOf(config.name),
       spool: options.spool,
       sensor: options.sensor,
       log: log.with({ destination: alertCursor(config) }),
@@ -116,6 +119,7 @@ type Waiting = {
 
 export function createAlertCarrier(options: {
   readonly config: AlertConfig;
+  readonly limit: AlertLimit;
   readonly spool: Pick<Spool, "mail">;
   readonly sensor: SensorIdentity;
   readonly log: Log;
@@ -124,7 +128,7 @@ export function createAlertCarrier(options: {
   const { config, sensor, log, now } = options;
   const relay = createRelay(config, sensor.id);
   const subjectTemplate = compileSubject(config);
-  const limit = createAlertLimit(config.max_per_recipient_hour);
+  const { limit } = options;
   /** By event id, then by recipient: survives a fault of the relay, after which events come again. */
   const remembered = new Map<string, Map<string, Progress>>();
   let jobs: Job[] = [];
@@ -173,7 +177,7 @@ export function createAlertCarrier(options: {
   ): Promise<Progress> => {
     const ids = { mail_id: job.mail.id, event_id: job.event.id };
     const key = addressKey(recipient);
-    if (before === undefined && !limit.allows(key, now())) {
+    if (before === undefined && !limit.allows(key, now(), config.max_per_recipient_hour)) {
       log.warn("an alert is left out: its recipient had enough within the hour", {
         ...ids,
         left_out: limit.leftOut(key),

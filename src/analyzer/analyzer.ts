@@ -193,7 +193,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     for (const gate of [reads, submits]) if (gate.reason() !== null) consider(gate.until());
     if (spoolNextAt !== null) consider(spoolNextAt);
     consider(refillAt);
-    timer = setTimeout(pump, next - at);
+    timer = setTimeout(pump, Math.max(0, next - at));
   }
 
   function mayRun(lane: Lane, at: number): boolean {

@@ -164,7 +164,10 @@ export function startExtraction(options: ExtractionStageOptions): ExtractionStag
       stopping = true;
       unsubscribe();
       clearInterval(timer);
-      await Promise.race([Promise.all(inWork), Bun.sleep(STOP_GRACE)]);
+      const { promise: grace, resolve } = Promise.withResolvers<void>();
+      const patience = setTimeout(resolve, STOP_GRACE);
+      await Promise.race([Promise.all(inWork), grace]);
+      clearTimeout(patience);
     },
   };
 }

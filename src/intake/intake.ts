@@ -26,6 +26,12 @@ export type Intake = {
 export async function startIntake(settings: Config["smtp"], spool: Spool, log: Log): Promise<Intake> {
   const stageLog = log.with({ stage: "intake" });
   const options = serverOptions(settings, spool, stageLog);
+  const announcedTooLarge = (clientIp: string, size: number) =>
+    stageLog.warn("a mail was not taken", {
+      client_ip: clientIp,
+      size,
+      ...faultFields(tooLarge()),
+    });
   const servers: CopyServer[] = [];
   const stop = async (grace: number) => {
     await Promise.all(
@@ -34,6 +40,7 @@ export async function startIntake(settings: Config["smtp"], spool: Spool, log: L
           new Promise<void>((resolve) => {
             server.options.closeTimeout = Math.max(1, grace);
             server.close(resolve);
+            server.endIdle();
           }),
       ),
     );
@@ -41,7 +48,7 @@ export async function startIntake(settings: Config["smtp"], spool: Spool, log: L
   const addresses: { host: string; port: number }[] = [];
   try {
     for (const address of settings.listen) {
-      const server = createCopyServer(options);
+      const server = createCopyServer(options, announcedTooLarge);
       servers.push(server);
       addresses.push(await listen(server, address));
       server.on("error", (error) =>
@@ -108,6 +115,7 @@ function serverOptions(settings: Config["smtp"], spool: Spool, log: Log): SMTPSe
     },
     onMailFrom: (_address, session, callback) => {
       if (tls?.required === true && !session.secure) {
+        log.warn("refused a mail without TLS (smtp.tls.required)", { client_ip: session.remoteAddress });
         callback(reply(530, "Must issue a STARTTLS command first"));
         return;
       }
@@ -115,14 +123,15 @@ function serverOptions(settings: Config["smtp"], spool: Spool, log: Log): SMTPSe
         spool.ready();
         callback();
       } catch (thrown) {
-        callback(refusal(thrown, log));
+        callback(refusal(thrown, log, { client_ip: session.remoteAddress }));
       }
     },
     onRcptTo: (_address, _session, callback) => callback(),
     onData: (stream, session, callback) => {
-      take(stream, session, spool, log).then(
-        (id) => callback(null, `OK: queued as ${id}`),
-        (thrown) => callback(refusal(thrown, log)),
+      const id = Bun.randomUUIDv7();
+      take(id, stream, session, spool, log).then(
+        () => callback(null, `OK: queued as ${id}`),
+        (thrown) => callback(refusal(thrown, log, { mail_id: id, client_ip: session.remoteAddress })),
       );
     },
   };
@@ -136,14 +145,14 @@ function readTls(key: string, path: string): Buffer {
   }
 }
 
-/** Takes one mail to disk; resolves to its id after the commit. */
+/** Takes one mail to disk; resolves after the commit. */
 async function take(
+  id: string,
   stream: SMTPServerDataStream,
   session: SMTPServerSession,
   spool: Spool,
   log: Log,
-): Promise<string> {
-  const id = Bun.randomUUIDv7();
+): Promise<void> {
   const receivedAt = Date.now();
   const envelope = envelopeOf(session);
   const body = spool.body(id);
@@ -158,7 +167,6 @@ async function take(
       client_ip: envelope.client_ip,
       ms: Date.now() - receivedAt,
     });
-    return id;
   } catch (thrown) {
     await body.abort();
     throw thrown;
@@ -192,9 +200,13 @@ function readAll(stream: SMTPServerDataStream, body: MailBody): Promise<void> {
     if (failure === null) resolve();
     else reject(failure);
   });
-  stream.on("error", reject);
-  stream.on("close", () => reject(new SensorError("INTERNAL", "the client left in the middle of a mail")));
+  stream.on("error", (cause) => reject(aborted(cause)));
+  stream.on("close", () => reject(aborted()));
   return promise;
+}
+
+function aborted(cause?: unknown): SensorError {
+  return new SensorError("SMTP_ABORTED", "the client left in the middle of a mail", { cause });
 }
 
 function tooLarge(): SensorError {
@@ -218,9 +230,14 @@ function reply(responseCode: number, message: string): Error & { responseCode: n
 }
 
 /** The 4xx answer to a fault of ours; what went wrong is for the log, not for the client. */
-function refusal(thrown: unknown, log: Log): Error & { responseCode: number } {
+function refusal(
+  thrown: unknown,
+  log: Log,
+  about: Readonly<Record<string, string>>,
+): Error & { responseCode: number } {
   const error = asSensorError(thrown);
-  log.warn("a mail was not taken", faultFields(error));
+  const level = error.code === "SMTP_ABORTED" ? "info" : "warn";
+  log[level]("a mail was not taken", { ...about, ...faultFields(error) });
   if (error.code === "MAIL_TOO_LARGE") return reply(552, "Message exceeds fixed maximum message size");
   return error.code === "SPOOL_FULL"
     ? reply(452, "Insufficient system storage, try again later")

@@ -19,6 +19,11 @@ const SOURCE_ROUTE = /^@[^\s,:@]+(?:,@[^\s,:@]+)*:/;
 const UNSAFE = /[\x00-\x1f\x7f-\x9f\u2028\u2029]/;
 
 class CopyConnection extends SMTPConnection {
+  /** True between DATA and its answer. */
+  takesMail(): boolean {
+    return Boolean(this._dataStream);
+  }
+
   override init(): void {
     this._setListeners(() => {
       const { maxClients } = this._server.options;
@@ -28,6 +33,18 @@ class CopyConnection extends SMTPConnection {
       }
       this.connectionReady();
     });
+  }
+
+  /** MAIL FROM with a SIZE over the limit is answered by the library, which tells nobody. */
+  override _validateMailParams(
+    parsed: Parameters<SMTPConnection["_validateMailParams"]>[0],
+  ): ReturnType<SMTPConnection["_validateMailParams"]> {
+    const refused = super._validateMailParams(parsed);
+    if (refused && refused.code === 552 && this._server instanceof CopyServer) {
+      const size = typeof parsed.args === "object" ? Number(parsed.args.SIZE) : Number.NaN;
+      this._server.announcedTooLarge(this.session.remoteAddress, size);
+    }
+    return refused;
   }
 
   override _parseAddressCommand(
@@ -49,6 +66,24 @@ class CopyConnection extends SMTPConnection {
 
 /** An smtp-server whose connections are {@link CopyConnection}s. */
 export class CopyServer extends SMTPServer {
+  constructor(
+    options: SMTPServerOptions,
+    /** Called for a mail that is refused for the size it was announced with, bytes. */
+    readonly announcedTooLarge: (clientIp: string, size: number) => void,
+  ) {
+    super(options);
+  }
+
+  /** Ends the sessions that are not in the middle of a mail; the others have the grace of `close`. */
+  endIdle(): void {
+    for (const connection of this.connections) {
+      if (connection instanceof CopyConnection && !connection.takesMail()) {
+        connection.send(421, "Server shutting down");
+        connection.close();
+      }
+    }
+  }
+
   override connect(socket: Socket, socketOptions?: SMTPConnectionOptions | null): void {
     const connection = new CopyConnection(this, socket, socketOptions);
     this.connections.add(connection);
@@ -58,6 +93,9 @@ export class CopyServer extends SMTPServer {
   }
 }
 
-export function createCopyServer(options: SMTPServerOptions): CopyServer {
-  return new CopyServer(options);
+export function createCopyServer(
+  options: SMTPServerOptions,
+  announcedTooLarge: CopyServer["announcedTooLarge"],
+): CopyServer {
+  return new CopyServer(options, announcedTooLarge);
 }

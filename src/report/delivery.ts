@@ -61,7 +61,7 @@ export function pauseAfter(faults: number, random: () => number = Math.random): 
 }
 
 type Handover = {
-  readonly seqs: readonly number[];
+  readonly events: readonly OutboxEvent[];
   /** What the cursor may pass when all are carried: unwanted events behind the last one included. */
   end: number;
   /** Null while it is open. */
@@ -129,7 +129,7 @@ export function startDelivery(options: {
     return committing;
   };
   const commitLater = (milliseconds: number) => {
-    commitTimer ??= setTimeout(() => void commitNow(), milliseconds);
+    commitTimer ??= setTimeout(() => void commitNow(), Math.max(0, milliseconds));
   };
   const passTo = (seq: number) => {
     if (seq <= carried) return;
@@ -144,8 +144,11 @@ export function startDelivery(options: {
     if (state !== "down") log.warn("the destination is down, its events wait", faultFields(error));
     state = "down";
   };
-  const goUp = (count: number) => {
-    delivered += count;
+  const goUp = (events: readonly OutboxEvent[]) => {
+    for (const { event } of events) {
+      log.info("event delivered", { mail_id: event.mail?.id, event_id: event.id, type: event.type });
+    }
+    delivered += events.length;
     faults = 0;
     if (state === "down") log.info("the destination is up again");
     state = "up";
@@ -157,11 +160,11 @@ export function startDelivery(options: {
       const first = open[0];
       if (first === undefined || first.result === null) return false;
       const { fault } = first.result;
-      const count = Math.min(first.result.delivered, first.seqs.length);
-      if (count > 0) goUp(count);
+      const count = Math.min(first.result.delivered, first.events.length);
+      if (count > 0) goUp(first.events.slice(0, count));
       if (fault !== null) {
-        const last = first.seqs[count - 1];
-        if (last !== undefined) passTo(last);
+        const last = first.events[count - 1];
+        if (last !== undefined) passTo(last.seq);
         // What a stop interrupts is no fault of the destination.
         if (!stopped) goDown(fault);
         return true;
@@ -176,7 +179,7 @@ export function startDelivery(options: {
       .carry(events.map(({ event }) => event))
       .catch((thrown: unknown): Delivery => ({ delivered: 0, fault: asSensorError(thrown) }));
     const handover: Handover = {
-      seqs: events.map(({ seq }) => seq),
+      events,
       end,
       result: null,
       over: carrying.then((result) => {
@@ -199,7 +202,7 @@ export function startDelivery(options: {
   const full = () =>
     open.length >= MAX_OPEN ||
     (open.length > 0 && carrier.full?.() === true) ||
-    open.reduce((sum, { seqs }) => sum + seqs.length, 0) >= maxOpenEvents;
+    open.reduce((sum, { events }) => sum + events.length, 0) >= maxOpenEvents;
   const broken = () => open.some(({ result }) => result !== null && result.fault !== null);
 
   /** Reads on behind `from` and hands over what is wanted, as far as there is room; resolves to how far. */

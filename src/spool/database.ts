@@ -16,8 +16,10 @@ import { MIGRATIONS } from "./migrations.ts";
 
 const BUSY_WAIT = 5_000;
 const BUSY_STEP = 20;
-/** A broken database is tried again this often. */
-const REOPEN_EVERY = 1_000;
+/** A broken database is tried again after this time, */
+const FIRST_REOPEN = 1_000;
+/** twice as long each time it is still broken, up to this. */
+const LAST_REOPEN = 60_000;
 /** The file is looked at for having been replaced or overwritten at most this often. */
 export const LOOK_EVERY = 250;
 const MAX_GROUP = 1_000;
@@ -54,6 +56,7 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
   let watch = -1;
   let fault: SensorError | null = null;
   let triedAt = 0;
+  let reopenAfter = FIRST_REOPEN;
   let lookedAt = 0;
   let pending: Pending[] = [];
   let scheduled = false;
@@ -78,6 +81,8 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
 
   const open = (): Database => {
     triedAt = Date.now();
+    // SQLite gives the files beside it the mode of the database: nobody else is to read mails in the log.
+    closeSync(openSync(path, "a", 0o600));
     const opened = new Database(path, { create: true, readwrite: true });
     try {
       opened.run("PRAGMA busy_timeout = 0");
@@ -88,6 +93,9 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
       opened.run("PRAGMA journal_size_limit = 67108864");
       opened.run("PRAGMA cache_size = -16384");
       migrate(opened);
+      // Pages that are whole would be read and written while others are lost: a mail could get its 250 and never be
+      // read again.
+      if (fault !== null) checkPages(opened, path);
     } catch (thrown) {
       opened.close();
       throw thrown;
@@ -97,6 +105,7 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
     lookedAt = Date.now();
     if (fault !== null) log.info("the spool database is in use again");
     fault = null;
+    reopenAfter = FIRST_REOPEN;
     return opened;
   };
 
@@ -111,13 +120,16 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
       if (wrong === null) return db;
       drop(new SensorError("SPOOL_BROKEN", `${path} ${wrong}`));
     }
-    if (fault !== null && now - triedAt < REOPEN_EVERY) throw fault;
+    if (fault !== null && now - triedAt < reopenAfter) throw fault;
     try {
       db = open();
       return db;
     } catch (thrown) {
       const error = spoolFault(thrown, `open ${path}`);
-      if (error.code !== "SPOOL_BUSY") drop(error);
+      if (error.code !== "SPOOL_BUSY") {
+        if (fault !== null) reopenAfter = Math.min(LAST_REOPEN, 2 * reopenAfter);
+        drop(error);
+      }
       throw error;
     }
   };
@@ -202,7 +214,7 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
       try {
         return work(use());
       } catch (thrown) {
-        const error = spoolFault(thrown, "read");
+        const error = spoolFault(thrown, `read ${path}`);
         if (error.code === "SPOOL_BROKEN" && db !== null && isStorageFault(thrown)) drop(error);
         throw error;
       }
@@ -275,6 +287,13 @@ function whatIsWrong(path: string, inode: number, watch: number): string | null 
   } catch (thrown) {
     return `is gone or unreadable (${thrown instanceof Error ? thrown.message : String(thrown)})`;
   }
+}
+
+/** Throws SPOOL_BROKEN where SQLite finds a page that is not what it should be. */
+function checkPages(db: Database, path: string): void {
+  const row = db.query<Record<string, string>, []>("PRAGMA quick_check(1)").get();
+  const said = Object.values(row ?? {})[0] ?? "nothing";
+  if (said !== "ok") throw new SensorError("SPOOL_BROKEN", `${path} is damaged: ${said}`);
 }
 
 function migrate(db: Database): void {

@@ -6,7 +6,16 @@
  *                                                  parsing/ID        mails in a parser at this moment
  */
 import { Database, SQLiteError } from "bun:sqlite";
-import { chmodSync, mkdirSync, readdirSync, statfsSync, statSync, unlinkSync } from "node:fs";
+import {
+  chmodSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  statfsSync,
+  statSync,
+  unlinkSync,
+} from "node:fs";
 import { unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { SensorError } from "../errors.ts";
@@ -757,6 +766,7 @@ function folderSize(path: string): number {
  * ends, so nothing stale is left. Throws SPOOL_IN_USE.
  */
 function lock(path: string): () => void {
+  closeSync(openSync(path, "a", 0o600));
   const holder = new Database(path, { create: true, readwrite: true });
   try {
     holder.run("PRAGMA locking_mode = EXCLUSIVE");

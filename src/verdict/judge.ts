@@ -2,7 +2,8 @@
  * From the verdicts of its parts to the verdict of a mail.
  *
  * Pure. The mail is as bad as its worst part; parts that policy skipped do not count; a mail without a judged
- * part is clean. A part whose analysis failed makes the mail `not_available` at least, and never complete.
+ * part is clean. A part without a verdict, because its analysis failed or VMRay has none, makes the mail
+ * `not_available` at least, and never complete.
  */
 import type { ArtifactRow, MailRow } from "../spool/spool.ts";
 import { showText } from "../text.ts";
@@ -59,7 +60,7 @@ export function judge(mail: Pick<MailRow, "artifacts" | "extraction">): Judgemen
   ];
   return {
     verdict,
-    complete: takenApart && counted.every(({ content }) => content.outcome !== "failed"),
+    complete: takenApart && counted.every(({ content }) => partVerdict(content) !== "not_available"),
     reasons: reasons.map((reason) => showText(reason, MAX_REASON_LENGTH)),
   };
 }

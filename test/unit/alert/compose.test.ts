@@ -225,19 +225,19 @@ describe("what is worth an alert", () => {
 
 describe("the hourly limit", () => {
   test("counts each address over a sliding hour, and what it left out", () => {
-    const limit = createAlertLimit(2);
+    const limit = createAlertLimit();
     const minute = 60_000;
     for (const time of [0, 10 * minute]) {
-      expect(limit.allows("a", time)).toBe(true);
+      expect(limit.allows("a", time, 2)).toBe(true);
       limit.sent("a", time);
     }
-    expect(limit.allows("a", 20 * minute)).toBe(false);
-    expect(limit.allows("a", 30 * minute)).toBe(false);
-    expect(limit.allows("b", 30 * minute)).toBe(true);
+    expect(limit.allows("a", 20 * minute, 2)).toBe(false);
+    expect(limit.allows("a", 30 * minute, 2)).toBe(false);
+    expect(limit.allows("b", 30 * minute, 2)).toBe(true);
     expect(limit.leftOut("a")).toBe(2);
-    expect(limit.allows("a", 61 * minute)).toBe(true);
+    expect(limit.allows("a", 61 * minute, 2)).toBe(true);
     limit.sent("a", 61 * minute);
     expect(limit.leftOut("a")).toBe(0);
-    expect(limit.allows("a", 62 * minute)).toBe(false);
+    expect(limit.allows("a", 62 * minute, 2)).toBe(false);
   });
 });

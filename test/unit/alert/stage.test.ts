@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { simpleParser } from "mailparser";
+import { createAlertLimit } from "../../../src/alert/limit.ts";
 import { startAlerts } from "../../../src/alert/stage.ts";
 import type { AlertConfig } from "../../../src/config/schema.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
@@ -41,7 +42,15 @@ function start(spool: Spool, relay: string, change: Partial<AlertConfig> = {}, n
     max_per_recipient_hour: 10,
     ...change,
   };
-  const alerts = startAlerts({ alerts: [config], spool, sensor: SENSOR, log, ...(now && { now }) });
+  const limit = createAlertLimit();
+  const alerts = startAlerts({
+    alerts: [config],
+    limitOf: () => limit,
+    spool,
+    sensor: SENSOR,
+    log,
+    ...(now && { now }),
+  });
   closing.push(() => alerts.stop());
   return { alerts, lines };
 }

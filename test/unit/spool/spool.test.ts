@@ -327,6 +327,34 @@ describe.each(IMPLEMENTATIONS)("%s", (_where, open) => {
       await spool.close();
     });
 
+    test("damaged in some of its pages takes no mail until it is whole again", async () => {
+      const spool = await open(folder.path);
+      const file = join(folder.path, "spool.db");
+      for (let n = 0; n < 60; n++) await spool.putMail(someMail("x".repeat(3000)));
+      while (await spool.sweep(Date.now()));
+      const good = await Bun.file(file).bytes();
+      // The first page stays: to a quick look it is a database.
+      const bad = good.slice();
+      bad.fill(7, 4096);
+      await spool.close();
+      const again = await open(folder.path);
+      writeFileSync(file, bad);
+      expect(await codeOf(again.mails({}, 100, null))).toBe("SPOOL_BROKEN");
+      for (let n = 0; n < 14; n++) {
+        expect(await codeOf(again.putMail(someMail()))).toBe("SPOOL_BROKEN");
+        await Bun.sleep(100);
+      }
+      expect(() => again.ready()).toThrow();
+      writeFileSync(file, good);
+      const healed = Date.now() + 10_000;
+      while ((await codeOf(again.putMail(someMail()))) !== "none") {
+        expect(Date.now()).toBeLessThan(healed);
+        await Bun.sleep(100);
+      }
+      expect((await again.counts()).states.received).toBe(61);
+      await again.close();
+    }, 20_000);
+
     test("moved away is noticed: no mail is taken into a file without a name", async () => {
       const spool = await open(folder.path);
       const file = join(folder.path, "spool.db");
