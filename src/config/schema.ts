@@ -501,7 +501,7 @@ export const schema = z
             whole(1, 1_000_000).prefault(1000),
           ),
           max_archive_ratio: key(
-            "How many times larger than its archive the unpacked contents may be, beyond the first 10 MB.",
+            "How many times larger than its archive the unpacked contents may be, beyond the first 16 MB.",
             whole(2, 1_000_000).prefault(200),
           ),
           journal: key(

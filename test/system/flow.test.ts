@@ -76,7 +76,7 @@ test("one mail can be followed through every stage in the log, which holds no te
     .log()
     .filter((line) => line.mail_id === event.mail?.id)
     .map((line) => line.stage);
-  expect(stages).toEqual(expect.arrayContaining(["intake", "extract", "analyzer", "verdict"]));
+  expect(stages).toEqual(expect.arrayContaining(["intake", "extract", "analyzer", "verdict", "report"]));
   const text = JSON.stringify(sensor.log());
   for (const secret of [analyzer.apiKey, "invoice", "Mail 1 ", "See invoice"])
     expect(text).not.toContain(secret);

@@ -6,6 +6,7 @@ import { schema } from "../../../src/config/schema.ts";
 import { SensorError } from "../../../src/errors.ts";
 import { type Intake, startIntake } from "../../../src/intake/intake.ts";
 import { networkTest } from "../../../src/intake/networks.ts";
+import { createLog, type Log } from "../../../src/log.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
 import { open, QUIET, temporaryFolder } from "../spool/fixtures.ts";
 
@@ -22,12 +23,16 @@ afterEach(async () => {
   folder.remove();
 });
 
-async function start(change: Record<string, unknown> = {}, on: Spool = spool): Promise<number> {
+async function start(
+  change: Record<string, unknown> = {},
+  on: Spool = spool,
+  log: Log = QUIET,
+): Promise<number> {
   const config = schema.parse({
     vmray: { url: "https://vmray.example", api_key: "k" },
     smtp: { listen: ["127.0.0.1:0"], hostname: "sensor.example", max_size: "100000B", ...change },
   });
-  intake = await startIntake(config.smtp, on, QUIET);
+  intake = await startIntake(config.smtp, on, log);
   return intake.addresses[0]?.port ?? 0;
 }
 
@@ -135,6 +140,28 @@ describe("a mail", () => {
     expect(await spool.mails({}, 9, null)).toHaveLength(1);
     expect(readdirSync(join(folder.path, "incoming"))).toEqual([]);
     smtp.end();
+  });
+
+  test("that is not taken is in the log, with who sent it and why", async () => {
+    const lines: Record<string, unknown>[] = [];
+    const log = createLog("info", (line) => lines.push(JSON.parse(line)));
+    const smtp = await hello(await start({}, spool, log));
+    smtp.send("MAIL FROM:<a@example.com> SIZE=200000\r\n");
+    expect(await smtp.reply()).toStartWith("552");
+    expect(await smtp.mail("x".repeat(100_001))).toStartWith("552");
+    for (const command of ["MAIL FROM:<a@example.com>", "RCPT TO:<b@example.org>", "DATA"]) {
+      smtp.send(`${command}\r\n`);
+      await smtp.reply();
+    }
+    smtp.end();
+    const refused = () => lines.filter(({ msg }) => msg === "a mail was not taken");
+    for (const end = Date.now() + 3000; refused().length < 3 && Date.now() < end; ) await Bun.sleep(10);
+    const common = { client_ip: "127.0.0.1", stage: "intake" };
+    expect(refused()).toMatchObject([
+      { ...common, level: "warn", code: "MAIL_TOO_LARGE", size: 200_000 },
+      { ...common, level: "warn", code: "MAIL_TOO_LARGE", mail_id: expect.any(String) },
+      { ...common, level: "info", code: "SMTP_ABORTED", mail_id: expect.any(String) },
+    ]);
   });
 
   test("that breaks off leaves nothing behind", async () => {
