@@ -34,7 +34,7 @@ const MAX_OPEN = 50;
 const GIVE_UP_MS = 24 * 3_600_000;
 const FIRST_RETRY_MS = 5_000;
 const LONGEST_RETRY_MS = 15 * 60_000;
-/** Events whose served recipients are remembered. */
+/** Mails whose served recipients are remembered. */
 const MAX_REMEMBERED = 1000;
 
 /** The name of the outbox cursor of an alert. */
@@ -106,7 +106,7 @@ type Job = {
   readonly settle: (delivery: Delivery) => void;
 };
 
-/** Where one recipient of one event stands, as long as the event is remembered. */
+/** Where one recipient of one mail stands, as long as the mail is remembered. */
 type Progress = { readonly state: "served" } | Waiting;
 
 type Waiting = {
@@ -129,7 +129,10 @@ export function createAlertCarrier(options: {
   const relay = createRelay(config, sensor.id);
   const subjectTemplate = compileSubject(config);
   const { limit } = options;
-  /** By event id, then by recipient: survives a fault of the relay, after which events come again. */
+  /**
+   * By mail, then by recipient: survives a fault of the relay, after which events come again. Several journal reports
+   * of one mail have an event each, with the id of the mail.
+   */
   const remembered = new Map<string, Map<string, Progress>>();
   let jobs: Job[] = [];
   let closing = false;
@@ -137,10 +140,10 @@ export function createAlertCarrier(options: {
   let woken = false;
   let wake: (() => void) | null = null;
 
-  const progressOf = (eventId: string) => {
-    const known = remembered.get(eventId) ?? new Map<string, Progress>();
-    remembered.delete(eventId);
-    remembered.set(eventId, known);
+  const progressOf = (mailId: string) => {
+    const known = remembered.get(mailId) ?? new Map<string, Progress>();
+    remembered.delete(mailId);
+    remembered.set(mailId, known);
     if (remembered.size > MAX_REMEMBERED) {
       const oldest = remembered.keys().next();
       if (!oldest.done) remembered.delete(oldest.value);
@@ -223,7 +226,7 @@ export function createAlertCarrier(options: {
   /** Tries everyone of a job who is due; resolves to when the next one is, null when none is left. */
   const advance = async (job: Job): Promise<number | null> => {
     const envelopeTo = await envelopeOf(job);
-    const progress = progressOf(job.event.id);
+    const progress = progressOf(job.mail.id);
     let next: number | null = null;
     for (const recipient of alertRecipients(envelopeTo, config)) {
       const key = addressKey(recipient);

@@ -20,6 +20,7 @@ import { unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { SensorError } from "../errors.ts";
 import type { Extraction, OriginalEnvelope } from "../extract/extraction.ts";
+import { addressKey } from "../extract/unwrap/addresses.ts";
 import type { Envelope, RawMail } from "../intake/mail.ts";
 import type { Log } from "../log.ts";
 import type { SensorEvent } from "../report/event.ts";
@@ -578,11 +579,13 @@ function lastSeq(db: Database): number {
 
 /** Reports of one mail come within this time of each other, milliseconds. */
 const SAME_MAIL_WITHIN = 24 * 60 * 60 * 1000;
+/** The later report keeps those that no longer fit. */
 const MAX_MERGED_RECIPIENTS = 10_000;
 
 /**
  * Gives a mail the envelope it had before it was journaled or copied. Exchange sends several reports of a mail with
- * many recipients: the first of them gets the recipients of all, the others say whose they are.
+ * many recipients: the first of them that is taken apart gets the recipients of all, the others say whose they are.
+ * Each keeps its own recipients, so that its event names them whether the first has had its event or not.
  */
 function setOriginalEnvelope(
   db: Database,
@@ -595,11 +598,11 @@ function setOriginalEnvelope(
     original.identity === null
       ? null
       : db
-          .query<Pick<MailRecord, "seq" | "id" | "envelope">, [string, number]>(
-            `SELECT seq, id, envelope FROM mails
-             WHERE identity = ? AND same_as IS NULL AND received_at >= ? ORDER BY seq LIMIT 1`,
+          .query<Pick<MailRecord, "seq" | "id" | "envelope" | "extraction">, [string, number, number]>(
+            `SELECT seq, id, envelope, extraction FROM mails
+             WHERE identity = ?1 AND same_as IS NULL AND abs(received_at - ?2) <= ?3 ORDER BY seq LIMIT 1`,
           )
-          .get(original.identity, row.received_at - SAME_MAIL_WITHIN);
+          .get(original.identity, row.received_at, SAME_MAIL_WITHIN);
   db.query("UPDATE mails SET envelope = ?, identity = ?, same_as = ? WHERE seq = ?").run(
     JSON.stringify(envelope),
     original.identity,
@@ -608,8 +611,21 @@ function setOriginalEnvelope(
   );
   if (first === null) return;
   const known = JSON.parse(first.envelope) as Envelope;
-  const to = [...new Set([...known.to, ...envelope.to])].slice(0, MAX_MERGED_RECIPIENTS);
+  const merged = new Map<string, string>();
+  for (const address of [...known.to, ...envelope.to]) {
+    const key = addressKey(address);
+    if (!merged.has(key)) merged.set(key, address);
+  }
+  const to = [...merged.values()].slice(0, MAX_MERGED_RECIPIENTS);
   db.query("UPDATE mails SET envelope = ? WHERE seq = ?").run(JSON.stringify({ ...known, to }), first.seq);
+  if (merged.size > to.length && first.extraction !== null) {
+    const extraction = JSON.parse(first.extraction) as Extraction;
+    const flags = [...new Set([...extraction.flags, "addresses_exceeded"])];
+    db.query("UPDATE mails SET extraction = ? WHERE seq = ?").run(
+      JSON.stringify({ ...extraction, flags }),
+      first.seq,
+    );
+  }
 }
 
 function mailRow(db: Database, row: MailRecord): MailRow {

@@ -197,6 +197,24 @@ describe("alerts", () => {
     expect(relay.taken[0]?.to).toEqual(["last@example.org"]);
   });
 
+  test("reach a recipient once for one mail that came in several journal reports", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    start(spool, relay.address);
+    const row = mailRow([file("x.zip", content({ verdict: "malicious" }))]);
+    const later = { ...row, id: Bun.randomUUIDv7(), sameAs: row.id };
+    const { envelope } = row;
+    await spool.putEvents([
+      verdictEvent({ ...row, envelope: { ...envelope, to: ["anna@example.org", "ben@example.org"] } }),
+      verdictEvent({ ...later, envelope: { ...envelope, to: ["Ben@example.org", "carl@example.org"] } }),
+    ]);
+    await cursorAt(spool, 2);
+    expect(relay.taken.flatMap(({ to }) => to).toSorted()).toEqual([
+      "anna@example.org",
+      "ben@example.org",
+      "carl@example.org",
+    ]);
+  });
+
   test("may have a subject of the customer's own, and do not start with a wrong one", async () => {
     const [spool, relay] = [await someSpool(), await someRelay()];
     expect(() => start(spool, relay.address, { subject: "{{ verdict | nosuch }}" })).toThrow(
