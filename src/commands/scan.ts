@@ -10,7 +10,7 @@ import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { schema } from "../config/schema.ts";
 import { asSensorError, SensorError } from "../errors.ts";
-import type { Extraction } from "../extract/extraction.ts";
+import type { Attachment, Extraction, FoundUrl, OriginalEnvelope } from "../extract/extraction.ts";
 import { FLAGS } from "../extract/flags.ts";
 import { NO_FACTS } from "../extract/mail-facts.ts";
 import { createExtractPool, type ExtractPool } from "../extract/pool.ts";
@@ -28,9 +28,13 @@ FILE is a mail as it travels (.eml), an mbox, a .msg or winmail.dat of Outlook, 
 
 options:
   --json            one JSON object a line for each mail, in the order of the files: file, error, mail,
-                    attachments, urls, passwords, flags, complete; a mail of an mbox also has message, its
-                    number in the file
+                    envelope, attachments, urls, passwords, flags, complete; a mail of an mbox also has
+                    message, its number in the file
   --extract-to DIR  writes the bytes of each attachment to DIR, named by its SHA-256
+
+What lies in mails, archives and documents is listed after what it lies in. An attachment shows what is
+true of it (facts), the password that opens it, and how it was found where the standard's way of reading
+does not show it. The envelope is whom a journal report or a copy says the mail was for.
 
 Exit codes: 0 done, 1 a file could not be read, 2 bad usage.
 `;
@@ -173,12 +177,12 @@ async function readAll(stream: AsyncIterable<Uint8Array>): Promise<Buffer> {
 }
 
 function jsonLine({ item, outcome }: Result): string {
-  const { mail, attachments, urls, passwords, flags, complete } =
+  const { mail, envelope, attachments, urls, passwords, flags, complete } =
     outcome instanceof SensorError ? NOTHING : outcome;
   const error = outcome instanceof SensorError ? outcome.message : null;
   const message = item.message === null ? {} : { message: item.message };
-  const row = { file: item.file, ...message, error, mail, attachments, urls, passwords, flags, complete };
-  return `${toJsonLine(row)}\n`;
+  const parts = { attachments, urls, passwords, flags, complete };
+  return `${toJsonLine({ file: item.file, ...message, error, mail, envelope, ...parts })}\n`;
 }
 
 /** The result for people. */
@@ -193,26 +197,53 @@ function summary({ item, outcome }: Result, colours: boolean): string {
     lines.push(`  ${paint("31", `${"error".padEnd(12)}${escapeControls(outcome.message)}`)}`);
     return `${lines.join("\n")}\n\n`;
   }
-  const { mail, attachments, urls, flags } = outcome;
+  const { mail, envelope, attachments, urls, passwords, flags, complete } = outcome;
   fact("subject", mail.subject);
   fact("from", mail.from.join(", "));
   fact("to", mail.to.join(", "));
   fact("cc", mail.cc.join(", "));
   fact("date", mail.date);
   fact("message id", mail.message_id);
-  lines.push(`  ${"attachments".padEnd(12)}${attachments.length}`);
-  for (const { filename, size, type, sha256, path } of attachments) {
-    const place = path.length === 0 ? "" : `, in ${path.join(" > ")}`;
-    lines.push(`    ${escapeControls(`${filename ?? "(no name)"}, ${formatSize(size)}, ${type}${place}`)}`);
-    lines.push(`      ${sha256}`);
-  }
-  lines.push(`  ${"urls".padEnd(12)}${urls.length}`);
-  for (const { normalized, sources } of urls) {
-    lines.push(`    ${escapeControls(normalized)} (${escapeControls(sources.join(", "))})`);
-  }
+  if (envelope !== null) fact("envelope", envelopeText(envelope));
+  fact("attachments", String(attachments.length));
+  for (const attachment of attachments) lines.push(...attachmentLines(attachment));
+  fact("urls", String(urls.length));
+  for (const url of urls) lines.push(...urlLines(url));
+  fact("passwords", passwords.length === 0 ? null : `candidates: ${passwords.join(", ")}`);
   for (const flag of flags) {
     const meaning = Object.entries(FLAGS).find(([name]) => name === flag)?.[1].meaning ?? "";
     lines.push(`  ${paint("33", `${"flag".padEnd(12)}${escapeControls(flag)}: ${meaning}`)}`);
   }
+  if (!complete) lines.push(`  ${paint("33", `${"complete".padEnd(12)}no: something was not read`)}`);
   return `${lines.join("\n")}\n\n`;
+}
+
+function envelopeText({ source, from, to }: OriginalEnvelope): string {
+  const sender = from === null ? "" : `from ${from === "" ? "<>" : from} `;
+  return `${source === "journal" ? "journal report" : "copy"}: ${sender}to ${to.join(", ")}`;
+}
+
+/** `name` and `value` below an attachment or a URL; no line where there is no value. */
+function detail(name: string, value: string): readonly string[] {
+  return value === "" ? [] : [`      ${name.padEnd(12)}${escapeControls(value)}`];
+}
+
+function attachmentLines(attachment: Attachment): readonly string[] {
+  const { filename, size, type, sha256, path, views, facts, password } = attachment;
+  const place = path.length === 0 ? "" : `, in ${path.join(" > ")}`;
+  return [
+    `    ${escapeControls(`${filename ?? "(no name)"}, ${formatSize(size)}, ${type}${place}`)}`,
+    ...detail("sha256", sha256),
+    ...detail("facts", facts.join(", ")),
+    ...detail("password", password ?? ""),
+    ...detail("found by", views.includes("mime") ? "" : views.join(", ")),
+  ];
+}
+
+function urlLines({ normalized, sources, unwrapped_from, target_domain }: FoundUrl): readonly string[] {
+  return [
+    `    ${escapeControls(normalized)} (${escapeControls(sources.join(", "))})`,
+    ...(unwrapped_from ?? []).flatMap((wrapper) => detail("wrapped in", wrapper)),
+    ...detail("leads to", target_domain ?? ""),
+  ];
 }

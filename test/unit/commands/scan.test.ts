@@ -2,7 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { zipSync } from "fflate";
 import { mailsOfMbox, startsLikeMbox } from "../../../src/commands/scan/mbox.ts";
+import { makeWithSevenZip } from "../extract/archives/make.ts";
 import { attached, mail, multipart, sha256 } from "../extract/mails.ts";
 
 const MAIN = new URL("../../../src/main.ts", import.meta.url).pathname;
@@ -56,6 +58,7 @@ describe("scan", () => {
       "file",
       "error",
       "mail",
+      "envelope",
       "attachments",
       "urls",
       "passwords",
@@ -146,6 +149,65 @@ describe("scan", () => {
     expect(out).toContain(sha256("MZ"));
     expect(out).toContain("http://a.example/ (text)");
     expect(out).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202e]/);
+  });
+
+  test("shows what is in containers, what is true of it, whom it was for, and what was not read", async () => {
+    const archive = zipSync({ "report.pdf.exe": Buffer.from("MZ") });
+    const inner = multipart(
+      ["Subject: Offer", "Message-ID: <1@example.net>", "From: a@example.net"],
+      [
+        attached("docs.zip", Buffer.from(archive)),
+        attached("broken.pdf", "%PDF-1.7\n"),
+        {
+          headers: ["Content-Type: text/html"],
+          body: '<a href="https://www.google.com/url?q=http%3A%2F%2Fb.example.com%2F">b</a>',
+        },
+      ],
+      "inner",
+    );
+    const fields = [
+      "Sender: a@example.net",
+      "Subject: Offer",
+      "Message-Id: <1@example.net>",
+      "To: b@example.org",
+    ];
+    const raw = multipart(
+      ["X-MS-Journal-Report:"],
+      [
+        { headers: ["Content-Type: text/plain"], body: `${fields.join("\r\n")}\r\n` },
+        { headers: ["Content-Type: message/rfc822", "Content-Disposition: attachment"], body: inner },
+      ],
+    );
+    const { out } = await scan([file("report.eml", raw)]);
+    for (const text of [
+      "subject     Offer\n",
+      "envelope    journal report: from a@example.net to b@example.org\n",
+      "report.pdf.exe, 2B, text/plain, in unnamed.eml > docs.zip\n",
+      "facts       double_extension\n",
+      "http://b.example.com/ (html)\n      wrapped in  https://www.google.com/url?q=",
+      "flag        pdf_unreadable: ",
+      "complete    no: something was not read\n",
+    ]) {
+      expect(out).toContain(text);
+    }
+  });
+
+  test("shows what only another reading finds, and the password that opens an archive", async () => {
+    const archive = await makeWithSevenZip({ "a.txt": "inside" }, ["-tzip", "-pSesame-42"]);
+    const raw = multipart(
+      ["Subject: files"],
+      [
+        { headers: ["Content-Type: text/plain"], body: "The password is: Sesame-42" },
+        attached("locked.zip", Buffer.from(archive)),
+        {
+          headers: ["Content-Type: application/octet-stream", "Content-Transfer-Encoding: x-odd"],
+          body: `${Buffer.from("MZ".padEnd(200, "\0")).toString("base64")}\r\n`,
+        },
+      ],
+    );
+    const { out } = await scan([file("locked.eml", raw)]);
+    expect(out).toContain("facts       encrypted\n      password    Sesame-42\n");
+    expect(out).toContain("found by    lenient");
   });
 
   test.each([[["--json"]], [["--nonsense", "x"]], [[]]])("takes %j for bad usage", async (args) => {
