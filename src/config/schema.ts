@@ -467,7 +467,10 @@ export const schema = z
       "How mails are taken apart: in helper processes that are killed at these limits. What goes beyond a limit of number or depth is left out, with a flag in the event.",
       z
         .strictObject({
-          helpers: key("Helper processes.", whole(1, 64).prefault(2)),
+          helpers: key(
+            "Helper processes. As many again work on mails that take longer than a second while others wait.",
+            whole(1, 64).prefault(2),
+          ),
           timeout: key("Longest time for one mail.", wait().prefault("30s")),
           memory: key("Most memory of one helper.", size("128MB", "64GB").prefault("512MB")),
           attempts: key(

@@ -3,10 +3,12 @@
  *
  * In go raw mails, out come extractions, or the bytes of one content in a file. A helper that crashes, hangs,
  * grows or answers anything but an answer is killed with SIGKILL; that costs the mail it had, and no other,
- * since a helper has one mail at a time. Faults are SensorError EXTRACT_CRASHED, EXTRACT_TIMEOUT, EXTRACT_MEMORY
+ * since a helper has one mail at a time. A mail that takes long leaves its place to the next one: as many mails again
+ * are worked on beside the others, at the lowest priority. Faults are SensorError EXTRACT_CRASHED, EXTRACT_TIMEOUT, EXTRACT_MEMORY
  * and EXTRACT_FAILED, which count against the mail, and EXTRACT_UNAVAILABLE, which does not.
  */
 import { readFileSync } from "node:fs";
+import { constants, setPriority } from "node:os";
 import type { Config } from "../config/schema.ts";
 import { asSensorError, type ErrorCode, SensorError } from "../errors.ts";
 import type { RawMail } from "../intake/mail.ts";
@@ -28,6 +30,8 @@ export type ExtractPoolOptions = Omit<Config["extract"], "attempts"> & {
   readonly command?: readonly string[];
   /** Milliseconds after which a helper with nothing to do is stopped. */
   readonly idleAfter?: number;
+  /** Milliseconds after which a mail counts as slow while others wait. */
+  readonly slowAfter?: number;
   /** Mails that may wait for a helper; more are refused with EXTRACT_UNAVAILABLE. */
   readonly maxWaiting?: number;
 };
@@ -35,6 +39,8 @@ export type ExtractPoolOptions = Omit<Config["extract"], "attempts"> & {
 export type ExtractPoolStats = {
   readonly helpers: number;
   readonly busy: number;
+  /** Those of `busy` that work on a slow mail. */
+  readonly slow: number;
   readonly waiting: number;
   /** Mails that were taken apart, and that were not, since the pool was made. */
   readonly done: number;
@@ -71,6 +77,7 @@ export type ExtractPool = {
 };
 
 const IDLE_AFTER = 30_000;
+const SLOW_AFTER = 1000;
 const MAX_WAITING = 1000;
 const START_TIMEOUT = 20_000;
 const WATCH_INTERVAL = 50;
@@ -79,29 +86,40 @@ type Job = {
   readonly request: HelperRequest;
   readonly body: Uint8Array | null;
   readonly signal: AbortSignal | undefined;
-  readonly begun: (() => void) | undefined;
+  begun: (() => void) | undefined;
+  /** It has a place among the slow ones, or waits for one. */
+  slow: boolean;
   readonly resolve: (answer: HelperAnswer) => void;
   readonly reject: (reason: unknown) => void;
 };
 
 type Lane = "extract" | "write";
+/** "slow": it was stopped, and waits for a place among the slow ones. */
+type Outcome = "over" | "slow";
 
 export function createExtractPool(options: ExtractPoolOptions, log: Log): ExtractPool {
   const { helpers: maxHelpers, timeout, memory } = options;
   const { command = helperCommand(), idleAfter = IDLE_AFTER, maxWaiting = MAX_WAITING } = options;
+  const { slowAfter = SLOW_AFTER } = options;
   const bounds = boundsOf(options);
-  const waiting: Readonly<Record<Lane, Job[]>> = { extract: [], write: [] };
+  const waiting: Readonly<Record<Lane | "slow", Job[]>> = { extract: [], write: [], slow: [] };
+  const countWaiting = (): number => waiting.extract.length + waiting.write.length + waiting.slow.length;
   const helpers = new Set<Helper>();
   const idle: { readonly helper: Helper; readonly timer: Timer }[] = [];
-  const counts = { busy: 0, done: 0, failed: 0, killed: 0 };
+  const counts = { busy: 0, slow: 0, done: 0, failed: 0, killed: 0 };
   let turn: Lane = "extract";
   let closed = false;
   let warned = false;
 
-  const watch = createWatch(timeout, memory);
+  const watch = createWatch(timeout, memory, slowAfter);
 
-  /** The job that waited longest, of the two lanes in turn, so that neither waits for the whole of the other. */
+  /**
+   * A slow job, or else the one that waited longest, of the two lanes in turn, so that neither waits for the whole
+   * of the other.
+   */
   function nextJob(): Job | undefined {
+    if (counts.slow < maxHelpers && waiting.slow.length > 0) return waiting.slow.shift();
+    if (counts.busy - counts.slow >= maxHelpers) return undefined;
     const other: Lane = turn === "extract" ? "write" : "extract";
     const lane = waiting[other].length > 0 ? other : turn;
     turn = lane;
@@ -109,39 +127,63 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
   }
 
   function dispatch(): void {
-    while (counts.busy < maxHelpers) {
-      const job = nextJob();
-      if (job === undefined) return;
+    for (let job = nextJob(); job !== undefined; job = nextJob()) {
+      const taken = job;
       counts.busy++;
-      work(job).finally(() => {
+      if (taken.slow) counts.slow++;
+      work(taken).then((outcome) => {
         counts.busy--;
+        if (taken.slow) counts.slow--;
+        if (outcome === "slow") {
+          taken.slow = true;
+          waiting.slow.push(taken);
+        }
         dispatch();
       });
     }
   }
 
-  /** Runs one job to its end, whatever that is; never rejects. */
-  async function work(job: Job): Promise<void> {
+  /** Called again and again for a job that takes long. "stop" where it cannot go on now. */
+  function makeRoom(job: Job, helper: Helper): "go on" | "stop" {
+    if (job.slow || waiting.extract.length + waiting.write.length === 0) return "go on";
+    if (counts.slow >= maxHelpers) return "stop";
+    job.slow = true;
+    counts.slow++;
+    helper.stepBack();
+    dispatch();
+    return "go on";
+  }
+
+  /** Runs one job to its end, whatever that is, or until it has to wait; never rejects. */
+  async function work(job: Job): Promise<Outcome> {
     let helper: Helper;
     try {
       helper = takeIdle() ?? (await start());
     } catch (thrown) {
       job.reject(thrown);
-      return;
+      return "over";
     }
+    if (job.slow) helper.stepBack();
+    let stopped = false;
     const abort = (): void => helper.kill("EXTRACT_UNAVAILABLE", "was called off");
     job.signal?.addEventListener("abort", abort);
-    watch.add(helper);
+    watch.add(helper, () => {
+      if (makeRoom(job, helper) === "go on") return;
+      stopped = true;
+      helper.kill("EXTRACT_UNAVAILABLE", "was needed for other mails");
+    });
     const begin = performance.now();
     try {
       if (job.signal?.aborted === true) abort();
       job.begun?.();
+      job.begun = undefined;
       const answer = await helper.ask(job.request, job.body);
       if (answer.kind === "failed") throw new SensorError("EXTRACT_FAILED", answer.message);
       counts.done++;
       job.resolve(answer);
     } catch (thrown) {
       const fault = asSensorError(thrown);
+      if (stopped && !closed && fault === helper.fault() && job.signal?.aborted !== true) return "slow";
       if (fault.code !== "EXTRACT_UNAVAILABLE") counts.failed++;
       job.reject(job.signal?.aborted === true ? job.signal.reason : fault);
     } finally {
@@ -152,13 +194,15 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
       counts.killed++;
     } else if (
       closed ||
+      job.slow ||
       (performance.now() - begin > WATCH_INTERVAL && residentMemory(helper.pid) > memory / 2)
     ) {
-      // A helper does not give memory back; after a mail that needed much of it a fresh one takes its place.
+      // A helper does not give memory back, nor can it take its priority back: a fresh one takes its place.
       helper.kill("EXTRACT_UNAVAILABLE", "was stopped");
     } else {
       putIdle(helper);
     }
+    return "over";
   }
 
   async function start(): Promise<Helper> {
@@ -216,7 +260,7 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
     { signal, begun }: Pick<ExtractOptions, "signal" | "begun">,
   ): Promise<HelperAnswer> {
     if (signal?.aborted === true) return Promise.reject(signal.reason);
-    if (closed || waiting.extract.length + waiting.write.length >= maxWaiting) {
+    if (closed || countWaiting() >= maxWaiting) {
       const why = closed
         ? "the pool of helpers is closed"
         : `more than ${maxWaiting} mails wait for a helper`;
@@ -224,12 +268,14 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
     }
     const { promise, resolve, reject } = Promise.withResolvers<HelperAnswer>();
     const body = raw.kind === "inline" ? raw.bytes : null;
-    const job: Job = { request, body, signal, begun, resolve, reject };
+    const job: Job = { request, body, signal, begun, slow: false, resolve, reject };
     const leave = (): void => {
-      const at = waiting[lane].indexOf(job);
-      if (at < 0) return;
-      waiting[lane].splice(at, 1);
-      reject(signal?.reason);
+      for (const jobs of [waiting[lane], waiting.slow]) {
+        const at = jobs.indexOf(job);
+        if (at < 0) continue;
+        jobs.splice(at, 1);
+        reject(signal?.reason);
+      }
     };
     signal?.addEventListener("abort", leave, { once: true });
     waiting[lane].push(job);
@@ -258,14 +304,13 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
     },
     stats: () => ({
       helpers: helpers.size,
-      waiting: waiting.extract.length + waiting.write.length,
+      waiting: countWaiting(),
       ...counts,
     }),
     async close() {
       closed = true;
       const reason = new SensorError("EXTRACT_UNAVAILABLE", "the pool of helpers is closed");
-      for (const lane of [waiting.extract, waiting.write])
-        for (const job of lane.splice(0)) job.reject(reason);
+      for (const jobs of Object.values(waiting)) for (const job of jobs.splice(0)) job.reject(reason);
       const all = [...helpers];
       for (const helper of all) helper.kill("EXTRACT_UNAVAILABLE", "was stopped");
       await Promise.all(all.map((helper) => helper.exited));
@@ -302,6 +347,8 @@ type Helper = {
   readonly exited: Promise<void>;
   /** One request at a time. Rejects with the fault where the helper dies or is killed. */
   readonly ask: (request: HelperRequest, body: Uint8Array | null) => Promise<HelperAnswer>;
+  /** Lowers its priority as far as it goes. */
+  readonly stepBack: () => void;
   /** Ends it at once; the first reason given is its fault. */
   readonly kill: (code: ErrorCode, why: string) => void;
   readonly dead: () => boolean;
@@ -366,6 +413,13 @@ function spawnHelper(command: readonly string[]): Helper {
     }),
     exited,
     kill,
+    stepBack() {
+      try {
+        setPriority(child.pid, constants.priority.PRIORITY_LOW);
+      } catch (thrown) {
+        if (!isGone(thrown)) throw thrown;
+      }
+    },
     dead: () => gone,
     fault: () => fault,
     async ask(request, body) {
@@ -394,11 +448,11 @@ function exitOf(child: Bun.Subprocess): string {
 }
 
 /**
- * Kills a helper that works on a mail for longer than `timeout` ms or has more than `memory` bytes resident. One
- * timer looks after all of them; it runs on for a while when there is nothing to watch, since mails come in rows.
+ * Kills a helper that works on a mail for longer than `timeout` ms or has more than `memory` bytes resident; after
+ * `slowAfter` ms it says so each time it looks. One timer looks after all of them; it runs on for a while when there is nothing to watch, since mails come in rows.
  */
-function createWatch(timeout: number, memory: number) {
-  const since = new Map<Helper, number>();
+function createWatch(timeout: number, memory: number, slowAfter: number) {
+  const watched = new Map<Helper, { readonly begin: number; readonly onSlow: () => void }>();
   let timer: Timer | null = null;
   let quiet = 0;
   const stop = (): void => {
@@ -407,22 +461,22 @@ function createWatch(timeout: number, memory: number) {
   };
   const look = (): void => {
     const now = performance.now();
-    for (const [helper, begin] of since) {
+    for (const [helper, { begin, onSlow }] of watched) {
       if (now - begin > timeout) helper.kill("EXTRACT_TIMEOUT", `took longer than ${timeout} ms`);
       else if (now - begin >= WATCH_INTERVAL && residentMemory(helper.pid) > memory) {
         helper.kill("EXTRACT_MEMORY", `needed more than ${memory} bytes`);
-      }
+      } else if (now - begin > slowAfter) onSlow();
     }
-    quiet = since.size === 0 ? quiet + 1 : 0;
+    quiet = watched.size === 0 ? quiet + 1 : 0;
     if (quiet > 20) stop();
   };
   return {
-    add(helper: Helper): void {
-      since.set(helper, performance.now());
+    add(helper: Helper, onSlow: () => void): void {
+      watched.set(helper, { begin: performance.now(), onSlow });
       timer ??= setInterval(look, WATCH_INTERVAL);
     },
     delete(helper: Helper): void {
-      since.delete(helper);
+      watched.delete(helper);
     },
     stop,
   };
@@ -437,13 +491,12 @@ function residentMemory(pid: number): number {
     const status = readFileSync(`/proc/${pid}/status`, "latin1");
     return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1] ?? 0) * 1024;
   } catch (thrown) {
-    if (
-      thrown instanceof Error &&
-      "code" in thrown &&
-      (thrown.code === "ENOENT" || thrown.code === "ESRCH")
-    ) {
-      return 0;
-    }
+    if (isGone(thrown)) return 0;
     throw thrown;
   }
+}
+
+/** Whether there is no such process any more. */
+function isGone(thrown: unknown): boolean {
+  return thrown instanceof Error && "code" in thrown && (thrown.code === "ENOENT" || thrown.code === "ESRCH");
 }

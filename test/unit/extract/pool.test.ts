@@ -58,7 +58,10 @@ describe("a helper of this program", () => {
     const helpers = pool();
     expect(await helpers.extract(inline(raw))).toEqual(expected);
     expect(await helpers.extract({ kind: "file", path })).toEqual(expected);
-    expect(helpers.stats()).toEqual({ helpers: 1, busy: 0, waiting: 0, done: 2, failed: 0, killed: 0 });
+    expect(helpers.stats()).toEqual({
+      ...{ helpers: 1, busy: 0, slow: 0, waiting: 0 },
+      ...{ done: 2, failed: 0, killed: 0 },
+    });
   });
 
   test("writes one content of a mail to a file only its owner can read", async () => {
@@ -160,6 +163,25 @@ describe("a helper that does harm", () => {
     expect((await helpers.extract(inline("after"))).mail.subject).toBe("after");
   });
 
+  test.each(["hangs", "sleeps", "grows", "crashes", "garbage", "too-much", "answers-twice"])(
+    "and %s costs no mail beside it, however many there are of them",
+    async (mode) => {
+      const helpers = fake(mode, {
+        ...{ helpers: 2, timeout: 400, slowAfter: 100, memory: 160 * 1024 * 1024 },
+      });
+      const bodies = Array.from({ length: 40 }, (_, n) => (n % 8 === 3 ? `harm ${n}` : `mail ${n}`));
+      const results = await Promise.allSettled(bodies.map((body) => helpers.extract(inline(body))));
+      for (const [n, body] of bodies.entries()) {
+        const result = results[n];
+        const subject = result?.status === "fulfilled" ? result.value.mail.subject : null;
+        if (!body.startsWith("harm")) expect(subject).toBe(body);
+        else if (result?.status === "rejected") expect(result.reason.code).toStartWith("EXTRACT_");
+        else expect(mode).toBe("answers-twice");
+      }
+      expect(helpers.stats()).toMatchObject({ busy: 0, slow: 0, waiting: 0 });
+    },
+  );
+
   test("and cannot start is not the fault of a mail", async () => {
     for (const helpers of [
       fake("dies-at-once"),
@@ -209,6 +231,49 @@ describe("the pool", () => {
     expect(order.toSorted((a, b) => Number(a) - Number(b))).toEqual(
       Array.from({ length: 12 }, (_, i) => `${i}`),
     );
+  });
+
+  test("lets mails that take long wait for each other, not the ones that do not", async () => {
+    const helpers = fake("sleeps", { helpers: 1, timeout: 1500, slowAfter: 200 });
+    const order: string[] = [];
+    const begun: string[] = [];
+    const one = (body: string) =>
+      helpers
+        .extract(inline(body), { begun: () => begun.push(body) })
+        .then(() => order.push(body))
+        .catch((fault: SensorError) => order.push(`${body} ${fault.code}`));
+    const bodies = ["harm 1", "harm 2", "harm 3", "1", "2", "3"];
+    const work = bodies.map(one);
+    const deadline = Date.now() + 10_000;
+    while (order.length < 3 && Date.now() < deadline) await Bun.sleep(10);
+    expect(order).toEqual(["1", "2", "3"]);
+    expect(helpers.stats()).toMatchObject({ busy: 1, slow: 1, waiting: 2 });
+    await Promise.all(work);
+    expect(order.slice(3)).toEqual(["harm 1", "harm 2", "harm 3"].map((body) => `${body} EXTRACT_TIMEOUT`));
+    // What counts the tries of a mail is told of each once.
+    expect(begun.toSorted()).toEqual(bodies.toSorted());
+    expect(helpers.stats()).toMatchObject({ busy: 0, slow: 0, waiting: 0, done: 3, failed: 3 });
+  });
+
+  test("calls off a mail that takes long while it waits again, and fails it when it is closed", async () => {
+    const helpers = fake("sleeps", { helpers: 1, slowAfter: 100 });
+    const called = new AbortController();
+    const work = ["harm 1", "harm 2", "harm 3", "short"].map((body) =>
+      codeOf(helpers.extract(inline(body), body === "harm 2" ? { signal: called.signal } : {})),
+    );
+    expect(await work[3]).toBe("none");
+    expect(helpers.stats()).toMatchObject({ slow: 1, waiting: 2 });
+    called.abort(new Error("called off"));
+    expect(await work[1]).toBe("Error: called off");
+    await helpers.close();
+    expect([await work[0], await work[2]]).toEqual(["EXTRACT_UNAVAILABLE", "EXTRACT_UNAVAILABLE"]);
+    expect(helpers.stats()).toMatchObject({ helpers: 0, busy: 0, slow: 0, waiting: 0 });
+  });
+
+  test("lets a mail take its time where none waits", async () => {
+    const helpers = fake("sleeps", { helpers: 1, timeout: 600, slowAfter: 50 });
+    expect(await codeOf(helpers.extract(inline("harm")))).toBe("EXTRACT_TIMEOUT");
+    expect(helpers.stats()).toMatchObject({ slow: 0, failed: 1, killed: 1 });
   });
 
   test("lets a content be written before all mails that wait are taken apart", async () => {
