@@ -8,6 +8,7 @@ import { configurationSchema } from "./docs/configuration-schema.ts";
 import { errorReference } from "./docs/errors.ts";
 import { eventReference } from "./docs/events.ts";
 import { exampleConfiguration } from "./docs/example.ts";
+import { extractionReference } from "./docs/extraction.ts";
 
 type GeneratedDocument = {
   /** From the top of the repository. */
@@ -21,6 +22,7 @@ const DOCUMENTS: readonly GeneratedDocument[] = [
   { path: "docs/sensor.schema.json", make: configurationSchema },
   { path: "docs/errors.md", make: errorReference },
   { path: "docs/events.md", make: eventReference },
+  { path: "docs/extraction.md", make: extractionReference },
   { path: "sensor.example.yaml", make: exampleConfiguration },
 ];
 
