@@ -173,16 +173,17 @@ $ email-sensor scan invoice.eml
 invoice.eml
   subject     Your invoice, the password is the order number 4711
   attachments 2
-    invoice.zip, 342 B, application/zip
-      facts: encrypted; password: 4711
-      ff075a481186c823414866f8e6482573eb379d484d520b76aa33cd176f6c53a0
-    invoice.pdf.exe, 1 KB, application/vnd.microsoft.portable-executable, in invoice.zip
-      facts: double_extension
-      ...
+    invoice.zip, 207B, application/zip
+      sha256      c13fb213bec95e615af2d7cf0d483da43708cd3d9fb4bb3ca4b6f103e6dbd681
+      facts       encrypted
+      password    4711
+    invoice.pdf.exe, 964B, application/vnd.microsoft.portable-executable, in invoice.zip
+      sha256      a28485d77a14e7f741aa5caad4ae56914e35acc1399c4f016ca8ef771bb1b025
+      facts       double_extension
   urls        2
     https://links.example.com/?url=https%3A%2F%2Fpay.example.net%2F1 (html)
     https://pay.example.net/1 (html)
-      from https://links.example.com/?url=https%3A%2F%2Fpay.example.net%2F1
+      wrapped in  https://links.example.com/?url=https%3A%2F%2Fpay.example.net%2F1
 \`\`\`
 
 Nothing is opened, run or fetched. Extraction runs in helper processes that have no network, no other programs and no

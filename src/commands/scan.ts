@@ -209,7 +209,8 @@ function summary({ item, outcome }: Result, colours: boolean): string {
   for (const attachment of attachments) lines.push(...attachmentLines(attachment));
   fact("urls", String(urls.length));
   for (const url of urls) lines.push(...urlLines(url));
-  fact("passwords", passwords.length === 0 ? null : `candidates: ${passwords.join(", ")}`);
+  if (flags.includes("archive_encrypted"))
+    fact("passwords", `${passwords.length} tried, which did not open all`);
   for (const flag of flags) {
     const meaning = Object.entries(FLAGS).find(([name]) => name === flag)?.[1].meaning ?? "";
     lines.push(`  ${paint("33", `${"flag".padEnd(12)}${escapeControls(flag)}: ${meaning}`)}`);
