@@ -85,6 +85,7 @@ readonly config=$settings/sensor.yaml
 readonly key_file=$settings/vmray.key
 readonly spool=$root/var/lib/email-sensor
 readonly unit=$root/etc/systemd/system/email-sensor.service
+readonly licences=$root/usr/local/share/doc/email-sensor
 
 # Says a step and does it; with --dry-run only says it.
 step() {
@@ -253,6 +254,12 @@ check_config() {
   fi
 }
 
+# What is in the program is under licences that are to go with it.
+place_licences() {
+  place_file "$here/LICENSE" "$licences/LICENSE" 0644 root:root
+  place_file "$here/THIRD-PARTY-NOTICES.md" "$licences/THIRD-PARTY-NOTICES.md" 0644 root:root
+}
+
 start_service() {
   systemctl daemon-reload
   systemctl enable email-sensor.service
@@ -326,7 +333,7 @@ install_sensor() {
   find_program
   check_program
   local needed
-  for needed in packaging/email-sensor.service sensor.example.yaml; do
+  for needed in packaging/email-sensor.service sensor.example.yaml LICENSE THIRD-PARTY-NOTICES.md; do
     [ -f "$here/$needed" ] || fail "$here/$needed is missing" "unpack the whole release and run it there"
   done
   learn_settings
@@ -348,6 +355,7 @@ install_sensor() {
   step "program $program (new, not in use yet)" stage_program
   if [ -z "$root" ]; then step "check of the configuration" check_config; fi
   step "program $program" mv -f "$program.new" "$program"
+  step "licences $licences" place_licences
   step "systemd unit $unit" place_file "$here/packaging/email-sensor.service" "$unit" 0644 root:root
 
   smtp_host=127.0.0.1
@@ -387,6 +395,7 @@ uninstall_sensor() {
   step "remove $unit" rm -f "$unit"
   if has_systemd; then step "reload of systemd" systemctl daemon-reload; fi
   step "remove $program" rm -f "$program" "$program.new"
+  step "remove $licences" rm -rf "$licences"
   if $purge; then
     step "remove $settings" rm -rf "$settings"
     step "remove $spool" rm -rf "$spool"

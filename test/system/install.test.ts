@@ -9,6 +9,13 @@ import { binaryPath } from "./lib/binary.ts";
 import { needProgram, openPlace, type Place, runToEnd } from "./lib/place.ts";
 
 const CHECKOUT = join(import.meta.dir, "../..");
+const RELEASED = [
+  "install.sh",
+  "sensor.example.yaml",
+  "packaging/email-sensor.service",
+  "LICENSE",
+  "THIRD-PARTY-NOTICES.md",
+];
 
 const SYSTEMCTL = `#!/bin/bash
 echo "systemctl $*" >>/run/systemctl.log
@@ -42,9 +49,7 @@ beforeEach(() => {
   release = join(place.path, "release");
   mkdirSync(join(release, "packaging"), { recursive: true });
   copyFileSync(binaryPath(), join(release, "email-sensor"));
-  for (const file of ["install.sh", "sensor.example.yaml", "packaging/email-sensor.service"]) {
-    copyFileSync(join(CHECKOUT, file), join(release, file));
-  }
+  for (const file of RELEASED) copyFileSync(join(CHECKOUT, file), join(release, file));
 });
 afterEach(() => place.close());
 
@@ -90,7 +95,8 @@ describe("install.sh", () => {
     const ran = await inScratchSystem(
       `${INSTALL}
        echo "--- state"
-       stat -c '%a %U:%G %n' /etc/email-sensor /etc/email-sensor/* /var/lib/email-sensor /usr/local/bin/email-sensor
+       stat -c '%a %U:%G %n' /etc/email-sensor /etc/email-sensor/* /var/lib/email-sensor /usr/local/bin/email-sensor \\
+         /usr/local/share/doc/email-sensor/*
        cat /etc/email-sensor/vmray.key
        cat /run/systemctl.log
        (exec 3<>/dev/tcp/127.0.0.1/10025; head -c 3 <&3; echo)`,
@@ -109,6 +115,8 @@ describe("install.sh", () => {
       "640 root:email-sensor /etc/email-sensor/vmray.key",
       "750 email-sensor:email-sensor /var/lib/email-sensor",
       "755 root:root /usr/local/bin/email-sensor",
+      "644 root:root /usr/local/share/doc/email-sensor/LICENSE",
+      "644 root:root /usr/local/share/doc/email-sensor/THIRD-PARTY-NOTICES.md",
       "a-secret-key",
       "systemctl daemon-reload",
       "systemctl enable email-sensor.service",
@@ -171,7 +179,8 @@ describe("install.sh", () => {
     const ran = await inScratchSystem(
       `${INSTALL} >/dev/null
        "$RELEASE/install.sh" --uninstall >/dev/null
-       ls -d /usr/local/bin/email-sensor /etc/systemd/system/email-sensor.service 2>/dev/null || true
+       ls -d /usr/local/bin/email-sensor /etc/systemd/system/email-sensor.service /usr/local/share/doc/email-sensor \\
+         2>/dev/null || true
        ls -d /etc/email-sensor/sensor.yaml /var/lib/email-sensor
        (exec 3<>/dev/tcp/127.0.0.1/10025) 2>/dev/null && echo still running
        "$RELEASE/install.sh" --uninstall --purge >/dev/null
