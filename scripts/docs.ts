@@ -9,7 +9,7 @@ import { errorReference } from "./docs/errors.ts";
 import { eventReference } from "./docs/events.ts";
 import { exampleConfiguration } from "./docs/example.ts";
 import { extractionReference } from "./docs/extraction.ts";
-import { thirdPartyNotices, thirdPartyNotices } from "./docs/notices.ts";
+import { thirdPartyNotices } from "./docs/notices.ts";
 
 type GeneratedDocument = {
   /** From the top of the repository. */
@@ -24,7 +24,6 @@ const DOCUMENTS: readonly GeneratedDocument[] = [
   { path: "docs/errors.md", make: errorReference },
   { path: "docs/events.md", make: eventReference },
   { path: "docs/extraction.md", make: extractionReference },
-  { path: "THIRD-PARTY-NOTICES.md", make: thirdPartyNotices },
   { path: "sensor.example.yaml", make: exampleConfiguration },
   { path: "THIRD-PARTY-NOTICES.md", make: thirdPartyNotices },
 ];

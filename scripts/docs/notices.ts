@@ -16,7 +16,7 @@ type Notice = { readonly title: string; readonly license: string; readonly texts
 const WITHIN: Readonly<Record<string, { readonly license: string; readonly texts: readonly string[] }>> = {
   "7z-wasm": {
     license: "LGPL-2.1-or-later with the unRAR restriction",
-    texts: ["packaging/licenses/LGPL-2.1.txt"],
+    texts: ["scripts/docs/lgpl-2.1.txt"],
   },
   "@jsquash/webp": {
     license: "Apache-2.0; libwebp in it: BSD-3-Clause",
@@ -53,10 +53,10 @@ function notices(): readonly Notice[] {
 function texts(all: readonly Notice[]): readonly string[] {
   const found = new Map<string, { readonly text: string; readonly titles: Set<string> }>();
   for (const { title, texts: own } of all) {
-    for (const text of own) {
+    for (const [index, text] of own.entries()) {
       const words = text.replaceAll(/\s+/g, " ").trim();
       const known = found.get(words) ?? { text, titles: new Set() };
-      known.titles.add(title);
+      known.titles.add(index === 0 ? title : `${title}, part ${index + 1}`);
       found.set(words, known);
     }
   }
@@ -102,7 +102,7 @@ export function thirdPartyNotices(): string {
     "the sensor with a Bun of your own, run `scripts/build.sh` with it.",
     "",
     "````text",
-    read("packaging/licenses/LGPL-2.0.txt").replaceAll("\f", "").trim(),
+    read("scripts/docs/lgpl-2.0.txt").replaceAll("\f", "").trim(),
     "````",
     "",
     "## Packages",
