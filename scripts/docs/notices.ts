@@ -1,6 +1,7 @@
 /** THIRD-PARTY-NOTICES.md: the licences of all that is compiled into the binary, from the packages themselves. */
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { Glob } from "bun";
 import lock from "../../package-lock.json" with { type: "json" };
 import { table } from "./markdown.ts";
 
@@ -30,20 +31,32 @@ const WITHIN: Readonly<Record<string, { readonly license: string; readonly texts
 
 const read = (path: string): string => readFileSync(join(TOP, path), "utf8");
 
+/** Where a package lies: as in the lock file after npm, perhaps elsewhere after Bun. */
+function folderOf(path: string, name: string, version: string): string {
+  const isIt = (file: string) => existsSync(join(TOP, file)) && JSON.parse(read(file)).version === version;
+  const usual = `${path}/package.json`;
+  const file = isIt(usual)
+    ? usual
+    : [...new Glob(`node_modules/**/${name}/package.json`).scanSync(TOP)].find(isIt);
+  if (file === undefined) throw new Error(`${name} ${version} is not installed`);
+  return dirname(file);
+}
+
 function notices(): readonly Notice[] {
   const packages: Readonly<Record<string, LockedPackage>> = lock.packages;
   return Object.entries(packages)
     .filter(([path, { dev }]) => path !== "" && dev !== true && !path.includes("@types/"))
     .map(([path, { version = "", license = "" }]) => {
       const name = path.slice(path.lastIndexOf("node_modules/") + "node_modules/".length);
-      const files = readdirSync(join(TOP, path)).filter(
+      const folder = folderOf(path, name, version);
+      const files = readdirSync(join(TOP, folder)).filter(
         (file) => LICENSE_FILE.test(file) && !NOT_CHOSEN.test(file),
       );
       const own = WITHIN[name];
       return {
         title: `${name} ${version}`,
         license: own?.license ?? license,
-        texts: [...files.toSorted().map((file) => read(join(path, file))), ...(own?.texts ?? []).map(read)],
+        texts: [...files.toSorted().map((file) => read(join(folder, file))), ...(own?.texts ?? []).map(read)],
       };
     })
     .toSorted((a, b) => (a.title < b.title ? -1 : 1));
