@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import type { AnalysisJob, AnalysisProgress } from "../spool/spool.ts";
 import type { PlannedArtifact } from "../triage/plan.ts";
-import type { ContentVerdict } from "../verdict/verdict.ts";
+import { atLeast, type ContentVerdict } from "../verdict/verdict.ts";
 import type { Sample, Submission, SubmitAnswer } from "./api-shapes.ts";
 import { correlationOf, type VmrayClient } from "./client.ts";
 import { type FinishedPart, referenceOf, verdictOfKnownSamples, verdictOfParts } from "./verdict-of.ts";
@@ -86,11 +86,11 @@ export async function lookUp(
   const samples: Sample[] = [];
   for (const hash of knownHashes(job.artifact)) {
     samples.push(...(await client.samplesBySha256(hash, signal)));
-    const known = resumed ? null : await finishKnown(client, samples, signal);
+    const known = resumed ? null : await finishKnown(client, job, samples, signal);
     if (known !== null) return known;
   }
   if (decision.action !== "analyse") {
-    const known = await finishKnown(client, samples, signal);
+    const known = await finishKnown(client, job, samples, signal);
     if (known !== null) return known;
     const reason =
       samples.length === 0
@@ -104,18 +104,23 @@ export async function lookUp(
   }
   const joined = await submissionToJoin(client, job, samples, signal);
   if (joined?.own) return follow([joined.submission], now, null);
-  const known = resumed ? await finishKnown(client, samples, signal) : null;
+  const known = resumed ? await finishKnown(client, job, samples, signal) : null;
   if (known !== null) return known;
   return joined === null ? { kind: "submit" } : follow([joined.submission], now, null);
 }
 
+/**
+ * VMRay does not tell whether it had the password of a file when it found nothing bad: only bad verdicts on such a file
+ * count before it is submitted with its password.
+ */
 async function finishKnown(
   client: VmrayClient,
+  job: AnalysisJob,
   samples: readonly Sample[],
   signal: AbortSignal,
 ): Promise<Next | null> {
   const known = verdictOfKnownSamples(samples);
-  if (known === null) return null;
+  if (known === null || (hasPassword(job) && !atLeast(known.verdict.verdict, "suspicious"))) return null;
   const verdict = await withThreatNames(client, known.verdict, known.sample, signal);
   return { kind: "finish", verdict, lasting: true };
 }
@@ -143,8 +148,13 @@ async function submissionToJoin(
       return { submission: first, own: true };
     }
   }
+  if (hasPassword(job)) return null;
   const inWork = submissions.find((each) => each.submission_finished === false);
   return inWork === undefined ? null : { submission: inWork, own: false };
+}
+
+function hasPassword({ artifact }: AnalysisJob): boolean {
+  return artifact.kind === "attachment" && artifact.attachment.password !== null;
 }
 
 type Submitted = {
@@ -202,7 +212,7 @@ async function alreadyStored(
     const sample = await permitted(client.sample(sample_id, signal));
     if (sample !== null) samples.push(sample);
   }
-  const known = await finishKnown(client, samples, signal);
+  const known = await finishKnown(client, job, samples, signal);
   if (known !== null) return known;
   const next = await lookUp(client, job, now, signal);
   if (next.kind !== "submit") return next;

@@ -21,9 +21,12 @@ export type PlannedArtifact =
 /** Attachments first, in the order of the extraction, then URLs. */
 export type Plan = readonly PlannedArtifact[];
 
-/** Identity of a content, shared by every mail that carries it: `file:SHA256` or `url:NORMALIZED`. */
+/**
+ * Identity of a content, shared by every mail that carries it: `file:SHA256` or `url:NORMALIZED`. A file whose
+ * password is known is another content (`file:SHA256:opened`): a verdict on what nobody could open says nothing.
+ */
 export function contentKey(artifact: PlannedArtifact): string {
-  return artifact.kind === "attachment"
-    ? `file:${artifact.attachment.sha256}`
-    : `url:${artifact.url.normalized}`;
+  if (artifact.kind === "url") return `url:${artifact.url.normalized}`;
+  const { sha256, password } = artifact.attachment;
+  return password === null ? `file:${sha256}` : `file:${sha256}:opened`;
 }

@@ -59,9 +59,13 @@ const BY_MEMBER: Decision = {
   reason: "The file is an archive whose members are decided by themselves.",
 };
 
-/** What lies in an archive or a document is analysed with that, where that is: it is not paid for twice. */
-function decideInside({ within }: Attachment, holder: Decided | undefined): Decision | null {
+/**
+ * What lies in an archive or a document is analysed with that, where that is: it is not paid for twice. One that needs
+ * a password of its own is not: VMRay gets no password for what lies in a file.
+ */
+function decideInside({ within, password }: Attachment, holder: Decided | undefined): Decision | null {
   if (holder === undefined || within === "mail") return null;
+  if (password !== null && password !== holder.attachment.password) return null;
   const { action, rule } = holder.decision;
   if (action !== "analyse" && rule !== WHOLE) return null;
   const reason = `The file lies in ${within === "archive" ? "an archive" : "a document"} that is analysed as a whole.`;

@@ -16,6 +16,8 @@ export type Judgement = {
   /** One sentence for people, without any text of the content. */
   readonly why: string;
   readonly passwordProtected: boolean;
+  /** It is protected, and the password that came with it opened every member it was tried on. */
+  readonly opened: boolean;
 };
 
 /** The harmless test file of eicar.org, in two parts so that no scanner takes this program for it. */
@@ -47,39 +49,57 @@ function findingIn(bytes: Uint8Array, inside: boolean): Finding | undefined {
   return outcome === undefined ? undefined : { outcome, rule: "marker", inside };
 }
 
-type Search = { readonly findings: Finding[]; encrypted: boolean; readonly budget: ZipBudget };
+type Search = {
+  readonly findings: Finding[];
+  readonly password: string | undefined;
+  /** Members that are encrypted and stayed so, and those that the password opened. */
+  locked: number;
+  opened: number;
+  readonly budget: ZipBudget;
+};
 
 function search(bytes: Uint8Array, depth: number, found: Search): void {
   const finding = findingIn(bytes, depth > 0);
   if (finding !== undefined) found.findings.push(finding);
   if (depth === MAX_ZIP_DEPTH) return;
-  for (const member of zipMembers(bytes, found.budget)) {
-    if (member.state === "encrypted") found.encrypted = true;
-    if (member.state === "read") search(member.bytes, depth + 1, found);
+  for (const member of zipMembers(bytes, found.budget, found.password)) {
+    if (member.state === "encrypted") found.locked++;
+    if (member.state !== "read") continue;
+    if (member.sealed) found.opened++;
+    search(member.bytes, depth + 1, found);
   }
 }
 
-/** Judges the bytes of a file. Reads at most 1000 members and 64 MiB out of zips, three levels deep. */
-export function judgeFile(bytes: Uint8Array): Judgement {
-  const found: Search = { findings: [], encrypted: false, budget: { ...ZIP_BUDGET } };
+/**
+ * Judges the bytes of a file. Reads at most 1000 members and 64 MiB out of zips, three levels deep; encrypted
+ * members only where `password` is the right one.
+ */
+export function judgeFile(bytes: Uint8Array, password?: string): Judgement {
+  const found: Search = { findings: [], password, locked: 0, opened: 0, budget: { ...ZIP_BUDGET } };
   search(bytes, 0, found);
-  const passwordProtected = found.encrypted;
+  const protection = {
+    passwordProtected: found.locked + found.opened > 0,
+    opened: found.opened > 0 && found.locked === 0,
+  };
   const worst = found.findings.toSorted(
     (a, b) => OUTCOMES.indexOf(a.outcome) - OUTCOMES.indexOf(b.outcome),
   )[0];
   if (worst === undefined) {
-    return passwordProtected
+    return found.locked > 0
       ? {
           outcome: "not_available",
           threatNames: [],
-          why: "The file is a zip with encrypted members, which the simulator does not open.",
-          passwordProtected,
+          why:
+            password === undefined
+              ? "The file is a zip with encrypted members, and no password came with it."
+              : "The file is a zip with encrypted members that the password does not open.",
+          ...protection,
         }
       : {
           outcome: "clean",
           threatNames: [],
           why: "The file holds neither the EICAR test file nor a marker of the simulator.",
-          passwordProtected,
+          ...protection,
         };
   }
   const where = worst.inside ? "A member of the zip" : "The file";
@@ -88,14 +108,14 @@ export function judgeFile(bytes: Uint8Array): Judgement {
       outcome: "malicious",
       threatNames: [EICAR_THREAT_NAME],
       why: `${where} contains the EICAR test file.`,
-      passwordProtected,
+      ...protection,
     };
   }
   return {
     outcome: worst.outcome,
     threatNames: worst.outcome === "malicious" ? [MARKER_THREAT_NAME] : [],
     why: `${where} contains the marker "${MARKER_PREFIX}${worst.outcome}".`,
-    passwordProtected,
+    ...protection,
   };
 }
 
@@ -110,6 +130,7 @@ export function judgeUrl(url: URL): Judgement {
       threatNames: [],
       why: "The host name is none that the simulator has a rule for.",
       passwordProtected: false,
+      opened: false,
     };
   }
   const label = Object.keys(HOST_LABELS).find((name) => HOST_LABELS[name] === outcome);
@@ -118,5 +139,6 @@ export function judgeUrl(url: URL): Judgement {
     threatNames: outcome === "malicious" ? [MARKER_THREAT_NAME] : [],
     why: `The host name has the label "${label}" under a name reserved by RFC 2606.`,
     passwordProtected: false,
+    opened: false,
   };
 }

@@ -105,8 +105,8 @@ export function createObjects(store: Store, webif: string) {
   function submission(of: Submission): JsonObject {
     const stage = store.stage(of);
     const done = stage === "finished";
-    const facts = done ? FACTS[of.sample.judgement.outcome] : UNFINISHED;
-    const reason = done ? reasonOf(of.sample.judgement) : null;
+    const facts = done ? FACTS[of.judgement.outcome] : UNFINISHED;
+    const reason = done ? reasonOf(of.judgement) : null;
     const source = of.source ?? of;
     return {
       submission_analysis_cache_ids: of.source?.jobId == null ? [] : [of.source.jobId],
@@ -214,7 +214,7 @@ export function createObjects(store: Store, webif: string) {
   function analysis(of: Submission): JsonObject | undefined {
     const source = of.source ?? of;
     if (source.jobId === null || !finished(of)) return undefined;
-    const facts = FACTS[of.sample.judgement.outcome];
+    const facts = FACTS[of.judgement.outcome];
     const code = facts.hasErrors ? 7340034 : 1;
     return {
       analysis_analyzer_id: 1,
@@ -248,7 +248,7 @@ export function createObjects(store: Store, webif: string) {
       analysis_user_email: USER,
       analysis_verdict: facts.verdict,
       analysis_verdict_reason_code: null,
-      analysis_verdict_reason_description: reasonOf(of.sample.judgement),
+      analysis_verdict_reason_description: reasonOf(of.judgement),
       analysis_vm_name: "simulator",
       analysis_vti_score: facts.score,
       analysis_webif_url: facts.hasErrors ? null : sampleLink(of.sample),
@@ -259,7 +259,7 @@ export function createObjects(store: Store, webif: string) {
   function reputationLookup(of: Submission): JsonObject | undefined {
     const source = of.source ?? of;
     if (source.reputationJobId === null || !finished(of)) return undefined;
-    const facts = FACTS[of.sample.judgement.outcome];
+    const facts = FACTS[of.judgement.outcome];
     return {
       reputation_lookup_context: {},
       reputation_lookup_created: time(source.finishesAt),
@@ -274,7 +274,7 @@ export function createObjects(store: Store, webif: string) {
       reputation_lookup_submission_id: source.id,
       reputation_lookup_verdict: facts.verdict,
       reputation_lookup_verdict_reason_code: null,
-      reputation_lookup_verdict_reason_description: reasonOf(of.sample.judgement),
+      reputation_lookup_verdict_reason_description: reasonOf(of.judgement),
     };
   }
 

@@ -410,6 +410,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
       simulator: true,
       calls: Object.fromEntries(calls),
       submissions: Object.fromEntries(store.counts()),
+      opened: Object.fromEntries(store.opened()),
       samples: store.samples().length,
     });
   }

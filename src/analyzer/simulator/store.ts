@@ -6,7 +6,7 @@
  */
 import { ApiError } from "./api-error.ts";
 import { type Judgement, judgeFile, judgeUrl } from "./judgement.ts";
-import type { AnalyzerMode, SubmitForm } from "./submit-form.ts";
+import type { AnalyzerMode, SubmitForm, SubmittedContent } from "./submit-form.ts";
 
 export type Sample = {
   readonly id: number;
@@ -18,6 +18,7 @@ export type Sample = {
   readonly filename: string;
   /** The URL as it was submitted; null for a file. */
   readonly url: string | null;
+  /** That of the finished submission whose password opened it; where there is none that of the first. */
   readonly judgement: Judgement;
   /** Milliseconds since 1970, like all times here. */
   readonly created: number;
@@ -27,6 +28,9 @@ export type Sample = {
 export type Submission = {
   readonly id: number;
   readonly sample: Sample;
+  /** What the simulator says to this content with the password of this submission. */
+  readonly judgement: Judgement;
+  readonly password: string | undefined;
   readonly created: number;
   readonly startsAt: number;
   readonly finishesAt: number;
@@ -122,9 +126,14 @@ export function createStore(options: StoreOptions) {
   const byUrl = new Map<string, Sample[]>();
   const byJob = new Map<number, Submission>();
   const counts = new Map<string, number>();
+  const opened = new Map<string, number>();
   let jobs = 0;
 
-  function addSample(form: SubmitForm): Sample {
+  function judgementFor(content: SubmittedContent, password: string | undefined): Judgement {
+    return content.kind === "file" ? judgeFile(content.bytes, password) : judgeUrl(content.url);
+  }
+
+  function addSample(form: SubmitForm, password: string | undefined): Sample {
     const { content } = form;
     const bytes = content.kind === "file" ? content.bytes : new TextEncoder().encode(content.text);
     const sha256 = hash("sha256", bytes);
@@ -133,6 +142,7 @@ export function createStore(options: StoreOptions) {
     const known = byHash.get(key);
     if (known !== undefined) return known;
     const id = samples.length + 1;
+    const judged = judgementFor(content, password);
     const sample: Sample = {
       id,
       sha256,
@@ -142,7 +152,11 @@ export function createStore(options: StoreOptions) {
       type: content.kind === "url" ? "URL" : (form.settings.get("sample_type") ?? sampleType(bytes)),
       filename: content.kind === "url" ? "sample.url" : storedFilename(content.filename, id),
       url: content.kind === "url" ? content.text : null,
-      judgement: content.kind === "url" ? judgeUrl(content.url) : judgeFile(bytes),
+      get judgement() {
+        if (!judged.passwordProtected) return judged;
+        const opened = sample.submissions.find((each) => each.judgement.opened && stage(each) === "finished");
+        return opened?.judgement ?? judged;
+      },
       created: now(),
       submissions: [],
     };
@@ -156,10 +170,16 @@ export function createStore(options: StoreOptions) {
     return sample;
   }
 
-  /** The submission whose result a new one of the same sample and mode may use; failed analyses are redone. */
-  function cached(sample: Sample, form: SubmitForm): Submission | undefined {
-    if (form.caching === "disabled" || sample.judgement.outcome === "error") return undefined;
-    return sample.submissions.find((earlier) => earlier.source === null && earlier.mode === form.mode);
+  /** The submission whose result a new one of the same sample, mode and password may use; failed ones are redone. */
+  function cached(sample: Sample, form: SubmitForm, password: string | undefined): Submission | undefined {
+    if (form.caching === "disabled") return undefined;
+    return sample.submissions.find(
+      (earlier) =>
+        earlier.source === null &&
+        earlier.mode === form.mode &&
+        earlier.password === password &&
+        earlier.judgement.outcome !== "error",
+    );
   }
 
   function addToCompletion(submission: Submission): void {
@@ -176,10 +196,16 @@ export function createStore(options: StoreOptions) {
         `The simulator keeps ${maxSubmissions} submissions in memory and no more: start it again.`,
       );
     }
-    const sample = addSample(form);
+    const password = form.settings.get("archive_password");
+    const sample = addSample(form, password);
+    const before = sample.submissions.find((earlier) => earlier.password === password);
+    const judgement =
+      before?.judgement ??
+      (sample.submissions.length === 0 ? sample.judgement : judgementFor(form.content, password));
     const key = sample.url ?? sample.sha256;
     counts.set(key, (counts.get(key) ?? 0) + 1);
-    const source = cached(sample, form) ?? null;
+    if (judgement.opened) opened.set(key, (opened.get(key) ?? 0) + 1);
+    const source = cached(sample, form, password) ?? null;
     if (source !== null && form.caching === "legacy" && !form.reanalyze) return { state: "known", sample };
 
     const created = now();
@@ -197,6 +223,8 @@ export function createStore(options: StoreOptions) {
     const submission: Submission = {
       id,
       sample,
+      judgement,
+      password,
       created,
       startsAt,
       finishesAt,
@@ -275,5 +303,7 @@ export function createStore(options: StoreOptions) {
     submissions: (): readonly Submission[] => submissions,
     /** How often each content was submitted: SHA-256 of a file or URL to a number. */
     counts: (): ReadonlyMap<string, number> => counts,
+    /** How often each protected archive came with a password that opened it, by SHA-256. */
+    opened: (): ReadonlyMap<string, number> => opened,
   };
 }

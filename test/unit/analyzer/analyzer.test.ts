@@ -6,6 +6,7 @@ import { EICAR, EICAR_THREAT_NAME, MARKER_PREFIX } from "../../../src/analyzer/s
 import { correlationId } from "../../../src/analyzer/steps.ts";
 import { VmrayError } from "../../../src/analyzer/vmray-error.ts";
 import { SensorError } from "../../../src/errors.ts";
+import { makeWithSevenZip } from "../extract/archives/make.ts";
 import {
   answer,
   clientOf,
@@ -20,6 +21,7 @@ import {
   until,
   url,
   world,
+  zip,
 } from "./harness.ts";
 
 const hang = (signal?: AbortSignal) =>
@@ -128,6 +130,74 @@ describe("a file", () => {
     });
     expect(seen).toEqual([0o600, 0o700, 5, 5]);
     expect(filesIn(here.tempDir)).toEqual(["not-ours"]);
+  });
+});
+
+describe("an archive with a password", () => {
+  const sealed = () => makeWithSevenZip({ "e.com": EICAR }, ["-tzip", "-pgeheim-7", "-mem=AES256"]);
+
+  test("goes to VMRay with it, and is judged by what it holds", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    here.start(clientOf(vmray));
+    expect(await here.verdicts(await here.mail(zip(await sealed(), "geheim-7")))).toMatchObject([
+      { verdict: "malicious", threat_names: [EICAR_THREAT_NAME] },
+    ]);
+  });
+
+  test("is judged anew where it came without the password before, to us or to VMRay", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    here.start(clientOf(vmray));
+    const content = await sealed();
+    const verdictOf = async (password: string | null) =>
+      (await here.verdicts(await here.mail(zip(content, password))))[0]?.verdict;
+    expect(await verdictOf(null)).toBe("not_available");
+    expect(await verdictOf("geheim-7")).toBe("malicious");
+    expect(vmray.submissions().get(hashOf(content))).toBe(2);
+    expect(await verdictOf("geheim-7")).toBe("malicious");
+    expect(vmray.submissions().get(hashOf(content))).toBe(2);
+  });
+
+  test.each([
+    ["clean", 1],
+    ["not_available", 1],
+    ["suspicious", 0],
+    ["malicious", 0],
+  ] as const)(
+    "that VMRay found %s, perhaps without the password, is submitted %d times",
+    async (known, times) => {
+      const here = await world();
+      const passwords: unknown[] = [];
+      const client = scripted({
+        samplesBySha256: async () => [sample({ sample_id: 5, sample_verdict: known })],
+        submissionsOfSample: async () => [submission({ submission_id: 7, submission_finished: false })],
+        submitFile: async ({ password }) => {
+          passwords.push(password);
+          return answer({ submissions: [{ submission_id: 8, submission_sample_id: 8 }] });
+        },
+      });
+      here.start(client);
+      await here.verdicts(await here.mail(zip(Buffer.from(`zip ${known}`), "pw")));
+      expect(passwords).toEqual(times === 1 ? [{ of: "archive", value: "pw" }] : []);
+    },
+  );
+
+  test("is a document where it is one", async () => {
+    const here = await world();
+    const passwords: unknown[] = [];
+    const client = scripted({
+      submitFile: async ({ password }) => {
+        passwords.push(password);
+        return answer({ submissions: [{ submission_id: 8, submission_sample_id: 8 }] });
+      },
+    });
+    here.start(client);
+    const artifact = zip(Buffer.from("a pdf"), "pw");
+    if (artifact.kind === "url") throw new Error("no file");
+    const attachment = { ...artifact.attachment, filename: "a.pdf", type: "application/pdf" };
+    await here.verdicts(await here.mail({ ...artifact, attachment }));
+    expect(passwords).toEqual([{ of: "document", value: "pw" }]);
   });
 });
 

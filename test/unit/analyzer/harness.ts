@@ -37,7 +37,18 @@ afterEach(async () => {
 });
 
 /** An attachment of these bytes; its name and type do not matter to the analyzer. */
-export function file(content: string, action: "analyse" | "lookup" = "analyse"): PlannedArtifact {
+/** An archive, with the password that opened it. */
+export function zip(content: Uint8Array, password: string | null): PlannedArtifact {
+  const artifact = file(content);
+  if (artifact.kind === "url") return artifact;
+  const attachment = { ...artifact.attachment, filename: "a.zip", type: "application/zip", password };
+  return { ...artifact, attachment };
+}
+
+export function file(
+  content: string | Uint8Array,
+  action: "analyse" | "lookup" = "analyse",
+): PlannedArtifact {
   const sha256 = hashOf(content);
   contents.set(sha256, content);
   return {
@@ -58,7 +69,7 @@ export function file(content: string, action: "analyse" | "lookup" = "analyse"):
     decision: { action, rule: "test", reason: "the test says so" },
   };
 }
-const contents = new Map<string, string>();
+const contents = new Map<string, string | Uint8Array>();
 
 export function url(normalized: string, action: "analyse" | "lookup" = "analyse"): PlannedArtifact {
   return {
@@ -68,7 +79,8 @@ export function url(normalized: string, action: "analyse" | "lookup" = "analyse"
   };
 }
 
-export const hashOf = (text: string): string => new Bun.CryptoHasher("sha256").update(text).digest("hex");
+export const hashOf = (text: string | Uint8Array): string =>
+  new Bun.CryptoHasher("sha256").update(text).digest("hex");
 
 export async function simulator(options: Partial<SimulatorOptions> = {}): Promise<Simulator> {
   const started = await startSimulator({ apiKey: KEY, queuedMs: 0, inWorkMs: 10, ...options });

@@ -4,6 +4,7 @@ import fc from "fast-check";
 import { zipSync } from "fflate";
 import { EICAR, judgeFile, judgeUrl, MARKER_PREFIX } from "../../../src/analyzer/simulator/judgement.ts";
 import { zipMembers } from "../../../src/analyzer/simulator/zip.ts";
+import { makeWithSevenZip } from "../extract/archives/make.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const outcome = (content: Uint8Array | string): string =>
@@ -75,6 +76,37 @@ describe("a zip", () => {
 
   test("with encrypted members is not available and says that it is protected", () => {
     expect(judgeFile(encryptedZip())).toMatchObject({ outcome: "not_available", passwordProtected: true });
+    expect(judgeFile(encryptedZip(), "x")).toMatchObject({ outcome: "not_available", opened: false });
+  });
+
+  test.each([
+    ["the traditional cipher", "ZipCrypto"],
+    ["AES with 128 bits", "AES128"],
+    ["AES with 256 bits", "AES256"],
+  ])(
+    "that is encrypted by %s is judged by its members with the right password alone",
+    async (_name, cipher) => {
+      for (const files of [{ "e.com": EICAR }, { "e.com": EICAR.padEnd(90_000, "a"), "b.txt": "b" }]) {
+        const zip = await makeWithSevenZip(files, ["-tzip", "-pKaese-77", `-mem=${cipher}`]);
+        expect(judgeFile(zip, "Kaese-77")).toMatchObject({
+          outcome: "malicious",
+          passwordProtected: true,
+          opened: true,
+        });
+        const locked = { outcome: "not_available", threatNames: [], passwordProtected: true, opened: false };
+        expect(judgeFile(zip)).toMatchObject(locked);
+        // The traditional cipher lets one wrong password in 256 pass its first check.
+        for (let n = 0; n < 600; n += cipher === "ZipCrypto" ? 1 : 100)
+          expect(judgeFile(zip, `wrong${n}`)).toMatchObject(locked);
+      }
+    },
+  );
+
+  test("of which the password opens only a part is not called clean", async () => {
+    const open = await makeWithSevenZip({ "a.txt": "hello" }, ["-tzip", "-pone", "-mem=AES256"]);
+    const both = zipSync({ "open.zip": open, "locked.zip": encryptedZip() });
+    expect(judgeFile(both, "one")).toMatchObject({ outcome: "not_available", opened: false });
+    expect(judgeFile(zipSync({ "open.zip": open }), "one")).toMatchObject({ outcome: "clean", opened: true });
   });
 
   test("that unpacks to far more than it is costs no more than the budget", () => {
@@ -108,7 +140,7 @@ describe("a zip", () => {
         (at, byte, end) => {
           const damaged = Buffer.from(zip);
           damaged[at] = byte;
-          judgeFile(damaged);
+          judgeFile(damaged, "x");
           judgeFile(damaged.subarray(0, end));
           judgeFile(damaged.subarray(end));
         },

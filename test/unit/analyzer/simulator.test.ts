@@ -8,6 +8,7 @@ import {
   startSimulator,
 } from "../../../src/analyzer/simulator/simulator.ts";
 import { SensorError } from "../../../src/errors.ts";
+import { makeWithSevenZip } from "../extract/archives/make.ts";
 
 const KEY = "test-key";
 const running: Simulator[] = [];
@@ -81,6 +82,35 @@ const first = (reply: Reply, list: string): Fields => (reply.data[list] as reado
 const submissionId = (reply: Reply): number => Number(first(reply, "submissions").submission_id);
 const sampleId = (reply: Reply): number => Number(first(reply, "samples").sample_id);
 const sha256 = (content: string): string => new Bun.CryptoHasher("sha256").update(content).digest("hex");
+
+describe("an encrypted zip", () => {
+  test("has a verdict by the password of its submission, and is not answered from one with another", async () => {
+    const { call, submit, clock } = await start();
+    const zip = await makeWithSevenZip({ "e.com": EICAR }, ["-tzip", "-pgeheim-7", "-mem=AES256"]);
+    const content = new Uint8Array(zip);
+    const send = async (fields: Fields) => submit(content, fields as Record<string, string>, "a.zip");
+    const locked = await send({});
+    clock.now += 10_000;
+    const state = async (submission: number) => {
+      const sample = (await call(`/rest/sample/${sampleId(locked)}`)).data;
+      const { data } = await call(`/rest/submission/${submission}`);
+      return [sample.sample_verdict, data.submission_verdict, data.submission_used_cache];
+    };
+    expect(await state(submissionId(locked))).toEqual(["not_available", "not_available", false]);
+    const wrong = await send({ archive_password: "wrong" });
+    const opened = await send({ archive_password: "geheim-7" });
+    expect((await state(submissionId(locked)))[0]).toBe("not_available");
+    clock.now += 10_000;
+    expect(await state(submissionId(wrong))).toEqual(["malicious", "not_available", false]);
+    expect(await state(submissionId(opened))).toEqual(["malicious", "malicious", false]);
+    expect(await state(submissionId(locked))).toEqual(["malicious", "not_available", false]);
+    const again = await send({ archive_password: "geheim-7" });
+    clock.now += 10_000;
+    expect(await state(submissionId(again))).toEqual(["malicious", "malicious", true]);
+    const { opened: counted } = (await call("/simulator/statistics")).body;
+    expect(counted).toEqual({ [new Bun.CryptoHasher("sha256").update(zip).digest("hex")]: 2 });
+  });
+});
 
 describe("the life of a submission", () => {
   test("goes from queued to in progress to success, with its job in sight until then", async () => {
@@ -599,6 +629,7 @@ describe("it says that it is a simulator", () => {
       simulator: true,
       calls: { "POST /rest/sample/submit": 3 },
       submissions: { [sha256("hello")]: 2, "http://www.example/": 1 },
+      opened: {},
       samples: 2,
     });
   });

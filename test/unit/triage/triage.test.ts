@@ -173,6 +173,21 @@ describe("what lies in something", () => {
     ]);
   });
 
+  test("with a password of its own is analysed by itself, since the whole goes without it", () => {
+    const locked = { ...inside(["a.zip"], "archive", "application/zip"), password: "pw" };
+    const deeper = inside(["a.zip", "inner"], "archive", "application/x-msdownload");
+    expect(rules([zip, locked, deeper])).toEqual([
+      "default.archives",
+      "default.archives",
+      "default.in_analysed_file",
+    ]);
+    expect(rules([{ ...zip, password: "pw" }, locked, deeper])).toEqual([
+      "default.archives",
+      "default.in_analysed_file",
+      "default.in_analysed_file",
+    ]);
+  });
+
   test("that is not analysed is decided by itself", () => {
     expect(rules([{ ...zip, size: DEFAULT.max_size + 1 }, ...members])).toEqual([
       "default.max_size",
