@@ -12,6 +12,7 @@ import { vmrayApiKey } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
 import { startControl } from "./control/server.ts";
 import { asSensorError, SensorError } from "./errors.ts";
+import { createContents } from "./extract/contents.ts";
 import { watchLoad } from "./extract/load.ts";
 import { createExtractPool } from "./extract/pool.ts";
 import { startExtraction } from "./extract/stage.ts";
@@ -170,16 +171,19 @@ async function startStages(
     );
     const pool = createExtractPool(config.extract, log.with({ stage: "extract" }));
     stages.unshift({ what: "helpers", stop: () => pool.close() });
+    const contents = createContents({
+      rawMail: (mailId) => spool.rawMail(mailId),
+      pool,
+      folder: join(config.spool.path, "contents", "kept"),
+    });
+    stages.unshift({ what: "contents", stop: () => contents.stop() });
     const analyzer = started(
       "analyzer",
       startAnalyzer({
         spool,
         client,
         settings: config.vmray,
-        writeContent: async (mailId, sha256, toPath) => {
-          const raw = await spool.rawMail(mailId);
-          return raw !== null && pool.writeContent(raw, sha256, toPath);
-        },
+        writeContent: contents.write,
         tempDir: join(config.spool.path, "contents"),
         log: log.with({ stage: "analyzer" }),
       }),

@@ -8,18 +8,36 @@ import { closeSync, constants, fchmodSync, openSync, renameSync, unlinkSync, wri
 import { join } from "node:path";
 import type { ContentSink } from "./take-apart.ts";
 
-/** Writes the one content whose SHA-256 (hex) is `sha256` as `path`, and ends the reading there. */
+/** Contents that come after one, to be written as `folder`/SHA256, up to this many bytes together. */
+export type Following = { readonly folder: string; readonly bytes: number };
+
+/**
+ * Writes the content whose SHA-256 (hex) is `sha256` as `path`, and those `following`; ends the reading there. Those
+ * are not needed: where they cannot be written, the one is enough.
+ */
 export function oneContentFile(
   path: string,
   sha256: string,
+  following: Following | null,
 ): { readonly sink: ContentSink; readonly found: () => boolean } {
   let found = false;
+  let left = following?.bytes ?? 0;
+  const next = following === null ? null : everyContentFile(following.folder);
   return {
     sink: (read, bytes) => {
+      if (found && next !== null) {
+        left -= bytes.length;
+        if (left < 0) return "enough";
+        try {
+          return next(read, bytes);
+        } catch {
+          return "enough";
+        }
+      }
       if (read !== sha256) return "more";
       writeFile(path, bytes);
       found = true;
-      return "enough";
+      return next === null ? "enough" : "more";
     },
     found: () => found,
   };

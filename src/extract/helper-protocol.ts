@@ -6,6 +6,7 @@
  * a request. The pool trusts nothing a helper says: answers are bounded, and every field of them is checked.
  */
 import type { Bounds } from "./bounds.ts";
+import type { Following } from "./content-files.ts";
 import type {
   Attachment,
   Container,
@@ -15,7 +16,7 @@ import type {
   OriginalEnvelope,
 } from "./extraction.ts";
 
-export const HELLO = "email-sensor extract-helper 2";
+export const HELLO = "email-sensor extract-helper 3";
 /** Bytes of the longest frame. */
 export const MAX_FRAME = 64 * 1024 * 1024;
 
@@ -40,6 +41,7 @@ export type HelperRequest =
       readonly bounds: Bounds;
       readonly sha256: string;
       readonly path: string;
+      readonly following: Following | null;
     };
 
 export type HelperAnswer =

@@ -46,7 +46,7 @@ async function answer(request: HelperRequest, mail: () => Promise<Uint8Array>): 
   try {
     const raw = await mail();
     if (request.kind === "write") {
-      const file = oneContentFile(request.path, request.sha256);
+      const file = oneContentFile(request.path, request.sha256, request.following);
       await takeApart(raw, request.bounds, { sink: file.sink });
       return { kind: "written", found: file.found() };
     }

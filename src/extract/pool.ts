@@ -14,6 +14,7 @@ import { asSensorError, type ErrorCode, SensorError } from "../errors.ts";
 import type { RawMail } from "../intake/mail.ts";
 import { faultFields, type Log } from "../log.ts";
 import { boundsOf } from "./bounds.ts";
+import type { Following } from "./content-files.ts";
 import type { Extraction } from "./extraction.ts";
 import {
   createByteQueue,
@@ -63,13 +64,13 @@ export type ExtractPool = {
   readonly extract: (raw: RawMail, options?: ExtractOptions) => Promise<Extraction>;
   /**
    * Writes the content with this SHA-256 (hex) out of a mail to the file `toPath`, mode 0600. False where the
-   * mail has no such content: no file then.
+   * mail has no such content: no file then. Contents after it are written as far as `following` says.
    */
   readonly writeContent: (
     raw: RawMail,
     sha256: string,
     toPath: string,
-    options?: Pick<ExtractOptions, "signal">,
+    options?: Pick<ExtractOptions, "signal"> & { readonly following?: Following },
   ) => Promise<boolean>;
   readonly stats: () => ExtractPoolStats;
   /** Kills every helper and fails what is in work with EXTRACT_UNAVAILABLE. */
@@ -297,7 +298,14 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
       return answer.extraction;
     },
     async writeContent(raw, sha256, toPath, options = {}) {
-      const request = { kind: "write", mail: sentMail(raw), bounds, sha256, path: toPath } as const;
+      const request = {
+        kind: "write",
+        mail: sentMail(raw),
+        bounds,
+        sha256,
+        path: toPath,
+        following: options.following ?? null,
+      } as const;
       const answer = await submit("write", request, raw, options);
       if (answer.kind !== "written") throw new SensorError("INTERNAL", "no answer to write");
       return answer.found;
