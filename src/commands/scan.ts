@@ -241,10 +241,12 @@ function attachmentLines(attachment: Attachment): readonly string[] {
   ];
 }
 
-function urlLines({ normalized, sources, unwrapped_from, target_domain }: FoundUrl): readonly string[] {
+function urlLines(url: FoundUrl): readonly string[] {
+  const { normalized, sources, unwrapped_from, target_domain, personal } = url;
   return [
     `    ${escapeControls(normalized)} (${escapeControls(sources.join(", "))})`,
     ...(unwrapped_from ?? []).flatMap((wrapper) => detail("wrapped in", wrapper)),
     ...detail("leads to", target_domain ?? ""),
+    ...detail("personal", personal === true ? "it carries the address of a recipient" : ""),
   ];
 }
