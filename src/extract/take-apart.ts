@@ -281,7 +281,7 @@ async function add(run: Run, content: NewContent, place: Place): Promise<void> {
   const inner: Place = {
     into: node.inside,
     path: [...place.path, filename ?? (isMailType(type) ? UNNAMED_MAIL : UNNAMED)],
-    within: isMailType(type) ? "mail" : isArchive(type) ? "archive" : "document",
+    within: isMailType(type) || OUTLOOK_TYPES.has(type) ? "mail" : isArchive(type) ? "archive" : "document",
     view: place.view,
     depth: place.depth + 1,
   };
