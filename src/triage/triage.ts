@@ -35,6 +35,7 @@ export function triage(
   // Each attachment stands before those inside it: the last one of each depth is what the next ones lie in.
   const around: Decided[] = [];
   const byMember = policy.archives === "members" && extraction.complete;
+  const passwords = passwordsInside(extraction.attachments);
   const attachments = extraction.attachments.map((attachment, n): PlannedArtifact => {
     const depth = attachment.path.length;
     const next = extraction.attachments[n + 1];
@@ -43,7 +44,8 @@ export function triage(
       decideInside(attachment, around[depth - 1]) ??
       (byMember && unpacked ? BY_MEMBER : decideAttachment(attachment, policy));
     around.splice(depth, around.length, { attachment, decision });
-    return { kind: "attachment", attachment, decision };
+    const password = attachment.password ?? passwords.get(attachment) ?? null;
+    return { kind: "attachment", attachment: { ...attachment, password }, decision };
   });
   const asked = policy.strip_tracking ? withoutTracking(extraction.urls, policy) : extraction.urls;
   const urls = asked.map((url): PlannedArtifact => ({ kind: "url", url, decision: decideUrl(url, policy) }));
@@ -60,8 +62,8 @@ const BY_MEMBER: Decision = {
 };
 
 /**
- * What lies in an archive or a document is analysed with that, where that is: it is not paid for twice. One that needs
- * a password of its own is not: VMRay gets no password for what lies in a file.
+ * What lies in an archive or a document is analysed with that, where that is: it is not paid for twice. What needs a
+ * password of its own is analysed by itself too: nothing says that VMRay opens what lies deeper.
  */
 function decideInside({ within, password }: Attachment, holder: Decided | undefined): Decision | null {
   if (holder === undefined || within === "mail") return null;
@@ -70,6 +72,23 @@ function decideInside({ within, password }: Attachment, holder: Decided | undefi
   if (action !== "analyse" && rule !== WHOLE) return null;
   const reason = `The file lies in ${within === "archive" ? "an archive" : "a document"} that is analysed as a whole.`;
   return { action: "skip", rule: WHOLE, reason };
+}
+
+/** For archives and documents that need no password: the first of what lies in them, which VMRay may have use for. */
+function passwordsInside(attachments: readonly Attachment[]): ReadonlyMap<Attachment, string> {
+  const found = new Map<Attachment, string>();
+  const around: Attachment[] = [];
+  for (const attachment of attachments) {
+    const depth = attachment.path.length;
+    around.splice(depth, around.length, attachment);
+    const { password } = attachment;
+    if (password === null) continue;
+    for (let at = depth; at > 0 && around[at]?.within !== "mail"; at--) {
+      const holder = around[at - 1];
+      if (holder !== undefined && !found.has(holder)) found.set(holder, password);
+    }
+  }
+  return found;
 }
 
 /**

@@ -173,7 +173,7 @@ describe("what lies in something", () => {
     ]);
   });
 
-  test("with a password of its own is analysed by itself, since the whole goes without it", () => {
+  test("with a password of its own is analysed by itself, and the whole gets that password too", () => {
     const locked = { ...inside(["a.zip"], "archive", "application/zip"), password: "pw" };
     const deeper = inside(["a.zip", "inner"], "archive", "application/x-msdownload");
     expect(rules([zip, locked, deeper])).toEqual([
@@ -181,6 +181,14 @@ describe("what lies in something", () => {
       "default.archives",
       "default.in_analysed_file",
     ]);
+    const forwarded = attachment("message/rfc822", { filename: "f.eml" });
+    const down = (one: Attachment): Attachment => ({ ...one, path: ["f.eml", ...one.path] });
+    const all = [forwarded, { ...down(zip), within: "mail" as const }, down(locked), zip];
+    expect(
+      triage({ attachments: all, urls: [], complete: true }, DEFAULT).map((one) =>
+        one.kind === "attachment" ? one.attachment.password : null,
+      ),
+    ).toEqual([null, "pw", "pw", null]);
     expect(rules([{ ...zip, password: "pw" }, locked, deeper])).toEqual([
       "default.archives",
       "default.in_analysed_file",
