@@ -70,8 +70,14 @@ describe("reporting", () => {
     expect(counts(tcp.messages)).toEqual(upTo(1500));
     expect(counts(udp.messages)).toEqual(upTo(1500));
     const last = await spool.lastSeq();
-    for (let end = performance.now() + 3000; (await spool.cursor("siem:a")) < last; await Bun.sleep(20)) {
-      if (performance.now() > end) throw new Error("the cursor stays behind");
+    for (const destination of ["siem:a", "siem:b"]) {
+      for (
+        let end = performance.now() + 3000;
+        (await spool.cursor(destination)) < last;
+        await Bun.sleep(20)
+      ) {
+        if (performance.now() > end) throw new Error(`the cursor of ${destination} stays behind`);
+      }
     }
     expect(
       (await reporting.status()).map(({ state, backlog, delivered }) => [state, backlog, delivered]),
