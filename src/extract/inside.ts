@@ -202,7 +202,8 @@ const outlook: Reader = async (content, limits, passwords) => {
     inner: [...mail.inner, ...document.inner],
     texts: [...mail.texts, ...document.texts],
     urls: [...mail.urls, ...document.urls],
-    flags: [...mail.flags, ...document.flags],
+    // Each recipient is a storage of its own: for a document these would be many.
+    flags: [...mail.flags, ...document.flags.filter((flag) => flag !== "office_parts_exceeded")],
     facts: [...mail.facts, ...document.facts],
   };
 };
