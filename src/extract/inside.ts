@@ -56,7 +56,7 @@ const NOTHING: Inside = { inner: [], texts: [], urls: [], flags: [], facts: [], 
 const MAX_TEXT = 1024 * 1024;
 /** Images of one document that are searched for codes, and pixels of one. */
 const MAX_IMAGES = 40;
-const CODE_LIMITS = { codes: 20, pixels: 40_000_000 };
+const CODE_LIMITS = { codes: 20, pixels: 16_000_000 };
 
 const MAIL_TYPES: ReadonlySet<string> = new Set([
   "message/rfc822",
