@@ -70,6 +70,12 @@ type Place = {
 /** A content that is to be looked into. */
 type Unread = { readonly node: Node; readonly bytes: Uint8Array; readonly place: Place };
 
+/** An archive that no password opened, the passwords that were tried, and how often. */
+type Locked = Unread & { readonly inside: Inside; readonly tried: string; readonly rounds: number };
+
+/** The password of one archive may lie in another, whose password lies in a third. */
+const MAX_ROUNDS = 4;
+
 /** A mail that was read strictly; the other two readings of it come when all of that is done. */
 type ReadMail = { readonly raw: Uint8Array; readonly lenient: LenientReading; readonly place: Place };
 
@@ -95,6 +101,8 @@ type Run = {
   readonly unread: Unread[];
   /** Archives wait until every text is read that may hold their password. */
   readonly archives: Unread[];
+  /** And those that stay locked until the others are read. */
+  readonly locked: Locked[];
   readonly mails: ReadMail[];
   readonly deadline: number;
   attachments: number;
@@ -122,6 +130,7 @@ export async function takeApart(
     byHash: new Map(),
     unread: [],
     archives: [],
+    locked: [],
     mails: [],
     deadline: performance.now() + bounds.timeout * TIME_SHARE,
     attachments: 0,
@@ -354,7 +363,8 @@ async function sweep(run: Run, { raw, lenient, place }: ReadMail): Promise<void>
 /** Looks into every content that waits, and into what is found there, until none is left. */
 async function readInside(run: Run): Promise<void> {
   for (;;) {
-    const next = run.unread.shift() ?? run.archives.shift();
+    const locked = run.unread.length + run.archives.length === 0 ? run.locked.shift() : undefined;
+    const next = locked ?? run.unread.shift() ?? run.archives.shift();
     if (next === undefined || run.over) return;
     if (performance.now() > run.deadline) {
       run.flags.add("time_exceeded");
@@ -371,12 +381,26 @@ async function readInside(run: Run): Promise<void> {
       await readMail(run, bytes, place);
       continue;
     }
-    const inside = await lookInside({ bytes, type, name: filename }, limitsOf(run), run.texts.passwords);
+    const inside =
+      locked !== undefined && locked.tried === passwordsOf(run)
+        ? locked.inside
+        : await lookInside({ bytes, type, name: filename }, limitsOf(run), run.texts.passwords);
+    const rounds = (locked?.rounds ?? 0) + 1;
+    if (isLocked(inside) && rounds < MAX_ROUNDS && locked?.tried !== passwordsOf(run)) {
+      run.locked.push({ ...next, inside, tried: passwordsOf(run), rounds });
+      continue;
+    }
     for (const fact of inside.facts) node.facts.add(fact);
     node.password = inside.password;
     await addInside(run, inside, place);
   }
 }
+
+const passwordsOf = (run: Run): string => run.texts.passwords().join("\0");
+
+/** Of an archive that is open in part nothing is read twice. */
+const isLocked = ({ flags, inner }: Inside): boolean =>
+  inner.length === 0 && flags.includes("archive_encrypted");
 
 /** What a reader found in a content. */
 async function addInside(run: Run, inside: Inside, place: Place): Promise<void> {
