@@ -21,7 +21,7 @@ import { originalEnvelope } from "./original-envelope.ts";
 import type { Inner } from "./reading.ts";
 import { readStrictly } from "./readings/cut-parts.ts";
 import { looksDangerous } from "./readings/dangerous.ts";
-import { type LenientReading, rangesRead, readLenient } from "./readings/lenient.ts";
+import { type LenientPart, type Range, rangesRead, readLenient } from "./readings/lenient.ts";
 import type { StrictPart, StrictReading } from "./readings/strict.ts";
 import { sweepRaw } from "./readings/sweep.ts";
 import { createTexts, type Texts } from "./texts.ts";
@@ -45,8 +45,16 @@ const OUTLOOK_TYPES: ReadonlySet<string> = new Set(["application/vnd.ms-outlook"
 const OUTLOOK_STARTS: ReadonlySet<number> = new Set([0xd0, 0x78]);
 /** Of the time for a mail this much is used for reading, so that the answer comes before the helper is killed. */
 const TIME_SHARE = 0.7;
-/** And this much for codes. */
+/** This much for codes, and this much for archives, of which trying passwords takes long. */
 const CODE_SHARE = 1 / 3;
+const ARCHIVE_SHARE = 1 / 3;
+
+/** Contents of this size and more are kept once, not for each mail they lie in; so many of one size are compared. */
+const LARGE = 1024 * 1024;
+const MAX_ALIKE = 8;
+
+/** Mails and contents of this size are large. */
+const COLLECT_FROM = 16 * 1024 * 1024;
 
 /** A content that is listed, with those inside it. */
 type Node = {
@@ -77,7 +85,15 @@ type Locked = Unread & { readonly inside: Inside; readonly tried: string; readon
 const MAX_ROUNDS = 4;
 
 /** A mail that was read strictly; the other two readings of it come when all of that is done. */
-type ReadMail = { readonly raw: Uint8Array; readonly lenient: LenientReading; readonly place: Place };
+type ReadMail = {
+  readonly raw: Uint8Array;
+  /** What the lenient reading found; emptied where it is listed, as it may be large. */
+  readonly parts: LenientPart[];
+  /** What the sweep need not look at, as that found it. */
+  readonly skip: readonly Range[];
+  readonly heads: readonly Range[];
+  readonly place: Place;
+};
 
 type NewContent = {
   readonly bytes: Uint8Array;
@@ -104,7 +120,11 @@ type Run = {
   /** And those that stay locked until the others are read. */
   readonly locked: Locked[];
   readonly mails: ReadMail[];
+  /** Contents of LARGE bytes and more by their size. */
+  readonly large: Map<number, readonly Uint8Array[]>;
   readonly deadline: number;
+  /** Milliseconds that archives may still take. */
+  archiveTime: number;
   attachments: number;
   parts: number;
   left: number;
@@ -132,7 +152,9 @@ export async function takeApart(
     archives: [],
     locked: [],
     mails: [],
+    large: new Map(),
     deadline: performance.now() + bounds.timeout * TIME_SHARE,
+    archiveTime: bounds.timeout * ARCHIVE_SHARE,
     attachments: 0,
     parts: 0,
     left: bounds.max_decoded_size,
@@ -146,6 +168,7 @@ export async function takeApart(
   recipients.push(...facts.to, ...facts.cc, ...(envelope?.to ?? []));
   await readInside(run);
   for (const mail of run.mails) await readLeniently(run, mail);
+  run.large.clear();
   for (const mail of run.mails) await sweep(run, mail);
 
   const opened = [...run.byHash.values()].flatMap(({ password }) => password ?? []);
@@ -203,18 +226,23 @@ async function readMail(run: Run, raw: Uint8Array, place: Place): Promise<Strict
   };
   const lenient = readLenient(raw, {
     ...limitsOf(run),
+    bytes: limits.bytes,
     parts: limits.parts,
     depth: run.bounds.max_depth - place.depth,
   });
-  run.mails.push({ raw, lenient, place });
-  const strict = await readStrictly(raw, lenient.parts, limits);
+  for (const flag of lenient.flags) run.flags.add(flag);
+  const parts = lenient.parts.map((part) => ({ ...part, bytes: sharedBytes(run, part.bytes) }));
+  collect(raw);
+  run.mails.push({ raw, parts, skip: rangesRead(lenient), heads: lenient.heads, place });
+  const strict = await readStrictly(raw, parts, limits);
+  collect(raw);
   for (const flag of strict.flags) run.flags.add(flag);
   run.parts += strict.parts.length;
   const subject = strict.headers.get("subject");
   if (typeof subject === "string") run.texts.subject(subject);
   run.texts.header(strict.lines);
   for (const part of strict.parts) {
-    if (run.over) break;
+    if (isOver(run)) break;
     await addPart(run, part, place);
   }
   return strict;
@@ -307,6 +335,16 @@ async function typeOf(bytes: Uint8Array, filename: string | null, declared: stri
   return extensionOf(filename) === "eml" && type === PLAIN_TEXT ? "message/rfc822" : type;
 }
 
+/** The same bytes of an earlier mail, where there are such: each mail around a large content has it again. */
+function sharedBytes(run: Run, bytes: Uint8Array): Uint8Array {
+  if (bytes.length < LARGE) return bytes;
+  const alike = run.large.get(bytes.length) ?? [];
+  const same = alike.find((one) => Buffer.compare(one, bytes) === 0);
+  if (same !== undefined) return same;
+  if (alike.length < MAX_ALIKE) run.large.set(bytes.length, [...alike, bytes]);
+  return bytes;
+}
+
 function digestOf(run: Run, bytes: Uint8Array): string {
   const known = run.digests.get(bytes);
   if (known !== undefined) return known;
@@ -331,11 +369,10 @@ async function addNew(run: Run, content: NewContent, place: Place): Promise<void
   await readInside(run);
 }
 
-async function readLeniently(run: Run, { lenient, place }: ReadMail): Promise<void> {
-  for (const flag of lenient.flags) run.flags.add(flag);
+async function readLeniently(run: Run, { parts, place }: ReadMail): Promise<void> {
   const here: Place = { ...place, view: "lenient" };
-  for (const part of lenient.parts) {
-    if (run.over) return;
+  for (const part of parts.splice(0)) {
+    if (isOver(run)) return;
     const { bytes, name, declared, charset } = part;
     if (part.kind === "text" || part.kind === "html") {
       if (!run.texts.seen(bytes)) {
@@ -346,13 +383,9 @@ async function readLeniently(run: Run, { lenient, place }: ReadMail): Promise<vo
   }
 }
 
-async function sweep(run: Run, { raw, lenient, place }: ReadMail): Promise<void> {
-  if (run.over) return;
-  const swept = sweepRaw(raw, limitsOf(run), {
-    worth: looksDangerous,
-    skip: rangesRead(lenient),
-    heads: lenient.heads,
-  });
+async function sweep(run: Run, { raw, skip, heads, place }: ReadMail): Promise<void> {
+  if (isOver(run)) return;
+  const swept = sweepRaw(raw, limitsOf(run), { worth: looksDangerous, skip, heads });
   for (const flag of swept.flags) run.flags.add(flag);
   for (const { bytes, name, how } of swept.found) {
     const declared = how === "mail" ? "message/rfc822" : null;
@@ -360,17 +393,26 @@ async function sweep(run: Run, { raw, lenient, place }: ReadMail): Promise<void>
   }
 }
 
+/** Gives back what reading a large content left behind, before more of that size is made. */
+function collect({ length }: Uint8Array): void {
+  if (length > COLLECT_FROM) Bun.gc(true);
+}
+
+/** Says, too, that time is over. */
+function isOver(run: Run): boolean {
+  if (!run.over && performance.now() > run.deadline) {
+    run.flags.add("time_exceeded");
+    run.over = true;
+  }
+  return run.over;
+}
+
 /** Looks into every content that waits, and into what is found there, until none is left. */
 async function readInside(run: Run): Promise<void> {
   for (;;) {
     const locked = run.unread.length + run.archives.length === 0 ? run.locked.shift() : undefined;
     const next = locked ?? run.unread.shift() ?? run.archives.shift();
-    if (next === undefined || run.over) return;
-    if (performance.now() > run.deadline) {
-      run.flags.add("time_exceeded");
-      run.over = true;
-      return;
-    }
+    if (next === undefined || isOver(run)) return;
     const { node, bytes, place } = next;
     const { type, filename } = node.attachment;
     if (place.depth > run.bounds.max_depth) {
@@ -381,15 +423,22 @@ async function readInside(run: Run): Promise<void> {
       await readMail(run, bytes, place);
       continue;
     }
+    const begin = performance.now();
     const inside =
       locked !== undefined && locked.tried === passwordsOf(run)
         ? locked.inside
-        : await lookInside({ bytes, type, name: filename }, limitsOf(run), run.texts.passwords);
+        : await lookInside(
+            { bytes, type, name: filename },
+            isArchive(type) ? archiveLimitsOf(run) : limitsOf(run),
+            run.texts.passwords,
+          );
+    if (isArchive(type)) run.archiveTime -= performance.now() - begin;
     const rounds = (locked?.rounds ?? 0) + 1;
     if (isLocked(inside) && rounds < MAX_ROUNDS && locked?.tried !== passwordsOf(run)) {
       run.locked.push({ ...next, inside, tried: passwordsOf(run), rounds });
       continue;
     }
+    collect(bytes);
     for (const fact of inside.facts) node.facts.add(fact);
     node.password = inside.password;
     await addInside(run, inside, place);
@@ -431,7 +480,7 @@ async function addData(run: Run, data: Inner, place: Place): Promise<void> {
 }
 
 /** Bounds of one reader. */
-function limitsOf(run: Run): InsideLimits {
+function limitsOf(run: Run): InsideLimits & { readonly seconds: number } {
   const { max_unpacked_size, max_archive_members, max_archive_ratio, max_urls } = run.bounds;
   return {
     bytes: Math.max(0, Math.min(max_unpacked_size, run.left)),
@@ -441,4 +490,9 @@ function limitsOf(run: Run): InsideLimits {
     codes: run.codes,
     seconds: Math.max(0, run.deadline - performance.now()) / 1000,
   };
+}
+
+function archiveLimitsOf(run: Run): InsideLimits {
+  const limits = limitsOf(run);
+  return { ...limits, seconds: Math.max(0, Math.min(limits.seconds, run.archiveTime / 1000)) };
 }

@@ -52,6 +52,8 @@ const LOCAL = 0x04034b50;
 const LOCAL_SIZE = 30;
 const LOCAL_TEXT = "PK\x03\x04";
 const MAX_ENDS = 16;
+/** Longer names are taken for none where no directory names them. */
+const MAX_NAME = 4096;
 const NONE = 0xffffffff;
 const ZIP64_FIELD = 0x0001;
 
@@ -239,8 +241,12 @@ export function readLocal(bytes: Buffer, at: number): Local | null {
 export function nextLocal(bytes: Buffer, from: number, to: number): Local | null {
   const part = bytes.subarray(0, to);
   for (let at = part.indexOf(LOCAL_TEXT, from, "latin1"); at >= 0; ) {
-    const local = readLocal(bytes, at);
-    if (local !== null && local.rawName.length > 0 && local.rawName.length < 4096) return local;
+    // Three letters and a version may stand anywhere, and very often.
+    const name = at + LOCAL_SIZE <= bytes.length ? bytes.readUInt16LE(at + 26) : 0;
+    if (name > 0 && name < MAX_NAME) {
+      const local = readLocal(bytes, at);
+      if (local !== null) return local;
+    }
     at = part.indexOf(LOCAL_TEXT, at + 4, "latin1");
   }
   return null;

@@ -69,7 +69,7 @@ export function decodeBase64(body: Buffer): Base64 {
     const step = decodeChunk(body.toString("latin1", at, end), out.subarray(written), last);
     // Padding that ends a chunk may be padding in the middle of the body.
     if (step === null || (!last && endsPadded(body, at + step.read))) {
-      return { bytes: readBase64(body, "skip"), clean: false };
+      return { bytes: readInto(out, body, "skip"), clean: false };
     }
     written += step.written;
     if (last) break;
@@ -108,10 +108,14 @@ export function readBase64(
   limit: number = Number.POSITIVE_INFINITY,
   drop = 0,
 ): Uint8Array {
-  const table = way === "url" ? URL_SEXTETS : SEXTETS;
   const size = Math.min(limit, Math.ceil((body.length * 3) / 4)) + 3;
-  const out = new Uint8Array(size);
-  const most = size - 3;
+  return readInto(new Uint8Array(size), body, way, drop);
+}
+
+/** Decodes as far as `out` has room, but for three bytes. */
+function readInto(out: Uint8Array, body: Buffer, way: Base64Way, drop = 0): Uint8Array {
+  const table = way === "url" ? URL_SEXTETS : SEXTETS;
+  const most = out.length - 3;
   let written = 0;
   let bits = 0;
   let held = 0;

@@ -35,16 +35,17 @@ export async function readStrictly(
 ): Promise<StrictReading> {
   const mail = Buffer.from(raw.buffer, raw.byteOffset, raw.length);
   const cuts = cutsOf(mail, parts);
-  if (cuts.length === 0) return readStrict(raw, limits);
+  const known = parts.map(({ bytes }) => bytes);
+  if (cuts.length === 0) return readStrict(raw, limits, known);
   const pieces: Uint8Array[] = [];
   let at = 0;
   for (const { start, end, written } of cuts) {
     pieces.push(mail.subarray(at, start), Buffer.from(written));
     at = end;
   }
-  const short = await readStrict(Buffer.concat([...pieces, mail.subarray(at)]), limits);
+  const short = await readStrict(Buffer.concat([...pieces, mail.subarray(at)]), limits, known);
   const whole = restored(short, cuts);
-  return whole ?? readStrict(raw, limits);
+  return whole ?? readStrict(raw, limits, known);
 }
 
 function cutsOf(mail: Buffer, parts: readonly LenientPart[]): readonly Cut[] {

@@ -67,6 +67,8 @@ const DELIMITERS_PER_PART = 8;
 /** Headers in a row in one part, each of a mail inside the one before. */
 const MAX_HEADS = 64;
 const MAX_NAMES = 8;
+/** Bytes read in less likely ways; what comes out is kept until all of the mail is read. */
+const MAX_WORK = 64 * 1024 * 1024;
 const MAX_NAME = 1024;
 const LF = 0x0a;
 const CR = 0x0d;
@@ -100,7 +102,7 @@ export function readLenient(raw: Uint8Array, limits: LenientLimits): LenientRead
     flags: new Set(),
     heads: [],
     waiting: [{ raw: mail, depth: 0, root: true, boundaries: [] }],
-    budget: { work: 4 * raw.length + 256 * 1024 },
+    budget: { work: Math.min(4 * raw.length, Math.max(raw.length, MAX_WORK)) + 256 * 1024 },
     bytes: 0,
     delimiters: 0,
   };

@@ -50,9 +50,17 @@ export type StrictReading = {
 /** Bytes handed to the parser at once; more of a large mail, of which it then copies less. */
 const FEED_SIZE = 16 * 1024;
 const LARGE_FEED_SIZE = 64 * 1024;
-/** Bytes and lines handed to the parser in all: it needs several times as much memory, and some for each line. */
-const MAX_FED = 32 * 1024 * 1024;
-const MAX_LINES = 1_000_000;
+/** Lines handed to the parser in all: it needs time and memory for each. */
+const MAX_LINES = 3_000_000;
+/** Bytes of parts that only it has; while they are joined they are there twice. */
+const MAX_OWN = 32 * 1024 * 1024;
+/** The pieces it makes of a large mail would fill the memory of the helper before the runtime looks for garbage. */
+const COLLECT_EVERY = 16 * 1024 * 1024;
+/** From this size on it is asked whether another reading has the bytes already. */
+const MIN_SHARED = 64 * 1024;
+/** Contents that begin the same which are compared with. */
+const MAX_ALIKE = 4;
+const MARK = 32;
 /** Bytes handed to it again where it gave up, and how often. */
 const MAX_FED_AGAIN = 16 * 1024 * 1024;
 const MAX_ATTEMPTS = 12;
@@ -63,14 +71,20 @@ const MAX_LEVELS = 100;
 
 /**
  * Where the parser gives up it has lost parts it had not handed out yet, so the mail is read again up to a place
- * before that, and a little less each time until the parser takes it.
+ * before that, and a little less each time until the parser takes it. `known`: contents that parts may be, which they
+ * then share their bytes with.
  */
-export async function readStrict(raw: Uint8Array, limits: StrictLimits): Promise<StrictReading> {
+export async function readStrict(
+  raw: Uint8Array,
+  limits: StrictLimits,
+  known: readonly Uint8Array[] = [],
+): Promise<StrictReading> {
+  const shared = createShared(known);
   const flags = new Set<StrictFlag>();
   let end = raw.length;
   let again = MAX_FED_AGAIN;
   for (let attempt = 0; ; attempt++) {
-    const { headers, lines, parts, fault, full, fed } = await parse(raw.subarray(0, end), limits);
+    const { headers, lines, parts, fault, full, fed } = await parse(raw.subarray(0, end), limits, shared);
     if (full !== null) flags.add(full);
     if (fault !== null) flags.add(flagOf(fault));
     if (lines.length > limits.headerLines) flags.add("header_lines_exceeded");
@@ -129,7 +143,55 @@ type Parsed = {
   readonly fed: number;
 };
 
-async function parse(raw: Uint8Array, limits: StrictLimits): Promise<Parsed> {
+/** Contents by how they begin. */
+type Shared = (first: Uint8Array) => Uint8Array | null;
+
+function createShared(known: readonly Uint8Array[]): Shared {
+  const byMark = new Map<string, Uint8Array[]>();
+  for (const bytes of known) {
+    if (bytes.length < MIN_SHARED) continue;
+    const alike = byMark.get(markOf(bytes));
+    if (alike === undefined) byMark.set(markOf(bytes), [bytes]);
+    else if (alike.length < MAX_ALIKE) alike.push(bytes);
+  }
+  return (first) => {
+    if (byMark.size === 0 || first.length < MARK) return null;
+    return byMark.get(markOf(first))?.find((bytes) => standsAt(bytes, 0, first)) ?? null;
+  };
+}
+
+const markOf = (bytes: Uint8Array): string => Buffer.from(bytes.subarray(0, MARK)).toString("latin1");
+
+function standsAt(bytes: Uint8Array, at: number, piece: Uint8Array): boolean {
+  return Buffer.compare(bytes.subarray(at, at + piece.length), piece) === 0;
+}
+
+/** Joins the pieces of one part, or finds that they are those of a content that is there already. */
+function createBody(shared: Shared) {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  let same: Uint8Array | null = null;
+  return {
+    size: () => size,
+    /** Bytes that only this part has. */
+    own: () => (same === null ? size : 0),
+    add(chunk: Uint8Array): void {
+      if (size === 0) same = shared(chunk);
+      else if (same !== null && !standsAt(same, size, chunk)) {
+        chunks.push(same.subarray(0, size));
+        same = null;
+      }
+      if (same === null) chunks.push(chunk);
+      size += chunk.length;
+    },
+    bytes(): Uint8Array {
+      if (same === null) return Buffer.concat(chunks, size);
+      return same.length === size ? same : same.subarray(0, size);
+    },
+  };
+}
+
+async function parse(raw: Uint8Array, limits: StrictLimits, shared: Shared): Promise<Parsed> {
   const parser = new PartParser({
     checksumAlgo: false,
     ignoreEmbedded: true,
@@ -148,6 +210,7 @@ async function parse(raw: Uint8Array, limits: StrictLimits): Promise<Parsed> {
   let fed = 0;
   let linesLeft = MAX_LINES;
   let left = limits.bytes;
+  let ownLeft = MAX_OWN;
   let full: Parsed["full"] = null;
   let open: AttachmentStream | null = null;
 
@@ -169,21 +232,19 @@ async function parse(raw: Uint8Array, limits: StrictLimits): Promise<Parsed> {
       stop();
       return;
     }
-    const chunks: Uint8Array[] = [];
-    let size = 0;
+    const body = createBody(shared);
     part.content.on("data", (chunk: Uint8Array) => {
-      if (size + chunk.length > left) {
-        full = "decoded_size_exceeded";
+      body.add(chunk);
+      if (body.size() > left || body.own() > ownLeft) {
+        full = body.size() > left ? "decoded_size_exceeded" : "strict_exceeded";
         stop();
-        return;
       }
-      size += chunk.length;
-      chunks.push(chunk);
     });
     part.content.on("end", () => {
       open = null;
-      left -= size;
-      parts.push(partOf(part, Buffer.concat(chunks, size)));
+      left -= body.size();
+      ownLeft -= body.own();
+      parts.push(partOf(part, body.bytes()));
       part.release?.();
     });
     part.content.on("error", (error: Error) => {
@@ -204,13 +265,14 @@ async function parse(raw: Uint8Array, limits: StrictLimits): Promise<Parsed> {
   const feed = feedSize(raw);
   for (let at = 0; at < raw.length && !parser.destroyed; at += feed) {
     const late = performance.now() > (limits.deadline ?? Number.POSITIVE_INFINITY);
-    if (late || fed >= MAX_FED || linesLeft < 0) {
+    if (late || linesLeft < 0) {
       full = late ? "time_exceeded" : "strict_exceeded";
       stop();
       break;
     }
     const piece = raw.subarray(at, at + feed);
     fed += piece.length;
+    if (fed % COLLECT_EVERY === 0) Bun.gc(true);
     linesLeft -= countLines(piece);
     if (!parser.write(piece)) await Promise.race([drained(parser), over]);
   }

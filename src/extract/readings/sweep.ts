@@ -50,6 +50,8 @@ const HEAD = 96;
 /** Bytes of a piece that may be needed for that. */
 const HEAD_INPUT = 1024;
 const MAX_MAILS = 32;
+/** Bytes decoded. */
+const MAX_WORK = 64 * 1024 * 1024;
 const LF = 0x0a;
 const CR = 0x0d;
 const EQUALS = 0x3d;
@@ -78,7 +80,7 @@ export function sweepRaw(
     worth,
     found: [],
     flags: new Set(),
-    work: 6 * raw.length + 64 * 1024,
+    work: Math.min(6 * raw.length, MAX_WORK) + 64 * 1024,
     looks: 4096 + (raw.length >> 8),
     bytes: 0,
     mails: 0,
