@@ -29,6 +29,8 @@ export type ContentsOptions = {
 const MAX_MAILS = 8;
 const KEPT_BYTES = 64 * 1024 * 1024;
 const KEEP = 60_000;
+/** For reading on: what takes long to find is looked for alone. */
+const READ_ON = 3_000;
 
 type Mail = {
   readonly folder: string;
@@ -77,7 +79,11 @@ export function createContents({ rawMail, pool, folder, keep = KEEP }: ContentsO
       return pool.writeContent(raw, sha256, toPath);
     }
     await mkdir(mail.folder, { recursive: true, mode: 0o700 });
-    return pool.writeContent(raw, sha256, toPath, { following: { folder: mail.folder, bytes: KEPT_BYTES } });
+    const following = { folder: mail.folder, bytes: KEPT_BYTES };
+    return (
+      (await pool.writeContent(raw, sha256, toPath, { following, timeout: READ_ON })) ||
+      (await pool.writeContent(raw, sha256, toPath))
+    );
   }
 
   return {

@@ -60,6 +60,12 @@ export type ExtractOptions = {
   readonly begun?: () => void;
 };
 
+export type WriteOptions = Pick<ExtractOptions, "signal"> & {
+  readonly following?: Following;
+  /** Milliseconds, where reading is to end before `extract.timeout`. */
+  readonly timeout?: number;
+};
+
 export type ExtractPool = {
   readonly extract: (raw: RawMail, options?: ExtractOptions) => Promise<Extraction>;
   /**
@@ -70,7 +76,7 @@ export type ExtractPool = {
     raw: RawMail,
     sha256: string,
     toPath: string,
-    options?: Pick<ExtractOptions, "signal"> & { readonly following?: Following },
+    options?: WriteOptions,
   ) => Promise<boolean>;
   readonly stats: () => ExtractPoolStats;
   /** Kills every helper and fails what is in work with EXTRACT_UNAVAILABLE. */
@@ -301,7 +307,7 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
       const request = {
         kind: "write",
         mail: sentMail(raw),
-        bounds,
+        bounds: { ...bounds, timeout: Math.min(timeout, options.timeout ?? timeout) },
         sha256,
         path: toPath,
         following: options.following ?? null,

@@ -32,8 +32,9 @@ function contentsOf(options: Partial<ContentsOptions> = {}) {
   const contents = createContents({
     rawMail: async (mailId) => (mailId === "gone" ? null : { kind: "inline", bytes: MAIL }),
     pool: {
-      writeContent: async (_raw, hash, path, { following } = {}) => {
+      writeContent: async (_raw, hash, path, { following, timeout } = {}) => {
         readings.push(hash);
+        if (timeout !== undefined && hash === sha256("content 7")) return false;
         const file = oneContentFile(path, hash, following ?? null);
         await extractionOf(MAIL, {}, file.sink);
         return file.found();
@@ -63,6 +64,12 @@ describe("the contents of a mail", () => {
   test("are given where they were asked for backwards or twice", async () => {
     const { ask } = contentsOf();
     for (const content of [...FILES.toReversed(), ...FILES]) expect(await ask(content)).toBe(content);
+  });
+
+  test("are looked for alone where that takes long", async () => {
+    const { ask, readings } = contentsOf();
+    for (const content of ["content 6", "content 7"]) expect(await ask(content)).toBe(content);
+    expect(readings).toHaveLength(3);
   });
 
   test("are not kept where one is asked for, nor for long where more are", async () => {
