@@ -31,6 +31,8 @@ export type AnalyzerStatistics = {
   readonly calls: Readonly<Record<string, number>>;
   /** Content (SHA-256 of a file, or a URL) to how often it was submitted. */
   readonly submissions: Readonly<Record<string, number>>;
+  /** Encrypted zip (SHA-256) to how often it came with its password. */
+  readonly opened: Readonly<Record<string, number>>;
   readonly samples: number;
 };
 
