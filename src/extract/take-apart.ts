@@ -53,8 +53,13 @@ const ARCHIVE_SHARE = 1 / 3;
 const LARGE = 1024 * 1024;
 const MAX_ALIKE = 8;
 
-/** Mails and contents of this size are large. */
-const COLLECT_FROM = 16 * 1024 * 1024;
+/**
+ * Bytes held at once: the mail, what was decoded of it, and unpacked contents that wait. What a reader may unpack is
+ * less where there is much of it already, as the memory of the helper is bounded.
+ */
+const MAX_HELD = 320 * 1024 * 1024;
+/** Bytes of contents read after which garbage is collected. */
+const COLLECT_AFTER = 24 * 1024 * 1024;
 
 /** A content that is listed, with those inside it. */
 type Node = {
@@ -123,6 +128,9 @@ type Run = {
   /** Contents of LARGE bytes and more by their size. */
   readonly large: Map<number, readonly Uint8Array[]>;
   readonly deadline: number;
+  /** Bytes held, of MAX_HELD, and bytes of contents that were read since garbage was collected. */
+  held: number;
+  litter: number;
   /** Milliseconds that archives may still take. */
   archiveTime: number;
   attachments: number;
@@ -154,6 +162,8 @@ export async function takeApart(
     mails: [],
     large: new Map(),
     deadline: performance.now() + bounds.timeout * TIME_SHARE,
+    held: Math.min(raw.length, bounds.max_mail_size),
+    litter: 0,
     archiveTime: bounds.timeout * ARCHIVE_SHARE,
     attachments: 0,
     parts: 0,
@@ -231,11 +241,11 @@ async function readMail(run: Run, raw: Uint8Array, place: Place): Promise<Strict
     depth: run.bounds.max_depth - place.depth,
   });
   for (const flag of lenient.flags) run.flags.add(flag);
-  const parts = lenient.parts.map((part) => ({ ...part, bytes: sharedBytes(run, part.bytes) }));
-  collect(raw);
+  const parts = lenient.parts.map((part) => ({ ...part, bytes: sharedBytes(run, raw, part.bytes) }));
+  collect(run, raw);
   run.mails.push({ raw, parts, skip: rangesRead(lenient), heads: lenient.heads, place });
   const strict = await readStrictly(raw, parts, limits);
-  collect(raw);
+  collect(run, raw);
   for (const flag of strict.flags) run.flags.add(flag);
   run.parts += strict.parts.length;
   const subject = strict.headers.get("subject");
@@ -323,7 +333,13 @@ async function add(run: Run, content: NewContent, place: Place): Promise<void> {
     depth: place.depth + 1,
   };
   const waiting = isArchive(type) ? run.archives : run.unread;
+  run.held += unpackedSize(place, bytes);
   waiting.push({ node, bytes, place: inner });
+}
+
+/** Bytes that a content takes beside those of the mail: none for its own parts, which are counted when it is read. */
+function unpackedSize({ within }: Pick<Attachment, "within">, { length }: Uint8Array): number {
+  return within === "mail" ? 0 : length;
 }
 
 /** What is declared a mail is one, unless its bytes are clearly something else. */
@@ -336,12 +352,12 @@ async function typeOf(bytes: Uint8Array, filename: string | null, declared: stri
 }
 
 /** The same bytes of an earlier mail, where there are such: each mail around a large content has it again. */
-function sharedBytes(run: Run, bytes: Uint8Array): Uint8Array {
-  if (bytes.length < LARGE) return bytes;
-  const alike = run.large.get(bytes.length) ?? [];
+function sharedBytes(run: Run, raw: Uint8Array, bytes: Uint8Array): Uint8Array {
+  const alike = bytes.length < LARGE ? [] : (run.large.get(bytes.length) ?? []);
   const same = alike.find((one) => Buffer.compare(one, bytes) === 0);
   if (same !== undefined) return same;
-  if (alike.length < MAX_ALIKE) run.large.set(bytes.length, [...alike, bytes]);
+  if (bytes.length >= LARGE && alike.length < MAX_ALIKE) run.large.set(bytes.length, [...alike, bytes]);
+  if (bytes.buffer !== raw.buffer) run.held += bytes.length;
   return bytes;
 }
 
@@ -393,9 +409,12 @@ async function sweep(run: Run, { raw, skip, heads, place }: ReadMail): Promise<v
   }
 }
 
-/** Gives back what reading a large content left behind, before more of that size is made. */
-function collect({ length }: Uint8Array): void {
-  if (length > COLLECT_FROM) Bun.gc(true);
+/** Gives back what reading contents left behind, each time that may be much, before more is made. */
+function collect(run: Run, { length }: Uint8Array): void {
+  run.litter += length;
+  if (run.litter < COLLECT_AFTER) return;
+  run.litter = 0;
+  Bun.gc(true);
 }
 
 /** Says, too, that time is over. */
@@ -415,6 +434,7 @@ async function readInside(run: Run): Promise<void> {
     if (next === undefined || isOver(run)) return;
     const { node, bytes, place } = next;
     const { type, filename } = node.attachment;
+    if (locked === undefined) run.held -= unpackedSize(node.attachment, bytes);
     if (place.depth > run.bounds.max_depth) {
       if (isContainer(type)) run.flags.add("depth_exceeded");
       continue;
@@ -438,7 +458,7 @@ async function readInside(run: Run): Promise<void> {
       run.locked.push({ ...next, inside, tried: passwordsOf(run), rounds });
       continue;
     }
-    collect(bytes);
+    collect(run, bytes);
     for (const fact of inside.facts) node.facts.add(fact);
     node.password = inside.password;
     await addInside(run, inside, place);
@@ -483,7 +503,7 @@ async function addData(run: Run, data: Inner, place: Place): Promise<void> {
 function limitsOf(run: Run): InsideLimits & { readonly seconds: number } {
   const { max_unpacked_size, max_archive_members, max_archive_ratio, max_urls } = run.bounds;
   return {
-    bytes: Math.max(0, Math.min(max_unpacked_size, run.left)),
+    bytes: Math.max(0, Math.min(max_unpacked_size, run.left, MAX_HELD - run.held)),
     inner: max_archive_members,
     urls: max_urls,
     ratio: max_archive_ratio,

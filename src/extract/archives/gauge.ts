@@ -34,6 +34,8 @@ export type ArchiveReading = Reading & {
 export const RATIO_FREE = 16 * 1024 * 1024;
 /** Most of a member that does not fit. Programs blown up by zeros have what counts in front. */
 const CUT_MAX = 8 * 1024 * 1024;
+/** Bytes given after which what unpackers leave behind is collected: it is as much again, at least. */
+const COLLECT_AFTER = 24 * 1024 * 1024;
 const DEFAULT_SECONDS = 20;
 
 export type ArchiveFlag =
@@ -80,6 +82,7 @@ export function createGauge(
   const end = now() + (typeof limits.seconds === "number" ? limits.seconds : DEFAULT_SECONDS) * 1000;
   const secondsLeft = typeof limits.seconds === "function" ? limits.seconds : () => (end - now()) / 1000;
   let given = 0;
+  let litter = 0;
   let count = 0;
   let password: string | null = null;
   let closed = false;
@@ -120,6 +123,11 @@ export function createGauge(
       if (name !== null && isHostileName(name)) reading.flag("archive_hostile_name");
       count++;
       given += bytes.length;
+      litter += bytes.length;
+      if (litter > COLLECT_AFTER) {
+        litter = 0;
+        Bun.gc(true);
+      }
       return true;
     },
     list: (member) => {

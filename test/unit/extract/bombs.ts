@@ -165,7 +165,7 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
   },
   "10 zips in a zip that unpack to 100 MB each": {
     make: () => {
-      const half = Buffer.concat([noise(MB), Buffer.alloc(4 * MB)]);
+      const half = Buffer.concat([noise(MB / 16), Buffer.alloc(5 * MB)]);
       const zips = Array.from({ length: 10 }, (_, n) =>
         makeZip(
           Array.from({ length: 20 }, (_, m) => packed(`${m}.bin`, half)),
@@ -186,11 +186,11 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
       ),
     flags: ["archive_encrypted"],
   },
-  "100 pictures of 36 million dots": {
+  "100 pictures of 16 million dots": {
     make: () =>
       multipart(
         ["Subject: pictures"],
-        Array.from({ length: 100 }, (_, n) => attachment(`${n}.png`, dottedPng(6000, n + 1))),
+        Array.from({ length: 100 }, (_, n) => attachment(`${n}.png`, dottedPng(4000, n + 1))),
       ),
     flags: ["code_searches_exceeded"],
   },
