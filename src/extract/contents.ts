@@ -30,7 +30,7 @@ const MAX_MAILS = 8;
 const KEPT_BYTES = 64 * 1024 * 1024;
 const KEEP = 60_000;
 /** For reading on: what takes long to find is looked for alone. */
-const READ_ON = 3_000;
+const READ_ON = 10_000;
 
 type Mail = {
   readonly folder: string;
