@@ -13,6 +13,8 @@ export type Bomb = {
   readonly flags: readonly string[];
   /** True where everything is read all the same. */
   readonly complete?: boolean;
+  /** Takes seconds to make or to read. */
+  readonly costly?: true;
 };
 
 /** AES of 256 bits, by the fields of a member. */
@@ -39,13 +41,15 @@ function attachment(name: string, content: Uint8Array): Part {
   };
 }
 
-/** Base64 in lines of 76 characters; for large contents, of which a regular expression makes too many strings. */
+/** Base64 in lines of 76 characters. */
 function base64Lines(content: Uint8Array): Buffer {
-  const lines: Buffer[] = [];
-  for (let at = 0; at < content.length; at += 57) {
-    lines.push(Buffer.from(`${Buffer.from(content.subarray(at, at + 57)).toString("base64")}\r\n`));
+  const pieces: Buffer[] = [];
+  const step = 57 * 4096;
+  for (let at = 0; at < content.length; at += step) {
+    const piece = Buffer.from(content.subarray(at, at + step)).toString("base64");
+    pieces.push(Buffer.from(piece.replace(/.{1,76}/g, "$&\r\n")));
   }
-  return Buffer.concat(lines);
+  return Buffer.concat(pieces);
 }
 
 const withFile = (name: string, content: Uint8Array): Buffer =>
@@ -60,6 +64,27 @@ export function noise(size: number, seed = 1): Buffer {
     bytes[at] = state >>> 24;
   }
   return bytes;
+}
+
+/** Members of one byte, none like the other; the count of the end record has 16 bits. */
+function zipOfMany(count: number): Buffer {
+  const first = makeZip([{ name: "0000000", data: Buffer.from("x") }]);
+  const local = first.subarray(0, 38);
+  const central = first.subarray(38, first.length - 22);
+  const locals = Buffer.alloc(count * local.length, local);
+  const centrals = Buffer.alloc(count * central.length, central);
+  for (let n = 0; n < count; n++) {
+    const name = String(n).padStart(7, "0");
+    locals.write(name, n * local.length + 30);
+    centrals.write(name, n * central.length + 46);
+    centrals.writeUInt32LE(n * local.length, n * central.length + 42);
+  }
+  const end = Buffer.from(first.subarray(first.length - 22));
+  end.writeUInt16LE(count % 65536, 8);
+  end.writeUInt16LE(count % 65536, 10);
+  end.writeUInt32LE(centrals.length, 12);
+  end.writeUInt32LE(locals.length, 16);
+  return Buffer.concat([locals, centrals, end]);
 }
 
 /** Zips in zips, `width` in each, no two the same, and at the bottom a file of zeros. */
@@ -152,12 +177,7 @@ function junkedBase64(size: number): Buffer {
 export const BOMBS: Readonly<Record<string, Bomb>> = {
   "zips in zips that unpack to 6 TB": {
     make: () => withFile("42.zip", zipTree(4, 16, 100_000_000)),
-    flags: [
-      "archive_size_exceeded",
-      "archive_ratio_exceeded",
-      "decoded_size_exceeded",
-      "attachments_exceeded",
-    ],
+    flags: ["attachments_exceeded"],
   },
   "a zip in a zip, 200 deep": {
     make: () => withFile("chain.zip", zipChain(200)),
@@ -174,7 +194,8 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
       );
       return withFile("zips.zip", makeZip(zips.map((zip, n) => packed(`${n}.zip`, zip))));
     },
-    flags: ["decoded_size_exceeded", "inner_bytes_exceeded"],
+    flags: ["inner_bytes_exceeded"],
+    costly: true,
   },
   "300 zips that no password opens": {
     make: () =>
@@ -184,7 +205,8 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
           attachment(`${n}.zip`, makeZip([{ name: `${n}.js`, data: noise(100, n), ...LOCKED }])),
         ),
       ),
-    flags: ["archive_encrypted"],
+    flags: ["archive_too_slow", "archive_encrypted", "archive_passwords_exceeded"],
+    costly: true,
   },
   "100 pictures of 16 million dots": {
     make: () =>
@@ -193,6 +215,7 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
         Array.from({ length: 100 }, (_, n) => attachment(`${n}.png`, dottedPng(4000, n + 1))),
       ),
     flags: ["code_searches_exceeded"],
+    costly: true,
   },
   "20 documents of 40 pictures each": {
     make: () =>
@@ -211,6 +234,7 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
         ),
       ),
     flags: ["code_searches_exceeded"],
+    costly: true,
   },
   "a page of 300,000 cells": {
     make: () =>
@@ -218,7 +242,8 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
         ["Content-Type: text/html"],
         Buffer.alloc(8 * MB, `<tr>${"<td bgcolor=#000 width=3><td width=3>".repeat(60)}</tr>`),
       ),
-    flags: ["code_drawings_exceeded", "code_searches_exceeded", "text_exceeded"],
+    flags: ["code_drawings_exceeded"],
+    costly: true,
   },
   "text drawn with blocks": {
     make: () =>
@@ -229,36 +254,28 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
           lines(60, (n) => `${"\u2588\u2580 \u2584".repeat(20 + (n % 2))}\n`),
         ),
       ),
-    flags: ["code_drawings_exceeded", "code_searches_exceeded"],
+    flags: ["code_drawings_exceeded"],
   },
   "a gzip of 1 GB of zeros": {
     make: () => {
       const zeros = Buffer.alloc(64 * MB);
       return withFile("zeros.gz", gzipSync(Buffer.concat(Array<Buffer>(16).fill(zeros))));
     },
-    flags: ["archive_ratio_exceeded", "archive_size_exceeded"],
+    flags: ["inner_bytes_exceeded"],
   },
   "a zip of 1,000,000 members": {
-    make: () => {
-      const one = packed("x", Buffer.from("x"));
-      return withFile(
-        "many.zip",
-        makeZip(Array.from({ length: 1_000_000 }, (_, n) => ({ ...one, name: `${n}` }))),
-      );
-    },
-    flags: ["archive_members_exceeded", "inner_exceeded"],
+    make: () => withFile("many.zip", zipOfMany(1_000_000)),
+    flags: ["archive_members_exceeded"],
+    costly: true,
   },
   "10,000 multiparts within each other": {
     make: () => nestedMultiparts(10_000),
-    flags: [
-      "depth_exceeded",
-      "malformed",
-      "parts_exceeded",
-      "lenient_parts_exceeded",
-      "lenient_depth_exceeded",
-    ],
+    flags: ["nesting_exceeded"],
   },
-  "10,000 mails within each other": { make: () => nestedMails(10_000), flags: ["depth_exceeded"] },
+  "10,000 mails within each other": {
+    make: () => nestedMails(10_000),
+    flags: ["depth_exceeded"],
+  },
   "30 mails within each other, each in base64": { make: () => encodedMails(30), flags: ["depth_exceeded"] },
   "1,000,000 boundaries": {
     make: () =>
@@ -267,6 +284,7 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
         lines(1_000_000, () => "--b\r\n\r\n"),
       ),
     flags: ["parts_exceeded"],
+    costly: true,
   },
   "1,000,000 different boundaries": {
     make: () =>
@@ -274,7 +292,8 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
         ["MIME-Version: 1.0", "Content-Type: multipart/mixed; boundary=b"],
         lines(1_000_000, (n) => `--b${n}\r\nContent-Type: multipart/mixed; boundary=b${n + 1}\r\n\r\n`),
       ),
-    flags: ["parts_exceeded", "malformed", "lenient_parts_exceeded"],
+    flags: ["lenient_parts_exceeded"],
+    costly: true,
   },
   "50,000 attachments": {
     make: () =>
@@ -282,7 +301,8 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
         ["Subject: many"],
         Array.from({ length: 50_000 }, (_, n) => attachment(`${n}.js`, Buffer.from(`eval(${n})`))),
       ),
-    flags: ["attachments_exceeded", "parts_exceeded"],
+    flags: ["attachments_exceeded"],
+    costly: true,
   },
   "a header of 100 MB": {
     make: () => mail(["Subject: x", `X-Long: ${"a".repeat(100 * MB)}`], "http://behind.example/"),
@@ -294,7 +314,7 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
   },
   "1 MB of one address line": {
     make: () => mail([`To: ${'"a(<b@c.example>,'.repeat(60_000)}`], "x"),
-    flags: ["addresses_exceeded", "value_cut"],
+    flags: [],
     complete: true,
   },
   "a mail of 100 MB in one line": {
@@ -303,7 +323,7 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
   },
   "a mail of 100 MB of line ends": {
     make: () => mail(["Subject: empty"], Buffer.alloc(100 * MB, "\n")),
-    flags: ["text_exceeded"],
+    flags: ["strict_exceeded"],
   },
   "1,000,000 URLs": {
     make: () =>
@@ -320,11 +340,13 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
         lines(1_000_000, (n) => `<a href="http://h${n}.example/?u=http%3A%2F%2Fi${n}.example">x</a>\n`),
       ),
     flags: ["urls_exceeded"],
+    costly: true,
   },
   "HTML of 20 MB": {
     make: () =>
       mail(["Content-Type: text/html"], Buffer.alloc(20 * MB, "<div class='x'><table><td><b>x</div>")),
     flags: ["text_exceeded"],
+    costly: true,
   },
   "HTML of 20 MB that opens and never closes": {
     make: () =>
@@ -342,12 +364,13 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
           },
         ],
       ),
-    flags: [],
-    complete: true,
+    flags: ["strict_exceeded"],
+    costly: true,
   },
   "base64 of 60 MB with junk in it, undeclared": {
     make: () => mail(["Subject: x"], junkedBase64(60 * MB)),
     flags: ["text_exceeded"],
+    costly: true,
   },
   "quoted-printable of 60 MB": {
     make: () =>
@@ -355,14 +378,14 @@ export const BOMBS: Readonly<Record<string, Bomb>> = {
         ["Content-Type: application/octet-stream", "Content-Transfer-Encoding: quoted-printable"],
         Buffer.alloc(60 * MB, "=50=4B=03=04=\r\n=4d=ZZ="),
       ),
-    flags: [],
-    complete: true,
+    flags: ["strict_exceeded", "lenient_work_exceeded"],
+    costly: true,
   },
 };
 
 /** Large, and no bomb: it is read in full. */
 export const LARGE: Bomb = {
-  make: () => withFile("large.bin", noise(75 * MB)),
+  make: () => withFile("large.bin", Buffer.alloc(75 * MB, noise(MB + 1))),
   flags: [],
   complete: true,
 };

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Bounds } from "../../../src/extract/bounds.ts";
 import { takeApart } from "../../../src/extract/take-apart.ts";
+import { cpuNow } from "./clock.ts";
 import { attached, BOUNDS, mail, multipart, type Part } from "./mails.ts";
 
 const JOURNAL = "journal@sensor.example";
@@ -274,10 +275,10 @@ test("whatever the header and the recipients are, an envelope has recipients and
     ),
     { numRuns: 100 },
   );
-  const started = performance.now();
+  const started = cpuNow();
   for (const filler of [" by a", " with mapi", "(", "by  ", "a "]) {
     await read(report({ top: [`Received: ${filler.repeat(100_000 / filler.length)}`] }), [JOURNAL]);
     await read(report({ to: filler.repeat(100_000 / filler.length) }), [JOURNAL]);
   }
-  expect(performance.now() - started).toBeLessThan(5000);
+  expect(cpuNow() - started).toBeLessThan(10000);
 });

@@ -3,6 +3,7 @@ import { crc32, createGzip, deflateRawSync, zstdCompressSync } from "node:zlib";
 import fc from "fast-check";
 import { isArchive, readArchive } from "../../../../src/extract/archives/archive.ts";
 import type { ArchiveLimits, ArchiveReading } from "../../../../src/extract/archives/gauge.ts";
+import { cpuNow } from "../clock.ts";
 import { LIMITS, makeRar5, makeWithSevenZip, makeZip, read, tarEntry } from "./make.ts";
 
 const MB = 1024 * 1024;
@@ -15,9 +16,9 @@ async function bounded(
   seconds: number,
   limits: Partial<ArchiveLimits> = {},
 ): Promise<ArchiveReading> {
-  const begin = performance.now();
+  const begin = cpuNow();
   const reading = await read(bytes, type, [], limits);
-  expect(performance.now() - begin).toBeLessThan(seconds * 1000);
+  expect(cpuNow() - begin).toBeLessThan(seconds * 1000);
   const all = { ...LIMITS, ...limits };
   expect(reading.inner.reduce((total, inner) => total + inner.bytes.length, 0)).toBeLessThanOrEqual(
     all.bytes,
@@ -132,9 +133,9 @@ describe("bombs", () => {
   test("the time is kept", async () => {
     const made = await makeWithSevenZip({ a: "content" }, ["-t7z", "-psecret"]);
     const guesses = Array.from({ length: 1000 }, (_, index) => `guess${index}`);
-    const begin = performance.now();
+    const begin = cpuNow();
     const reading = await read(made, "application/x-7z-compressed", guesses, { seconds: 2 });
-    expect(performance.now() - begin).toBeLessThan(2500);
+    expect(cpuNow() - begin).toBeLessThan(5000);
     expect(reading.flags.toSorted()).toEqual(["archive_encrypted", "archive_passwords_exceeded"]);
     const over = await read(made, "application/x-7z-compressed", [], { seconds: () => 0 });
     expect(over.flags).toEqual(["archive_too_slow"]);
@@ -224,9 +225,9 @@ describe("whatever the bytes are", () => {
       const times: number[] = [];
       for (const size of [64, 256, 1024]) {
         const bytes = Buffer.alloc(size * 1024, unit, "latin1");
-        const begin = performance.now();
+        const begin = cpuNow();
         await read(bytes, type, ["guess"]);
-        times.push(performance.now() - begin);
+        times.push(cpuNow() - begin);
       }
       const [, middle = 0, large = 0] = times;
       // Four times the bytes; the rest is for a busy machine.

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { crc32, gzipSync, zstdCompressSync } from "node:zlib";
 import { isArchive } from "../../../../src/extract/archives/archive.ts";
+import { cpuNow } from "../clock.ts";
 import {
   contents,
   type Files,
@@ -145,9 +146,9 @@ describe("encrypted archives of 7-Zip", () => {
       bytes[at] = 24;
       const start = names ? 8 : 16;
       bytes.writeUInt32LE(crc32(bytes.subarray(start + 4, start + 5 + (bytes[start + 4] ?? 0))), start);
-      const begin = performance.now();
+      const begin = cpuNow();
       const reading = await read(bytes, "application/x-rar-compressed", ["x"]);
-      expect(performance.now() - begin).toBeLessThan(1000);
+      expect(cpuNow() - begin).toBeLessThan(4000);
       expect(reading.flags).toContain("archive_too_costly");
       expect(reading.encrypted).toBe("closed");
     }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { crc32, deflateRawSync, zstdCompressSync } from "node:zlib";
 import { zipSync } from "fflate";
+import { cpuNow } from "../clock.ts";
 import { bytesOf, contents, makeWithSevenZip, makeZip, read, type ZipMember } from "./make.ts";
 
 const ZIP = "application/zip";
@@ -287,9 +288,9 @@ describe("encrypted zip archives", () => {
       ["AES256", 10],
     ] as const) {
       const made = await makeWithSevenZip(files, ["-tzip", `-mem=${method}`, "-pright"]);
-      const begin = performance.now();
+      const begin = cpuNow();
       expect((await read(made, ZIP, candidates)).password).toBe("right");
-      expect(performance.now() - begin).toBeLessThan(seconds * 1000);
+      expect(cpuNow() - begin).toBeLessThan(seconds * 1000);
     }
   });
 });

@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { codesInHtml } from "../../../../src/extract/codes/html.ts";
 import { codesInText } from "../../../../src/extract/codes/text.ts";
+import { cpuNow } from "../clock.ts";
 import { type Grid, gridOf } from "./drawings.ts";
 
 const LINK = "https://login.example.test/a?user=1&token=abcdef";
@@ -251,10 +252,10 @@ describe("hostile input", () => {
     async (_name, shape) => {
       const time = async (size: number): Promise<number> => {
         const text = shape(size);
-        const started = performance.now();
+        const started = cpuNow();
         await codesInText(text, LIMITS);
         await codesInHtml(text, LIMITS);
-        return performance.now() - started;
+        return cpuNow() - started;
       };
       await time(1 << 14);
       const [small, large] = [await time(1 << 17), await time(1 << 20)];

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { CODE_FLAGS } from "../../../../src/extract/codes/flags.ts";
 import { readImageCodes, readPixelCodes } from "../../../../src/extract/codes/images.ts";
 import type { Pixels } from "../../../../src/extract/codes/plane.ts";
+import { cpuNow } from "../clock.ts";
 import {
   BLACK,
   bmpOf,
@@ -180,10 +181,10 @@ describe("bounds", () => {
   });
 
   test("a small file that claims to be a huge image costs nothing", async () => {
-    const started = performance.now();
+    const started = cpuNow();
     const bomb = pngFile(60_000, 60_000, 8, 0, new Uint8Array(1_000_000));
     expect(await read(bomb)).toEqual({ values: [], flags: ["image_too_large"] });
-    expect(performance.now() - started).toBeLessThan(200);
+    expect(cpuNow() - started).toBeLessThan(1000);
   });
 
   test("more codes than the bound", async () => {
@@ -202,9 +203,9 @@ describe("bounds", () => {
     const end = Buffer.from(bytes).lastIndexOf(Buffer.from([0xff, 0xda]));
     const scan = bytes.slice(end, bytes.length - 2);
     const many = Buffer.concat([bytes.slice(0, end), ...Array(3000).fill(scan)]);
-    const started = performance.now();
+    const started = cpuNow();
     expect((await read(many, "image/jpeg")).flags).toContain("image_damaged");
-    expect(performance.now() - started).toBeLessThan(5000);
+    expect(cpuNow() - started).toBeLessThan(10000);
   });
 
   test("what is no image, or too small for a code, gives nothing", async () => {

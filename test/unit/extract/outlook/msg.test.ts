@@ -6,6 +6,7 @@ import { OUTLOOK_FACTS, OUTLOOK_FLAGS } from "../../../../src/extract/outlook/fl
 import type { OutlookReading } from "../../../../src/extract/outlook/mail.ts";
 import { MSG_TYPE, readMsg } from "../../../../src/extract/outlook/msg.ts";
 import { READER_FLAGS } from "../../../../src/extract/reading.ts";
+import { cpuNow } from "../clock.ts";
 import {
   ascii,
   embedded,
@@ -246,9 +247,9 @@ describe("hostile Outlook mail files", () => {
       inner = storage("__substg1.0_3701000D", [...msgProps(24, []), attached]);
     }
     const bytes = msg({ props: [], attachments: [[...msgProps(8, []), inner]] });
-    const start = performance.now();
+    const start = cpuNow();
     expect(read(bytes).inner.map(({ declared }) => declared)).toEqual([MSG_TYPE]);
-    expect(performance.now() - start).toBeLessThan(5000);
+    expect(cpuNow() - start).toBeLessThan(10000);
   });
 
   test("mutated give only documented flags, within the bounds", () => {

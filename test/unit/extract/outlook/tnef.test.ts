@@ -5,6 +5,7 @@ import { writeCompound } from "../../../../src/extract/ole/write-compound.ts";
 import { OUTLOOK_FACTS, OUTLOOK_FLAGS } from "../../../../src/extract/outlook/flags.ts";
 import { readTnef } from "../../../../src/extract/outlook/tnef.ts";
 import { READER_FLAGS } from "../../../../src/extract/reading.ts";
+import { cpuNow } from "../clock.ts";
 import {
   ascii,
   attachment,
@@ -297,16 +298,16 @@ describe("hostile winmail.dat", () => {
       "small properties": mapi(prop(0x0037001f, "")),
     };
     const time = (bytes: Uint8Array): number => {
-      const start = performance.now();
+      const start = cpuNow();
       readTnef(bytes, LIMITS);
-      return performance.now() - start;
+      return cpuNow() - start;
     };
     for (const [name, shape] of Object.entries(shapes)) {
       const flood = (bytes: number) =>
         tnef(new Uint8Array(bytes).map((_, at) => shape[at % shape.length] ?? 0));
       time(flood(65_536));
       const [small, large] = [time(flood(131_072)), time(flood(1_048_576))];
-      expect({ name, linear: large < Math.max(small, 5) * 40 }).toEqual({ name, linear: true });
+      expect({ name, linear: large < Math.max(small, 10) * 40 }).toEqual({ name, linear: true });
     }
   });
 

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { deflateSync } from "node:zlib";
 import { PDF_FACTS, PDF_FLAGS } from "../../../../src/extract/pdf/flags.ts";
 import { type PdfReading, readPdf } from "../../../../src/extract/pdf/pdf.ts";
-import { type Limits, READER_FLAGS } from "../../../../src/extract/reading.ts";
+import { type Limits, READER_FACTS, READER_FLAGS } from "../../../../src/extract/reading.ts";
 import {
   classicPdf,
   deflated,
@@ -20,7 +20,7 @@ const LIMITS: Limits = { bytes: 32 * 1024 * 1024, inner: 100, urls: 100 };
 function read(bytes: Uint8Array, passwords: readonly string[] = [], limits: Limits = LIMITS): PdfReading {
   const reading = readPdf(bytes, limits, passwords);
   for (const flag of reading.flags) expect({ ...PDF_FLAGS, ...READER_FLAGS }).toHaveProperty(flag);
-  for (const fact of reading.facts) expect(PDF_FACTS).toHaveProperty(fact);
+  for (const fact of reading.facts) expect({ ...PDF_FACTS, ...READER_FACTS }).toHaveProperty(fact);
   return reading;
 }
 

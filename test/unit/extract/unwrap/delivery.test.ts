@@ -2,6 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Carrier, LeafPart } from "../../../../src/extract/unwrap/carrier.ts";
 import { readDeliveryReport } from "../../../../src/extract/unwrap/delivery.ts";
+import { cpuNow } from "../clock.ts";
 
 const part = (declared: string, content: string): LeafPart => ({
   declared,
@@ -87,9 +88,9 @@ describe("a delivery report", () => {
 
   test("garbage never throws, and white space takes no time", () => {
     for (const filler of [" ", "\n", "\t\n", "a:\n b\n", ":", "Final-Recipient: rfc822;"]) {
-      const started = performance.now();
+      const started = cpuNow();
       readDeliveryReport(report([part("message/delivery-status", filler.repeat(1_000_000 / filler.length))]));
-      expect(performance.now() - started).toBeLessThan(1000);
+      expect(cpuNow() - started).toBeLessThan(4000);
     }
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 500 }), fc.string(), (bytes, type) => {

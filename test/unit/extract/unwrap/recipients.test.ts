@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { addressOf } from "../../../../src/extract/unwrap/addresses.ts";
 import type { Field } from "../../../../src/extract/unwrap/carrier.ts";
 import { copyRecipients, decodeCopyAddress } from "../../../../src/extract/unwrap/recipients.ts";
+import { cpuNow } from "../clock.ts";
 
 const COPIES = "copies@sensor.example";
 const headers = (...lines: readonly string[]): readonly Field[] =>
@@ -111,12 +112,12 @@ describe("recipients of a copy", () => {
       }),
       { numRuns: 400 },
     );
-    const started = performance.now();
+    const started = cpuNow();
     for (const filler of [" ", "\t", ",", "a@b.example,", "<", "@", "+", "=", "%40"]) {
       const long = filler.repeat(200_000 / filler.length);
       copyRecipients(headers(`X-Original-To:${long}`, RECEIVED), [long, `copies+${long}@sensor.example`]);
     }
-    expect(performance.now() - started).toBeLessThan(1000);
+    expect(cpuNow() - started).toBeLessThan(4000);
   });
 });
 
