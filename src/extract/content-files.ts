@@ -8,6 +8,9 @@ import { closeSync, constants, fchmodSync, openSync, renameSync, unlinkSync, wri
 import { join } from "node:path";
 import type { ContentSink } from "./take-apart.ts";
 
+/** Milliseconds after which nothing more is written. */
+const READ_ON = 5_000;
+
 /** Contents that come after one, to be written as `folder`/SHA256, up to this many bytes together. */
 export type Following = { readonly folder: string; readonly bytes: number };
 
@@ -22,12 +25,13 @@ export function oneContentFile(
 ): { readonly sink: ContentSink; readonly found: () => boolean } {
   let found = false;
   let left = following?.bytes ?? 0;
+  let until = 0;
   const next = following === null ? null : everyContentFile(following.folder);
   return {
     sink: (read, bytes) => {
       if (found && next !== null) {
         left -= bytes.length;
-        if (left < 0) return "enough";
+        if (left < 0 || performance.now() > until) return "enough";
         try {
           return next(read, bytes);
         } catch {
@@ -37,6 +41,7 @@ export function oneContentFile(
       if (read !== sha256) return "more";
       writeFile(path, bytes);
       found = true;
+      until = performance.now() + READ_ON;
       return next === null ? "enough" : "more";
     },
     found: () => found,

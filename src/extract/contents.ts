@@ -3,7 +3,7 @@
  *
  * A mail is taken apart anew for it. One that is asked for a second content gives those after it, too; they are kept
  * for a short while, so that a mail of many contents is not taken apart once for each of them. What is kept is
- * bounded: MAX_MAILS mails, KEPT_BYTES of each, KEEP ms after the last question. Faults are those of the pool and of
+ * bounded: of MAX_HOLDING mails, KEPT_BYTES of each, KEEP ms after the last question. Faults are those of the pool and of
  * the file system.
  */
 import { mkdir, rename, rm } from "node:fs/promises";
@@ -26,15 +26,15 @@ export type ContentsOptions = {
   readonly keep?: number;
 };
 
-const MAX_MAILS = 8;
+/** Mails that are known to have been asked for something. */
+const MAX_MAILS = 1000;
+const MAX_HOLDING = 16;
 const KEPT_BYTES = 64 * 1024 * 1024;
-const KEEP = 60_000;
-/** For reading on: what takes long to find is looked for alone. */
-const READ_ON = 10_000;
+const KEEP = 300_000;
 
 type Mail = {
   readonly folder: string;
-  asked: boolean;
+  state: "new" | "asked" | "holding";
   /** One question at a time: the first one may bring what the next one asks for. */
   turn: Promise<unknown>;
   timer: Timer | null;
@@ -50,40 +50,43 @@ export function createContents({ rawMail, pool, folder, keep = KEEP }: ContentsO
   function forget(mailId: string, mail: Mail): Promise<void> {
     if (mails.get(mailId) === mail) mails.delete(mailId);
     if (mail.timer !== null) clearTimeout(mail.timer);
+    if (mail.state !== "holding") return Promise.resolve();
     return mail.turn.then(() => rm(mail.folder, { recursive: true, force: true }));
   }
 
   function mailOf(mailId: string): Mail {
     const mail: Mail = mails.get(mailId) ?? {
       folder: join(folder, String(made++)),
-      asked: false,
+      state: "new",
       turn: emptied,
       timer: null,
     };
     mails.delete(mailId);
     mails.set(mailId, mail);
     const [oldest] = mails;
-    // A folder that cannot be removed now is removed at the next start.
-    if (mails.size > MAX_MAILS && oldest !== undefined) forget(...oldest).catch(() => {});
+    if (mails.size > MAX_MAILS && oldest !== undefined) quietly(forget(...oldest));
     if (mail.timer !== null) clearTimeout(mail.timer);
-    mail.timer = setTimeout(() => forget(mailId, mail).catch(() => {}), keep);
+    mail.timer = setTimeout(() => quietly(forget(mailId, mail)), keep);
     return mail;
   }
 
+  async function makeFolder(mail: Mail): Promise<void> {
+    mail.state = "holding";
+    const holding = [...mails].filter(([, one]) => one.state === "holding");
+    for (const oldest of holding.slice(0, -MAX_HOLDING)) quietly(forget(...oldest));
+    await mkdir(mail.folder, { recursive: true, mode: 0o700 });
+  }
+
   async function serve(mail: Mail, mailId: string, sha256: string, toPath: string): Promise<boolean> {
-    if (mail.asked && (await moved(join(mail.folder, sha256), toPath))) return true;
+    if (mail.state === "holding" && (await moved(join(mail.folder, sha256), toPath))) return true;
     const raw = await rawMail(mailId);
     if (raw === null) return false;
-    if (!mail.asked) {
-      mail.asked = true;
+    if (mail.state === "new") {
+      mail.state = "asked";
       return pool.writeContent(raw, sha256, toPath);
     }
-    await mkdir(mail.folder, { recursive: true, mode: 0o700 });
-    const following = { folder: mail.folder, bytes: KEPT_BYTES };
-    return (
-      (await pool.writeContent(raw, sha256, toPath, { following, timeout: READ_ON })) ||
-      (await pool.writeContent(raw, sha256, toPath))
-    );
+    await makeFolder(mail);
+    return pool.writeContent(raw, sha256, toPath, { following: { folder: mail.folder, bytes: KEPT_BYTES } });
   }
 
   return {
@@ -99,6 +102,11 @@ export function createContents({ rawMail, pool, folder, keep = KEEP }: ContentsO
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** For folders: one that cannot be removed now is removed at the next start. */
+function quietly(removal: Promise<void>): void {
+  removal.catch(() => {});
 }
 
 async function moved(from: string, to: string): Promise<boolean> {

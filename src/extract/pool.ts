@@ -62,8 +62,6 @@ export type ExtractOptions = {
 
 export type WriteOptions = Pick<ExtractOptions, "signal"> & {
   readonly following?: Following;
-  /** Milliseconds, where reading is to end before `extract.timeout`. */
-  readonly timeout?: number;
 };
 
 export type ExtractPool = {
@@ -307,7 +305,7 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
       const request = {
         kind: "write",
         mail: sentMail(raw),
-        bounds: { ...bounds, timeout: Math.min(timeout, options.timeout ?? timeout) },
+        bounds,
         sha256,
         path: toPath,
         following: options.following ?? null,
