@@ -27,6 +27,9 @@ installed() {
 }
 
 install() {
+  if [ -L node_modules ]; then
+    fail "node_modules is a link, and an installation would empty the folder it leads to" "remove the link and run this again"
+  fi
   if command -v npm >/dev/null 2>&1; then
     command="npm ci --no-audit --no-fund"
   elif command -v bun >/dev/null 2>&1; then
