@@ -31,6 +31,7 @@ type Machine = {
   readonly seccomp: number;
   readonly clone: number;
   readonly clone3: number;
+  readonly tgkill: number;
   readonly denied: readonly number[];
 };
 
@@ -40,11 +41,14 @@ const MACHINES: Readonly<Record<string, Machine>> = {
     seccomp: 317,
     clone: 56,
     clone3: 435,
+    tgkill: 234,
     denied: [
       // socket, connect, accept, bind, listen, socketpair, accept4; the pipes to the pool may be sockets themselves
       ...[41, 42, 43, 49, 50, 53, 288],
       // fork, vfork, execve, execveat
       ...[57, 58, 59, 322],
+      // kill, tkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_send_signal
+      ...[62, 200, 129, 297, 424],
       // ptrace, process_vm_readv, process_vm_writev, pidfd_getfd, kcmp
       ...[101, 310, 311, 438, 312],
       // mount, umount2, pivot_root, chroot, unshare, setns
@@ -58,11 +62,14 @@ const MACHINES: Readonly<Record<string, Machine>> = {
     seccomp: 277,
     clone: 220,
     clone3: 435,
+    tgkill: 131,
     denied: [
       // socket, socketpair, bind, listen, accept, connect, accept4
       ...[198, 199, 200, 201, 202, 203, 242],
       // execve, execveat
       ...[221, 281],
+      // kill, tkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_send_signal
+      ...[129, 130, 138, 240, 424],
       // ptrace, process_vm_readv, process_vm_writev, pidfd_getfd, kcmp
       ...[117, 270, 271, 438, 272],
       // mount, umount2, pivot_root, chroot, unshare, setns
@@ -121,7 +128,7 @@ const FIRST_ARGUMENT = 16;
 const X32 = 0x40000000;
 
 /** The filter as an array of struct sock_filter. */
-function filterOf({ audit, clone, clone3, denied }: Machine): Uint8Array {
+function filterOf({ audit, clone, clone3, tgkill, denied }: Machine): Uint8Array {
   type Instruction = readonly [code: number, ifTrue: number, ifFalse: number, k: number];
   const refuse = (error: number): Instruction => [RETURN, 0, 0, SECCOMP_RET_ERRNO | error];
   const program: readonly Instruction[] = [
@@ -135,6 +142,12 @@ function filterOf({ audit, clone, clone3, denied }: Machine): Uint8Array {
     // The C library falls back to clone, whose arguments a filter can see.
     [IF_EQUAL, 0, 1, clone3],
     refuse(ENOSYS),
+    // The engine stops its own threads by signals.
+    [IF_EQUAL, 0, 4, tgkill],
+    [LOAD, 0, 0, FIRST_ARGUMENT],
+    [IF_EQUAL, 1, 0, process.pid],
+    refuse(EPERM),
+    [RETURN, 0, 0, SECCOMP_RET_ALLOW],
     [IF_EQUAL, 0, 3, clone],
     [LOAD, 0, 0, FIRST_ARGUMENT],
     [IF_ANY_BIT, 1, 0, CLONE_THREAD],

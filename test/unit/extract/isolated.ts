@@ -33,6 +33,15 @@ function started(): boolean {
   }
 }
 
+function signalled(): boolean {
+  try {
+    process.kill(process.ppid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 async function attempts() {
   writeFileSync(join(folder, "file"), "text");
   const worker = new Worker("data:text/javascript,postMessage(1)");
@@ -49,6 +58,7 @@ async function attempts() {
       () => false,
     ),
     started: started(),
+    signalled: signalled(),
     thread,
     file: readFileSync(join(folder, "file"), "utf8"),
     limits: readFileSync("/proc/self/limits", "utf8")

@@ -38,6 +38,7 @@ test("an isolated process has files and threads, but no network and no other pro
     listened: false,
     fetched: false,
     started: false,
+    signalled: false,
     thread: true,
     file: "text",
     limits: ["Max core file size 0 0 bytes", "Max open files 256 256 files"],
@@ -52,6 +53,7 @@ test("the same process has all of that where it is not isolated: the attempts ar
     listened: true,
     fetched: true,
     started: true,
+    signalled: true,
     thread: true,
   });
 });
