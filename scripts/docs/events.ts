@@ -41,7 +41,7 @@ function sampleMail(): MailRow {
       facts: [],
       password: null,
     },
-    decision: { action: "analyse", rule: "default.archives", reason: "archives are analysed" },
+    decision: { action: "dynamic", rule: "default.archives", reason: "archives are analysed" },
     verdict: {
       outcome: "judged",
       verdict: "malicious",
@@ -81,7 +81,7 @@ function sampleMail(): MailRow {
       sources: ["html"],
       unwrapped_from: ["https://links.example.com/?url=https%3A%2F%2Fpay.example.net%2F1"],
     },
-    decision: { action: "analyse", rule: "urls", reason: "URLs are analysed" },
+    decision: { action: "reputation", rule: "urls", reason: "URLs are analysed" },
     verdict: {
       outcome: "failed",
       verdict: "not_available",

@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import type { AnalysisJob, AnalysisProgress } from "../spool/spool.ts";
-import type { PlannedArtifact } from "../triage/plan.ts";
+import { type PlannedArtifact, submits } from "../triage/plan.ts";
 import { atLeast, type ContentVerdict } from "../verdict/verdict.ts";
 import type { Sample, Submission, SubmitAnswer } from "./api-shapes.ts";
 import { correlationOf, type VmrayClient } from "./client.ts";
@@ -89,7 +89,7 @@ export async function lookUp(
     const known = resumed ? null : await finishKnown(client, job, samples, signal);
     if (known !== null) return known;
   }
-  if (decision.action !== "analyse") {
+  if (!submits(decision.action)) {
     const known = await finishKnown(client, job, samples, signal);
     if (known !== null) return known;
     const reason =

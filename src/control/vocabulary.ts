@@ -43,7 +43,9 @@ export const API_EVENT_TYPE: Readonly<Record<EventType, ApiEventType>> = {
 };
 
 export const API_ACTION: Readonly<Record<Action, Decision_Action>> = {
-  analyse: Decision_Action.ANALYSE,
+  reputation: Decision_Action.REPUTATION,
+  static: Decision_Action.STATIC,
+  dynamic: Decision_Action.DYNAMIC,
   lookup: Decision_Action.LOOKUP,
   skip: Decision_Action.SKIP,
 };

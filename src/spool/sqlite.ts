@@ -23,23 +23,16 @@ import type { Extraction, OriginalEnvelope } from "../extract/extraction.ts";
 import { addressKey } from "../extract/unwrap/addresses.ts";
 import type { Envelope, RawMail } from "../intake/mail.ts";
 import type { Log } from "../log.ts";
-import type { SensorEvent } from "../report/event.ts";
 import { contentKey, type PlannedArtifact } from "../triage/plan.ts";
 import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
+import { analysisKey, analysisStore, knownVerdict, skipped, wantAnalysis } from "./analyses.ts";
 import { createBody, ignoreMissing, largeFile } from "./body.ts";
 import { openDatabase } from "./database.ts";
 import { spoolFault } from "./faults.ts";
+import { lastSeq, outboxStore, putEvents } from "./outbox.ts";
 import { createParsingNotes } from "./parsing-notes.ts";
-import type {
-  AnalysisJob,
-  AnalysisProgress,
-  ArtifactRow,
-  MailFilter,
-  MailRow,
-  MailState,
-  Spool,
-  SpoolTopic,
-} from "./spool.ts";
+import type { ArtifactRow, MailFilter, MailRow, MailState, Spool, SpoolTopic } from "./spool.ts";
+import type { StoreAccess } from "./store-access.ts";
 
 export type SpoolSettings = {
   /** Folder; made where it is missing. */
@@ -80,16 +73,6 @@ type MailRecord = {
   readonly error: string | null;
 };
 
-type AnalysisRecord = {
-  readonly key: string;
-  readonly artifact: string;
-  readonly mail_id: string;
-  readonly progress: string;
-  readonly created_at: number;
-  readonly next_at: number;
-  readonly faults: number;
-};
-
 /**
  * Opens the spool, and makes it where there is none. Mails that were in a parser when the sensor last died are
  * suspect from now on. Throws SPOOL_IN_USE, SPOOL_NEWER, SPOOL_FULL or SPOOL_BROKEN.
@@ -123,6 +106,8 @@ export async function openSpool(
     for (const topic of topics) for (const wake of subscribers.get(topic) ?? []) wake();
     return result;
   };
+
+  const access: StoreAccess = { read: store.read, write };
 
   let freeLookedAt = 0;
   let free = Number.POSITIVE_INFINITY;
@@ -304,67 +289,7 @@ export async function openSpool(
       takenBack(id);
     },
 
-    dueAnalyses: async (time, limit, running) =>
-      store.read((db) =>
-        db
-          .query<AnalysisRecord, [number, number]>(
-            `SELECT a.key, a.progress, a.created_at, a.next_at, a.faults, m.id AS mail_id, r.artifact
-             FROM analyses a JOIN mails m ON m.seq = a.mail JOIN artifacts r ON r.mail = a.mail AND r.n = a.n
-             WHERE a.open = 1 AND a.next_at <= ? ORDER BY a.next_at, a.created_at LIMIT ?`,
-          )
-          .all(time, limit + running.size)
-          .filter((row) => !running.has(row.key))
-          .slice(0, limit)
-          .map(
-            (row): AnalysisJob => ({
-              key: row.key,
-              artifact: JSON.parse(row.artifact),
-              mailId: row.mail_id,
-              progress: JSON.parse(row.progress),
-              createdAt: row.created_at,
-              nextAt: row.next_at,
-              faults: row.faults,
-            }),
-          ),
-      ),
-
-    nextAnalysisAt: async (running) =>
-      store.read((db) => {
-        const rows = db
-          .query<{ key: string; next_at: number }, [number]>(
-            "SELECT key, next_at FROM analyses WHERE open = 1 ORDER BY next_at, created_at LIMIT ?",
-          )
-          .all(running.size + 1);
-        return rows.find((row) => !running.has(row.key))?.next_at ?? null;
-      }),
-
-    recordProgress: (key, progress, nextAt, faults) =>
-      write(["analyses"], (db) => {
-        db.query(
-          "UPDATE analyses SET progress = ?, submitted = ?, next_at = ?, faults = ? WHERE key = ? AND open = 1",
-        ).run(JSON.stringify(progress), progress.state === "submitted" ? 1 : 0, nextAt, faults, key);
-      }),
-
-    finishAnalysis: (key, verdict, validUntil) =>
-      write(["analysed"], (db) => {
-        const text = JSON.stringify(verdict);
-        const { changes } = db
-          .query("UPDATE analyses SET open = 0, verdict = ?, valid_until = ? WHERE key = ? AND open = 1")
-          .run(text, validUntil, key);
-        if (changes === 0) return;
-        const waiting = db
-          .query<{ mail: number; parts: number }, [string]>(
-            "SELECT mail, count(*) AS parts FROM artifacts WHERE key = ? AND verdict IS NULL GROUP BY mail",
-          )
-          .all(key);
-        db.query("UPDATE artifacts SET verdict = ? WHERE key = ? AND verdict IS NULL").run(text, key);
-        const settle = db.query(
-          `UPDATE mails SET waiting = waiting - ?1,
-             state = CASE WHEN waiting = ?1 THEN 'analysed' ELSE state END
-           WHERE seq = ?2 AND state = 'analysing'`,
-        );
-        for (const { mail, parts } of waiting) settle.run(parts, mail);
-      }),
+    ...analysisStore(access),
 
     analysedMails: async (limit) =>
       store.read((db) =>
@@ -388,45 +313,7 @@ export async function openSpool(
         putEvents(db, events);
       }),
 
-    putEvents: (events) => write(["events"], (db) => putEvents(db, events)),
-
-    eventsAfter: async (seq, limit) =>
-      store.read((db) =>
-        db
-          .query<{ seq: number; body: string }, [number, number]>(
-            "SELECT seq, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
-          )
-          .all(seq, limit)
-          .map((row) => ({ seq: row.seq, event: JSON.parse(row.body) as SensorEvent })),
-      ),
-
-    setDestinations: (names) =>
-      write([], (db) => {
-        const last = lastSeq(db);
-        for (const { destination } of db.query<{ destination: string }, []>("SELECT * FROM cursors").all()) {
-          if (!names.includes(destination))
-            db.query("DELETE FROM cursors WHERE destination = ?").run(destination);
-        }
-        for (const name of names) {
-          db.query("INSERT OR IGNORE INTO cursors (destination, seq) VALUES (?, ?)").run(name, last);
-        }
-      }),
-
-    cursor: async (destination) =>
-      store.read((db) => {
-        const row = db
-          .query<{ seq: number }, [string]>("SELECT seq FROM cursors WHERE destination = ?")
-          .get(destination);
-        if (row === null) throw new SensorError("INTERNAL", `the outbox has no destination ${destination}`);
-        return row.seq;
-      }),
-
-    advanceCursor: (destination, seq) =>
-      write([], (db) => {
-        db.query("UPDATE cursors SET seq = ?2 WHERE destination = ?1 AND seq < ?2").run(destination, seq);
-      }),
-
-    lastSeq: async () => store.read(lastSeq),
+    ...outboxStore(access),
 
     mail: async (id) =>
       store.read((db) => {
@@ -531,50 +418,10 @@ export async function openSpool(
   };
 }
 
-/** A look-up alone and an analysis of the same content are two jobs: the first must not answer for the second. */
-function analysisKey(artifact: PlannedArtifact): string {
-  return artifact.decision.action === "lookup" ? `lookup:${contentKey(artifact)}` : contentKey(artifact);
-}
-
-function skipped(reason: string): ContentVerdict {
-  return { outcome: "skipped", verdict: "not_available", reason, threat_names: [], vmray: null };
-}
-
-function knownVerdict(db: Database, key: string, time: number): ContentVerdict | null {
-  const row = db
-    .query<{ verdict: string }, [string, number]>(
-      "SELECT verdict FROM analyses WHERE key = ? AND open = 0 AND valid_until > ?",
-    )
-    .get(key, time);
-  return row === null ? null : JSON.parse(row.verdict);
-}
-
-function wantAnalysis(db: Database, key: string, mail: number, n: number, time: number): void {
-  const queued: AnalysisProgress = { state: "queued" };
-  db.query(
-    `INSERT INTO analyses (key, open, mail, n, progress, created_at, next_at)
-     VALUES (?1, 1, ?2, ?3, ?4, ?5, ?5)
-     ON CONFLICT (key) DO UPDATE SET open = 1, mail = ?2, n = ?3, progress = ?4, submitted = 0,
-       created_at = ?5, next_at = ?5, faults = 0, verdict = NULL, valid_until = NULL
-     WHERE open = 0`,
-  ).run(key, mail, n, JSON.stringify(queued), time);
-}
-
-function putEvents(db: Database, events: readonly SensorEvent[]): void {
-  const insert = db.query("INSERT INTO events (time, body) VALUES (?, ?)");
-  for (const event of events) insert.run(Date.parse(event.time), JSON.stringify(event));
-}
-
 function count(db: Database, name: string, by: number): void {
   db.query(
     "INSERT INTO counters (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = value + ?2",
   ).run(name, by);
-}
-
-function lastSeq(db: Database): number {
-  // Not max(seq): retention may have deleted every event.
-  const row = db.query<{ seq: number }, []>("SELECT seq FROM sqlite_sequence WHERE name = 'events'").get();
-  return row?.seq ?? 0;
 }
 
 /** Reports of one mail come within this time of each other, milliseconds. */

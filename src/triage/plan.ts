@@ -3,8 +3,36 @@
  */
 import type { Attachment, FoundUrl } from "../extract/extraction.ts";
 
-/** `analyse`: look up, else submit. `lookup`: look up only. `skip`: no call is made. */
-export type Action = "analyse" | "lookup" | "skip";
+/**
+ * What is done with a content, cheapest first. `skip`: no call is made. `lookup`: VMRay is asked whether it knows
+ * it. The others submit what it does not know: `reputation` asks its reputation service alone, `static` adds static
+ * analysis (files only), `dynamic` detonates it.
+ */
+export const ACTIONS = ["skip", "lookup", "reputation", "static", "dynamic"] as const;
+export type Action = (typeof ACTIONS)[number];
+
+/** True where the action may end in a submission. */
+export function submits(action: Action): boolean {
+  return action !== "skip" && action !== "lookup";
+}
+
+export const PRIORITIES = ["low", "normal", "high"] as const;
+export type Priority = (typeof PRIORITIES)[number];
+
+/** How VMRay is to analyse a content; what is left out follows the `vmray` section, then VMRay's own settings. */
+export type SubmitParameters = {
+  /** Longest run of a dynamic analysis, milliseconds. */
+  readonly analysis_timeout?: number;
+  /** In addition to those of the `vmray` section. */
+  readonly tags?: readonly string[];
+  readonly archive_action?: "sample" | "compound_sample" | "separate_samples";
+  readonly analysis_caching?: "disabled" | "enabled" | "smart" | "legacy";
+  readonly max_jobs?: number;
+  /** Whether VMRay may show the hash to VirusTotal. */
+  readonly shareable?: boolean;
+  /** Days that VMRay keeps it, 0 for ever. */
+  readonly retention_period?: 0 | 60 | 120 | 180 | 360;
+};
 
 export type Decision = {
   readonly action: Action;
@@ -12,6 +40,13 @@ export type Decision = {
   readonly rule: string;
   /** The decision in words, for people. */
   readonly reason: string;
+  /** Normal where it is missing. */
+  readonly priority?: Priority;
+  /** Name of the analyzer that is to be asked; the first that can take it where it is missing. */
+  readonly analyzer?: string;
+  readonly parameters?: SubmitParameters;
+  /** The list that decided. `allow` goes with `skip`; `deny` makes the content malicious without a call. */
+  readonly list?: "allow" | "deny";
 };
 
 export type PlannedArtifact =

@@ -4,12 +4,13 @@
  * In go an Extraction and `triage` of the configuration, out comes a Plan: attachments first, in the order of
  * the extraction, then URLs. Every decision names its rule and says why. It cannot fail.
  */
-import type { Config, TypeGroup } from "../config/schema.ts";
+import type { Config } from "../config/schema.ts";
+import type { TypeGroup } from "../config/sections/triage.ts";
 import type { Attachment, Extraction, FoundUrl } from "../extract/extraction.ts";
 import { extensionOf } from "../extract/file-type.ts";
 import { stripTracking } from "../extract/urls/normal-form.ts";
 import { groupOf } from "./groups.ts";
-import type { Action, Decision, Plan, PlannedArtifact } from "./plan.ts";
+import { type Decision, type Plan, type PlannedArtifact, submits } from "./plan.ts";
 
 export type TriagePolicy = Config["triage"];
 
@@ -69,7 +70,7 @@ function decideInside({ within, password }: Attachment, holder: Decided | undefi
   if (holder === undefined || within === "mail") return null;
   if (password !== null && password !== holder.attachment.password) return null;
   const { action, rule } = holder.decision;
-  if (action !== "analyse" && rule !== WHOLE) return null;
+  if (!submits(action) && rule !== WHOLE) return null;
   const reason = `The file lies in ${within === "archive" ? "an archive" : "a document"} that is analysed as a whole.`;
   return { action: "skip", rule: WHOLE, reason };
 }
@@ -105,7 +106,7 @@ function decideAttachment(attachment: Attachment, policy: TriagePolicy): Decisio
       const reason = `${what}, but larger than ${policy.max_size} bytes: it is not sent, only looked up.`;
       return { action: "lookup", rule: "default.max_size", reason };
     }
-    return { action: "analyse", rule: `default.${group}`, reason: `${what}.` };
+    return { action: "dynamic", rule: `default.${group}`, reason: `${what}.` };
   }
   if (group === "other") {
     return { action: "lookup", rule: "default.other", reason: `${what}: it is only looked up.` };
@@ -125,7 +126,7 @@ function withoutTracking(urls: readonly FoundUrl[], policy: TriagePolicy): reado
   return [...found.values()];
 }
 
-const URL_REASONS: Readonly<Record<Action, string>> = {
+const URL_REASONS: Readonly<Record<TriagePolicy["urls"], string>> = {
   analyse: "URLs are looked up, and analysed where they are not known.",
   lookup: "URLs are only looked up.",
   skip: "The policy does not ask about URLs.",
@@ -139,5 +140,6 @@ function decideUrl({ sources }: FoundUrl, policy: TriagePolicy): Decision {
     const reason = "The URL is only loaded by a page or stands in a comment: no reader opens it.";
     return { action: "skip", rule: "default.url_not_opened", reason };
   }
-  return { action: policy.urls, rule: "default.urls", reason: URL_REASONS[policy.urls] };
+  const action = policy.urls === "analyse" ? "reputation" : policy.urls;
+  return { action, rule: "default.urls", reason: URL_REASONS[policy.urls] };
 }

@@ -20,6 +20,51 @@ export type VmrayReference = {
   readonly url: string | null;
 };
 
+/** What VMRay saw a content do or be. */
+export type Indicator = {
+  readonly category: string;
+  readonly operation: string;
+  /** 1 to 5, 5 the worst. */
+  readonly score: number;
+};
+
+/** A technique of MITRE ATT&CK. */
+export type Technique = {
+  readonly id: string;
+  readonly name: string;
+  readonly tactics: readonly string[];
+};
+
+/** Indicators of compromise by kind, none twice; what VMRay calls clean is left out. */
+export type Iocs = {
+  readonly urls: readonly string[];
+  readonly domains: readonly string[];
+  readonly ips: readonly string[];
+  /** SHA-256, hex. */
+  readonly files: readonly string[];
+  readonly email_addresses: readonly string[];
+};
+
+/** Why VMRay says malicious or suspicious. Lists are bounded and hold decoded, hostile text. */
+export type Evidence = {
+  readonly classifications: readonly string[];
+  /** Score 3 and more, worst first. */
+  readonly indicators: readonly Indicator[];
+  readonly techniques: readonly Technique[];
+  readonly iocs: Iocs;
+};
+
+/** What a verdict took. */
+export type Cost = {
+  /** Calls that look something up, polls included. */
+  readonly calls: number;
+  readonly submissions: number;
+  /** Of VMRay's quota, as it says; null where it does not say. */
+  readonly quota: number | null;
+  /** From when the verdict was wanted until it was there. */
+  readonly seconds: number;
+};
+
 /**
  * The judgement of one content.
  * `outcome`: `judged` VMRay finished (its verdict may still be not_available: it knows nothing);
@@ -32,4 +77,10 @@ export type ContentVerdict = {
   readonly reason: string | null;
   readonly threat_names: readonly string[];
   readonly vmray: VmrayReference | null;
+  /** Of a bad verdict. */
+  readonly evidence?: Evidence;
+  /** Missing where no call was made: a verdict that was known, a list, a skipped part. */
+  readonly cost?: Cost;
+  /** Name of the analyzer that judged, where several are configured. */
+  readonly analyzer?: string;
 };

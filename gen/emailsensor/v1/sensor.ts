@@ -494,12 +494,18 @@ export interface Decision {
 
 export const Decision_Action = {
   UNSPECIFIED: 0,
-  /** ANALYSE - Look it up, else submit it. */
+  /** ANALYSE - Not given: ACTION_REPUTATION, ACTION_STATIC and ACTION_DYNAMIC say which analysis. */
   ANALYSE: 1,
   /** LOOKUP - Look it up only. */
   LOOKUP: 2,
   /** SKIP - Make no call for it. */
   SKIP: 3,
+  /** REPUTATION - Look it up, else have VMRay ask its reputation service. */
+  REPUTATION: 4,
+  /** STATIC - Look it up, else have it analysed without running it. */
+  STATIC: 5,
+  /** DYNAMIC - Look it up, else have it detonated. */
+  DYNAMIC: 6,
 } as const;
 
 export type Decision_Action = typeof Decision_Action[keyof typeof Decision_Action];
@@ -509,6 +515,9 @@ export namespace Decision_Action {
   export type ANALYSE = typeof Decision_Action.ANALYSE;
   export type LOOKUP = typeof Decision_Action.LOOKUP;
   export type SKIP = typeof Decision_Action.SKIP;
+  export type REPUTATION = typeof Decision_Action.REPUTATION;
+  export type STATIC = typeof Decision_Action.STATIC;
+  export type DYNAMIC = typeof Decision_Action.DYNAMIC;
 }
 
 /** The judgement of one content. */

@@ -47,7 +47,7 @@ export function zip(content: Uint8Array, password: string | null): PlannedArtifa
 
 export function file(
   content: string | Uint8Array,
-  action: "analyse" | "lookup" = "analyse",
+  action: "dynamic" | "lookup" = "dynamic",
 ): PlannedArtifact {
   const sha256 = hashOf(content);
   contents.set(sha256, content);
@@ -71,7 +71,7 @@ export function file(
 }
 const contents = new Map<string, string | Uint8Array>();
 
-export function url(normalized: string, action: "analyse" | "lookup" = "analyse"): PlannedArtifact {
+export function url(normalized: string, action: "reputation" | "lookup" = "reputation"): PlannedArtifact {
   return {
     kind: "url",
     url: { url: normalized, normalized, sources: ["text"] },

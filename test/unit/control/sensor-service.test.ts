@@ -31,7 +31,7 @@ afterEach(async () => {
 const url: PlannedArtifact = {
   kind: "url",
   url: { url: "HTTP://Bad.example/", normalized: "http://bad.example/", sources: ["html"] },
-  decision: { action: "analyse", rule: "default.urls", reason: "URLs are analysed" },
+  decision: { action: "reputation", rule: "default.urls", reason: "URLs are analysed" },
 };
 
 const waiting = (part: PlannedArtifact): ArtifactRow => ({ ...part, verdict: null });
@@ -134,7 +134,7 @@ describe("GetMail", () => {
       mail?.attachments.map(({ decision, judgement }) => [decision?.action, judgement?.outcome]),
     ).toEqual([
       [Decision_Action.SKIP, Judgement_Outcome.SKIPPED],
-      [Decision_Action.ANALYSE, Judgement_Outcome.JUDGED],
+      [Decision_Action.DYNAMIC, Judgement_Outcome.JUDGED],
     ]);
     expect(mail?.urls[0]).toMatchObject({
       url: "HTTP://Bad.example/",

@@ -45,7 +45,7 @@ export function file(
       password: null,
       ...change,
     },
-    decision: { action: "analyse", rule: "default.archives", reason: "archives are analysed" },
+    decision: { action: "dynamic", rule: "default.archives", reason: "archives are analysed" },
     verdict,
   };
 }
@@ -58,7 +58,7 @@ export function link(
   return {
     kind: "url",
     url: { url, normalized: url, sources: ["html"], ...change },
-    decision: { action: "analyse", rule: "default.urls", reason: "URLs are analysed" },
+    decision: { action: "reputation", rule: "default.urls", reason: "URLs are analysed" },
     verdict,
   };
 }

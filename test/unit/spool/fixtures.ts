@@ -69,7 +69,7 @@ export function extractionOf(artifacts: readonly PlannedArtifact[], subject = "h
   };
 }
 
-export function attachment(content: string, action: Action = "analyse"): PlannedArtifact {
+export function attachment(content: string, action: Action = "dynamic"): PlannedArtifact {
   return {
     kind: "attachment",
     attachment: {

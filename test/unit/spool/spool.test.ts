@@ -193,7 +193,7 @@ describe.each(IMPLEMENTATIONS)("%s", (_where, open) => {
 
     test("by look-up alone does not answer for one that may submit", async () => {
       const spool = await open(folder.path);
-      const [lookup, full] = [attachment("same", "lookup"), attachment("same", "analyse")];
+      const [lookup, full] = [attachment("same", "lookup"), attachment("same", "dynamic")];
       const mail = someMail();
       await spool.putMail(mail);
       await spool.recordExtraction(mail.id, extractionOf([lookup, full]), [lookup, full]);

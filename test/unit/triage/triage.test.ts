@@ -30,23 +30,23 @@ function decide(one: Attachment, policy: Partial<TriagePolicy> = {}) {
 
 describe("the default policy", () => {
   test.each<[string, string, string]>([
-    ["application/pdf", "analyse", "default.documents"],
+    ["application/pdf", "dynamic", "default.documents"],
     [
       "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-      "analyse",
+      "dynamic",
       "default.documents",
     ],
-    ["application/vnd.ms-outlook", "analyse", "default.documents"],
-    ["text/javascript", "analyse", "default.scripts"],
-    ["text/x-python", "analyse", "default.scripts"],
-    ["application/vnd.microsoft.portable-executable", "analyse", "default.executables"],
-    ["application/x-eicar-test", "analyse", "default.executables"],
-    ["application/zip", "analyse", "default.archives"],
-    ["application/x-rar-compressed", "analyse", "default.archives"],
-    ["text/html", "analyse", "default.html"],
-    ["image/svg+xml", "analyse", "default.html"],
-    ["application/x-iso9660-image", "analyse", "default.disk_images"],
-    ["application/x-ms-shortcut", "analyse", "default.shortcuts"],
+    ["application/vnd.ms-outlook", "dynamic", "default.documents"],
+    ["text/javascript", "dynamic", "default.scripts"],
+    ["text/x-python", "dynamic", "default.scripts"],
+    ["application/vnd.microsoft.portable-executable", "dynamic", "default.executables"],
+    ["application/x-eicar-test", "dynamic", "default.executables"],
+    ["application/zip", "dynamic", "default.archives"],
+    ["application/x-rar-compressed", "dynamic", "default.archives"],
+    ["text/html", "dynamic", "default.html"],
+    ["image/svg+xml", "dynamic", "default.html"],
+    ["application/x-iso9660-image", "dynamic", "default.disk_images"],
+    ["application/x-ms-shortcut", "dynamic", "default.shortcuts"],
     ["application/octet-stream", "lookup", "default.other"],
     ["application/x-nobody-knows", "lookup", "default.other"],
     ["image/png", "skip", "default.images"],
@@ -87,22 +87,26 @@ describe("the default policy", () => {
 describe("the configured policy", () => {
   test("sends nothing larger than its limit, but looks it up", () => {
     const large = attachment("application/zip", { size: 1001 });
-    expect(decide(large, { max_size: 1001 }).action).toBe("analyse");
+    expect(decide(large, { max_size: 1001 }).action).toBe("dynamic");
     expect(decide(large, { max_size: 1000 })).toMatchObject({ action: "lookup", rule: "default.max_size" });
     expect(decide(attachment("image/png", { size: 1001 }), { max_size: 1000 }).action).toBe("skip");
   });
 
   test("analyses the groups it names and no others", () => {
     const policy: Partial<TriagePolicy> = { analyze: ["images", "other", "mails"] };
-    expect(decide(attachment("image/png"), policy).action).toBe("analyse");
-    expect(decide(attachment("application/octet-stream"), policy).action).toBe("analyse");
-    expect(decide(attachment("message/rfc822"), policy).action).toBe("analyse");
+    expect(decide(attachment("image/png"), policy).action).toBe("dynamic");
+    expect(decide(attachment("application/octet-stream"), policy).action).toBe("dynamic");
+    expect(decide(attachment("message/rfc822"), policy).action).toBe("dynamic");
     expect(decide(attachment("application/pdf"), policy).action).toBe("skip");
   });
 
-  test.each(["analyse", "lookup", "skip"] as const)("does with URLs what it says: %s", (urls) => {
+  test.each([
+    ["analyse", "reputation"],
+    ["lookup", "lookup"],
+    ["skip", "skip"],
+  ] as const)("does with URLs what it says: %s", (urls, action) => {
     const [artifact] = triage({ attachments: [], urls: [url], complete: true }, { ...DEFAULT, urls });
-    expect(artifact).toMatchObject({ kind: "url", url, decision: { action: urls, rule: "default.urls" } });
+    expect(artifact).toMatchObject({ kind: "url", url, decision: { action, rule: "default.urls" } });
   });
 });
 
