@@ -348,6 +348,9 @@ install_sensor() {
   step "folder $spool" folder "$spool" 0750 "$ACCOUNT:$ACCOUNT"
   if [ -e "$config" ]; then
     say "configuration $config is there already and stays as it is"
+    if [ -n "$vmray_url$api_key_file" ]; then
+      say "note: --vmray-url and --api-key-file count for a first installation only: edit $config"
+    fi
   else
     step "API key $key_file" write_key
     step "configuration $config, for $vmray_url" write_config

@@ -1,5 +1,5 @@
 /**
- * The SMTP dialogue of smtp-server, in two points as a trusted MTA needs it:
+ * The SMTP dialogue of smtp-server, in a few points as a trusted MTA needs it:
  *
  * - it greets at once: the library waits 100 ms to catch bots that talk too soon;
  * - it takes every address an MTA may hand over (quoted local parts with spaces or @, domains with a trailing
@@ -45,6 +45,12 @@ class CopyConnection extends SMTPConnection {
       this._server.announcedTooLarge(this.session.remoteAddress, size);
     }
     return refused;
+  }
+
+  /** A full disk is "mail system full" (RFC 3463); the library takes every 452 for a full mailbox, 4.2.2. */
+  override _getEnhancedStatusCode(code: number, context?: string | false): string {
+    const usual = super._getEnhancedStatusCode(code, context);
+    return code === 452 && usual === "4.2.2" ? "4.3.1" : usual;
   }
 
   override _parseAddressCommand(

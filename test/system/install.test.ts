@@ -133,7 +133,7 @@ describe("install.sh", () => {
        sum=$(sha256sum /etc/email-sensor/*)
        echo old >/usr/local/bin/email-sensor.test; mv -f /usr/local/bin/email-sensor.test /usr/local/bin/email-sensor
        touch /var/lib/email-sensor/kept
-       env -u VMRAY_API_KEY "$RELEASE/install.sh"
+       env -u VMRAY_API_KEY "$RELEASE/install.sh" --vmray-url https://other.example
        [ "$(sha256sum /etc/email-sensor/*)" = "$sum" ]
        ls /var/lib/email-sensor/kept
        cmp "$RELEASE/email-sensor" /usr/local/bin/email-sensor`,
@@ -141,6 +141,7 @@ describe("install.sh", () => {
     );
     expect(`${ran.code} ${ran.stderr}`).toBe("0 ");
     expect(ran.stdout).toContain("stays as it is");
+    expect(ran.stdout).toContain("edit /etc/email-sensor/sensor.yaml");
     expect(ran.stdout).toContain("smtp:[::1]:10125\n");
     expect(ran.stdout).toContain("/var/lib/email-sensor/kept");
   });

@@ -334,6 +334,7 @@ describe("all of them", () => {
     const misused = spawn("mails", "--nonsense");
     const shown = spawn("status", "--json");
     expect(await Promise.all([unreachable.exited, misused.exited, shown.exited])).toEqual([3, 2, 0]);
+    expect(await spawn("help", "status").stdout.text()).toStartWith("use: email-sensor status");
     expect(parsedLines(await shown.stdout.text())[0]).toMatchObject({ sensor: { id: "sensor-1" } });
   }, 20_000);
 });

@@ -190,7 +190,7 @@ describe("a mail", () => {
     };
     const smtp = await hello(await start({}, failing));
     fault = new SensorError("SPOOL_FULL", "full");
-    expect(await smtp.mail("one")).toStartWith("452");
+    expect(await smtp.mail("one")).toStartWith("452 4.3.1 ");
     fault = new SensorError("SPOOL_BROKEN", "secret path");
     const reply = await smtp.mail("two");
     expect(reply).toStartWith("451");
