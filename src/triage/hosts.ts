@@ -1,0 +1,47 @@
+/**
+ * Host names as policy compares them: lower case, international ones in their ASCII form (RFC 5891), no dot at the
+ * end; IPv6 addresses in brackets, as URLs write them. Pure and bounded.
+ */
+import { parseUrl, SCHEMELESS } from "../extract/urls/normal-form.ts";
+
+/** RFC 1035 allows 127 labels; more are no host that answers. */
+const MAX_LABELS = 127;
+
+/** The normal form of a host name or IP address written alone; null where the text is anything else. */
+export function readHost(text: string): string | null {
+  if (text.length > 512 || !/^(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\\%*[\]]+)$/u.test(text)) return null;
+  const url = parseUrl(text, SCHEMELESS);
+  if (url === null || url.hostname.startsWith(".") || url.hostname.includes("..")) return null;
+  return url.hostname;
+}
+
+/** The host of a URL in normal form, "" where it has none. */
+export function hostOf(normalized: string): string {
+  const host = /^[a-z][a-z0-9+.-]*:\/\/(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:@]*)/.exec(normalized)?.[1] ?? "";
+  return host.toLowerCase();
+}
+
+/** The domain of a mail address in the normal form of hosts, "" where there is none. */
+export function domainOf(address: string): string {
+  const at = address.lastIndexOf("@");
+  return at < 0 ? "" : (readHost(address.slice(at + 1)) ?? "");
+}
+
+/** A mail address for comparing: without regard to case, its domain in the normal form of hosts; null for none. */
+export function readAddress(address: string): string | null {
+  const at = address.lastIndexOf("@");
+  if (at < 1 || address.length > 1024) return null;
+  const domain = readHost(address.slice(at + 1));
+  return domain === null ? null : `${address.slice(0, at).toLowerCase()}@${domain}`;
+}
+
+/** A host and the domains it lies in, longest first: `a.b.example`, `b.example`, `example`. An IP address is alone. */
+export function withParents(host: string): readonly string[] {
+  if (host === "") return [];
+  if (host.startsWith("[") || /^[\d.]+$/.test(host)) return [host];
+  const names = [host];
+  for (let dot = host.indexOf("."); dot >= 0 && names.length < MAX_LABELS; dot = host.indexOf(".", dot + 1)) {
+    names.push(host.slice(dot + 1));
+  }
+  return names;
+}

@@ -1,0 +1,170 @@
+/**
+ * Allow and deny lists: what people know already, so that nobody is asked.
+ *
+ * Entries go in, a matcher comes out whose look-ups take the same time whatever the number of entries. Pure; a
+ * value that is no good is told in words that complete "VALUE ...".
+ */
+import { parse as parseHost } from "tldts";
+import type { Problematic } from "../config/address.ts";
+import type { Attachment, FoundUrl } from "../extract/extraction.ts";
+import { normalizeUrl } from "../extract/urls/normal-form.ts";
+import { hostOf, readAddress, readHost, withParents } from "./hosts.ts";
+
+export const LIST_NAMES = ["allow", "deny"] as const;
+export type ListName = (typeof LIST_NAMES)[number];
+
+export const LIST_KINDS = ["hash", "domain", "url", "sender"] as const;
+export type ListKind = (typeof LIST_KINDS)[number];
+
+export type ListEntry = {
+  readonly list: ListName;
+  readonly kind: ListKind;
+  /** In normal form, see readListValue. */
+  readonly value: string;
+  /** Why it is listed, for people. Text of a person: bounded, escaped at output. */
+  readonly comment: string | null;
+  /** Milliseconds since 1970. */
+  readonly addedAt: number | null;
+  /** From this time on it no longer counts, milliseconds since 1970; null for never. */
+  readonly expiresAt: number | null;
+};
+
+const MAX_VALUE = 8192;
+
+/**
+ * The normal form of one value, or what is wrong with it.
+ *
+ * `hash`: MD5, SHA-1 or SHA-256 in hex. `domain`: a host name, which stands for all below it as well, or an IP
+ * address. `url`: a URL, in the normal form of `normalizeUrl`. `sender`: a mail address, or a domain with all below.
+ */
+export function readListValue(list: ListName, kind: ListKind, text: string): string | Problematic {
+  const written = text.trim();
+  if (written === "") return { problem: "is empty" };
+  if (written.length > MAX_VALUE) return { problem: `is longer than ${MAX_VALUE} characters` };
+  switch (kind) {
+    case "hash":
+      return /^(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$/i.test(written)
+        ? written.toLowerCase()
+        : { problem: "is no MD5, SHA-1 or SHA-256 in hex" };
+    case "domain":
+      return readListedDomain(list, written);
+    case "url":
+      if (!/^(?:https?|ftp):\/\//i.test(written)) {
+        return { problem: "is no URL that starts with http://, https:// or ftp://" };
+      }
+      return normalizeUrl(written) ?? { problem: "is no URL that can be read" };
+    case "sender":
+      if (!written.includes("@")) return readListedDomain(list, written);
+      return readAddress(written.replace(/^<(.*)>$/, "$1")) ?? { problem: "is no mail address" };
+  }
+}
+
+function readListedDomain(list: ListName, written: string): string | Problematic {
+  if (written.startsWith("*.") || written.startsWith(".")) {
+    return { problem: "covers what lies below it anyway: write it without * and dot in front" };
+  }
+  const host = readHost(written);
+  if (host === null) return { problem: "is no domain name" };
+  const { isIcann, publicSuffix } = parseHost(host);
+  if (list === "allow" && isIcann === true && publicSuffix === host) {
+    return { problem: "is a domain under which anybody registers names: it would allow them all" };
+  }
+  return host;
+}
+
+export type Lists = {
+  /** The entry that decides about a file, by any of its hashes; null where none does. */
+  matchAttachment(attachment: Pick<Attachment, "md5" | "sha1" | "sha256">): ListEntry | null;
+  /**
+   * The entry that decides about a URL: it itself, its host or a domain that lies in. Deny entries also count where
+   * they name a wrapper that carried it, or the domain that a wrapper says it leads to.
+   */
+  matchUrl(url: Pick<FoundUrl, "normalized" | "unwrapped_from" | "target_domain">): ListEntry | null;
+  /** The entry that decides about a sender's address: it itself, or its domain or one that lies in. */
+  matchSender(address: string): ListEntry | null;
+};
+
+/** A matcher for `entries`. Deny beats allow; of several the closest (address, then longest domain) is told. */
+export function createLists(entries: Iterable<ListEntry>, now: () => number = Date.now): Lists {
+  const byKey = new Map<string, ListEntry>();
+  const kinds = new Set<string>();
+  for (const entry of entries) {
+    const key = `${entry.list} ${entry.kind} ${entry.value}`;
+    const known = byKey.get(key);
+    // Of two that say the same the one that lasts longer counts.
+    if (known === undefined || lastsLonger(entry, known)) byKey.set(key, entry);
+    kinds.add(`${entry.list} ${entry.kind}`);
+  }
+
+  const find = (list: ListName, kind: ListKind, values: readonly string[]): ListEntry | null => {
+    if (!kinds.has(`${list} ${kind}`)) return null;
+    for (const value of values) {
+      const entry = byKey.get(`${list} ${kind} ${value}`);
+      if (entry !== undefined && (entry.expiresAt === null || entry.expiresAt > now())) return entry;
+    }
+    return null;
+  };
+
+  const matchHash = (list: ListName, { sha256, sha1, md5 }: Pick<Attachment, "md5" | "sha1" | "sha256">) =>
+    find(list, "hash", [sha256, sha1, md5]);
+
+  const matchAddress = (list: ListName, written: string) => {
+    const address = readAddress(written);
+    if (address === null) return null;
+    const domain = address.slice(address.lastIndexOf("@") + 1);
+    return find(list, "sender", [address, ...withParents(domain)]);
+  };
+
+  const asksUrls = LIST_NAMES.some((list) => kinds.has(`${list} url`) || kinds.has(`${list} domain`));
+  return {
+    matchAttachment: (attachment) => matchHash("deny", attachment) ?? matchHash("allow", attachment),
+
+    matchUrl: ({ normalized, unwrapped_from = [], target_domain }) => {
+      if (!asksUrls) return null;
+      const own = withParents(hostOf(normalized));
+      const further = unwrapped_from.flatMap((wrapper) => withParents(hostOf(wrapper)));
+      const target = target_domain === undefined ? [] : withParents(readHost(target_domain) ?? "");
+      return (
+        find("deny", "url", [normalized, ...unwrapped_from]) ??
+        find("deny", "domain", [...own, ...target, ...further]) ??
+        find("allow", "url", [normalized]) ??
+        find("allow", "domain", own)
+      );
+    },
+
+    matchSender: (address) => matchAddress("deny", address) ?? matchAddress("allow", address),
+  };
+}
+
+function lastsLonger(one: ListEntry, other: ListEntry): boolean {
+  return other.expiresAt !== null && (one.expiresAt === null || one.expiresAt > other.expiresAt);
+}
+
+/** Asks several matchers as if they were one: a deny of any beats an allow of another. */
+export function joinLists(parts: readonly Lists[]): Lists {
+  const first = (ask: (part: Lists) => ListEntry | null): ListEntry | null => {
+    let found: ListEntry | null = null;
+    for (const part of parts) {
+      const entry = ask(part);
+      if (entry?.list === "deny") return entry;
+      found ??= entry;
+    }
+    return found;
+  };
+  return {
+    matchAttachment: (attachment) => first((part) => part.matchAttachment(attachment)),
+    matchUrl: (url) => first((part) => part.matchUrl(url)),
+    matchSender: (address) => first((part) => part.matchSender(address)),
+  };
+}
+
+/** Lists without an entry. */
+export const NO_LISTS: Lists = createLists([]);
+
+const MAX_SHOWN = 200;
+
+/** An entry in words, after "on the deny list": `(domain evil.example): comment`. */
+export function entryText({ kind, value, comment }: ListEntry): string {
+  const shown = value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}...` : value;
+  return `(${kind} ${shown})${comment === null || comment === "" ? "" : `: ${comment.slice(0, MAX_SHOWN)}`}`;
+}
