@@ -1,12 +1,30 @@
 /** Analyses in SQLite: one row for one content, whatever mails wait for it, and its verdict while that is valid. */
 import type { Database } from "bun:sqlite";
-import { contentKey, type PlannedArtifact } from "../triage/plan.ts";
+import { extensionOf } from "../extract/file-type.ts";
+import { groupOf } from "../triage/groups.ts";
+import {
+  ACTIONS,
+  type Action,
+  contentKey,
+  type PlannedArtifact,
+  PRIORITIES,
+  submits,
+} from "../triage/plan.ts";
 import type { ContentVerdict } from "../verdict/verdict.ts";
-import type { AnalysisJob, AnalysisProgress, Spool } from "./spool.ts";
+import {
+  ANALYSIS_LANES,
+  type AnalysisJob,
+  type AnalysisLane,
+  type AnalysisProgress,
+  type Spool,
+} from "./spool.ts";
 import type { StoreAccess } from "./store-access.ts";
 
 type AnalysisRecord = {
   readonly key: string;
+  readonly lane: number;
+  readonly priority: number;
+  readonly turn: number;
   readonly artifact: string;
   readonly mail_id: string;
   readonly progress: string;
@@ -17,59 +35,138 @@ type AnalysisRecord = {
 
 export type AnalysisStore = Pick<
   Spool,
-  "dueAnalyses" | "nextAnalysisAt" | "recordProgress" | "finishAnalysis"
+  | "dueAnalyses"
+  | "nextAnalysisAt"
+  | "recordProgress"
+  | "charged"
+  | "submissionsFinished"
+  | "finishedCursor"
+  | "finishAnalysis"
 >;
+
+/** Of those handed out, one in so many is the longest waiting one, so that no priority starves. */
+const AGED_SHARE = 8;
+/** Priority of what comes behind all mails, like looking at an old URL again. */
+export const BACKGROUND_PRIORITY = 3;
+/** Key of a second look at a content: a look-up alone, for which no artifact waits. */
+export const AGAIN = "again:";
+
+const CHARGED = "submissions.";
+const FINISHED_CURSOR = "feed.last_id";
 
 export function analysisStore({ read, write }: StoreAccess): AnalysisStore {
   return {
-    dueAnalyses: async (time, limit, running) =>
-      read((db) =>
-        db
-          .query<AnalysisRecord, [number, number]>(
-            `SELECT a.key, a.progress, a.created_at, a.next_at, a.faults, m.id AS mail_id, r.artifact
-             FROM analyses a JOIN mails m ON m.seq = a.mail JOIN artifacts r ON r.mail = a.mail AND r.n = a.n
-             WHERE a.open = 1 AND a.next_at <= ? ORDER BY a.next_at, a.created_at LIMIT ?`,
-          )
-          .all(time, limit + running.size)
-          .filter((row) => !running.has(row.key))
-          .slice(0, limit)
-          .map(
-            (row): AnalysisJob => ({
-              key: row.key,
-              artifact: JSON.parse(row.artifact),
-              mailId: row.mail_id,
-              progress: JSON.parse(row.progress),
-              createdAt: row.created_at,
-              nextAt: row.next_at,
-              faults: row.faults,
-            }),
-          ),
-      ),
-
-    nextAnalysisAt: async (running) =>
+    dueAnalyses: async (time, limit, leaveOut, lane) =>
       read((db) => {
-        const rows = db
-          .query<{ key: string; next_at: number }, [number]>(
-            "SELECT key, next_at FROM analyses WHERE open = 1 ORDER BY next_at, created_at LIMIT ?",
-          )
-          .all(running.size + 1);
-        return rows.find((row) => !running.has(row.key))?.next_at ?? null;
+        const found = new Set<string>();
+        const collect = (order: string, only: AnalysisLane, most: number) => {
+          const rows = db
+            .query<{ key: string }, [number, number, number]>(
+              `SELECT key FROM analyses WHERE open = 1 AND lane = ? AND next_at <= ? ORDER BY ${order} LIMIT ?`,
+            )
+            .all(ANALYSIS_LANES.indexOf(only), time, most + leaveOut.size + found.size);
+          let left = most;
+          for (const { key } of rows) {
+            if (left === 0) return;
+            if (leaveOut.has(key) || found.has(key)) continue;
+            found.add(key);
+            left -= 1;
+          }
+        };
+        for (const each of lane === undefined ? ANALYSIS_LANES : [lane]) {
+          const room = Math.max(0, limit - found.size);
+          const aged = each === "poll" ? room : Math.floor(room / AGED_SHARE);
+          collect("next_at", each, aged);
+          if (aged < room) collect("priority, turn", each, room - aged);
+        }
+        const job = db.query<AnalysisRecord, [string]>(
+          `SELECT a.key, a.lane, a.priority, a.turn, a.progress, a.created_at, a.next_at, a.faults,
+                  m.id AS mail_id, r.artifact
+           FROM analyses a JOIN mails m ON m.seq = a.mail JOIN artifacts r ON r.mail = a.mail AND r.n = a.n
+           WHERE a.key = ?`,
+        );
+        return [...found].flatMap((key) => {
+          const row = job.get(key);
+          return row === null ? [] : [jobOf(row)];
+        });
       }),
 
-    recordProgress: (key, progress, nextAt, faults) =>
-      write(["analyses"], (db) => {
-        db.query(
-          "UPDATE analyses SET progress = ?, submitted = ?, next_at = ?, faults = ? WHERE key = ? AND open = 1",
-        ).run(JSON.stringify(progress), progress.state === "submitted" ? 1 : 0, nextAt, faults, key);
+    nextAnalysisAt: async (leaveOut, lane) =>
+      read((db) => {
+        const times = (lane === undefined ? ANALYSIS_LANES : [lane]).flatMap((each) => {
+          const row = db
+            .query<{ key: string; next_at: number }, [number, number]>(
+              "SELECT key, next_at FROM analyses WHERE open = 1 AND lane = ? ORDER BY next_at LIMIT ?",
+            )
+            .all(ANALYSIS_LANES.indexOf(each), leaveOut.size + 1)
+            .find(({ key }) => !leaveOut.has(key));
+          return row === undefined ? [] : [row.next_at];
+        });
+        return times.length === 0 ? null : Math.min(...times);
       }),
+
+    recordProgress: (key, progress, nextAt, faults, charge) =>
+      write([], (db) => {
+        const { changes } = db
+          .query(
+            `UPDATE analyses SET progress = ?, submitted = ?, lane = ?, next_at = ?, faults = ?
+             WHERE key = ? AND open = 1`,
+          )
+          .run(
+            JSON.stringify(progress),
+            progress.state === "submitted" ? 1 : 0,
+            ANALYSIS_LANES.indexOf(laneAfter(progress)),
+            nextAt,
+            faults,
+            key,
+          );
+        if (changes === 0) return;
+        if (progress.state === "submitted") {
+          const insert = db.query("INSERT OR IGNORE INTO submissions (id, key) VALUES (?, ?)");
+          for (const id of progress.submissionIds) insert.run(id, key);
+        }
+        if (charge !== undefined) {
+          db.query("DELETE FROM counters WHERE name >= ? AND name < ?").run(CHARGED, CHARGED + charge);
+          db.query(
+            `INSERT INTO counters (name, value) VALUES (?, 1)
+             ON CONFLICT (name) DO UPDATE SET value = value + 1`,
+          ).run(CHARGED + charge);
+        }
+      }),
+
+    charged: async (day) => read((db) => counter(db, CHARGED + day) ?? 0),
+
+    submissionsFinished: (ids, cursor, time) =>
+      write(["analyses"], (db) => {
+        const of = db.query<{ key: string }, [number]>("SELECT key FROM submissions WHERE id = ?");
+        const move = db.query(
+          "UPDATE analyses SET lane = ?, next_at = ? WHERE key = ? AND open = 1 AND submitted = 1",
+        );
+        const keys = new Set(ids.flatMap((id) => of.all(id).map(({ key }) => key)));
+        for (const key of keys) move.run(ANALYSIS_LANES.indexOf("read"), time, key);
+        db.query("INSERT OR REPLACE INTO counters (name, value) VALUES (?, ?)").run(FINISHED_CURSOR, cursor);
+        return [...keys];
+      }),
+
+    finishedCursor: async () => read((db) => counter(db, FINISHED_CURSOR)),
 
     finishAnalysis: (key, verdict, validUntil) =>
       write(["analysed"], (db) => {
         const text = JSON.stringify(verdict);
-        const { changes } = db
-          .query("UPDATE analyses SET open = 0, verdict = ?, valid_until = ? WHERE key = ? AND open = 1")
-          .run(text, validUntil, key);
-        if (changes === 0) return;
+        const before = db
+          .query<{ progress: string }, [string]>("SELECT progress FROM analyses WHERE key = ? AND open = 1")
+          .get(key);
+        if (before === null) return;
+        db.query("UPDATE analyses SET open = 0, verdict = ?, valid_until = ? WHERE key = ?").run(
+          text,
+          validUntil,
+          key,
+        );
+        const progress = JSON.parse(before.progress) as AnalysisProgress;
+        if (progress.state === "submitted") {
+          const forget = db.query("DELETE FROM submissions WHERE id = ? AND key = ?");
+          for (const id of progress.submissionIds) forget.run(id, key);
+        }
         const waiting = db
           .query<{ mail: number; parts: number }, [string]>(
             "SELECT mail, count(*) AS parts FROM artifacts WHERE key = ? AND verdict IS NULL GROUP BY mail",
@@ -86,31 +183,158 @@ export function analysisStore({ read, write }: StoreAccess): AnalysisStore {
   };
 }
 
-/** A look-up alone and an analysis of the same content are two jobs: the first must not answer for the second. */
+function laneAfter(progress: AnalysisProgress): AnalysisLane {
+  switch (progress.state) {
+    case "queued":
+    case "submitting":
+      return "look";
+    case "looked":
+      return progress.lane;
+    case "submitted":
+      return "poll";
+  }
+}
+
+function jobOf(row: AnalysisRecord): AnalysisJob {
+  const artifact = JSON.parse(row.artifact) as PlannedArtifact;
+  const { decision } = artifact;
+  return {
+    key: row.key,
+    lane: ANALYSIS_LANES[row.lane] ?? "look",
+    priority: row.priority,
+    turn: row.turn,
+    artifact: row.key.startsWith(AGAIN)
+      ? { ...artifact, decision: { ...decision, action: "lookup" } }
+      : artifact,
+    mailId: row.mail_id,
+    progress: JSON.parse(row.progress) as AnalysisProgress,
+    createdAt: row.created_at,
+    nextAt: row.next_at,
+    faults: row.faults,
+  };
+}
+
+function counter(db: Database, name: string): number | null {
+  return (
+    db.query<{ value: number }, [string]>("SELECT value FROM counters WHERE name = ?").get(name)?.value ??
+    null
+  );
+}
+
+/**
+ * Key of the analysis of a content: `dynamic`, the deepest, has the key of the content, the others are named before
+ * it. A shallower analysis must not answer for a deeper one.
+ */
 export function analysisKey(artifact: PlannedArtifact): string {
-  return artifact.decision.action === "lookup" ? `lookup:${contentKey(artifact)}` : contentKey(artifact);
+  return keyAt(artifact, artifact.decision.action);
+}
+
+function keyAt(artifact: PlannedArtifact, action: Action): string {
+  const plain = action === "dynamic" || action === "skip";
+  return plain ? contentKey(artifact) : `${action}:${contentKey(artifact)}`;
+}
+
+/** Keys of the analyses whose verdict answers for this artifact: its own and the deeper ones. */
+function answeringKeys(artifact: PlannedArtifact): readonly string[] {
+  return ACTIONS.slice(ACTIONS.indexOf(artifact.decision.action)).map((action) => keyAt(artifact, action));
 }
 
 export function skipped(reason: string): ContentVerdict {
   return { outcome: "skipped", verdict: "not_available", reason, threat_names: [], vmray: null };
 }
 
-export function knownVerdict(db: Database, key: string, time: number): ContentVerdict | null {
-  const row = db
-    .query<{ verdict: string }, [string, number]>(
-      "SELECT verdict FROM analyses WHERE key = ? AND open = 0 AND valid_until > ?",
-    )
-    .get(key, time);
-  return row === null ? null : JSON.parse(row.verdict);
+/** A verdict still valid at `time`, of an analysis at least as deep as the artifact wants. */
+export function knownVerdict(db: Database, artifact: PlannedArtifact, time: number): ContentVerdict | null {
+  const find = db.query<{ verdict: string }, [string, number]>(
+    "SELECT verdict FROM analyses WHERE key = ? AND open = 0 AND valid_until > ?",
+  );
+  for (const key of answeringKeys(artifact)) {
+    const row = find.get(key, time);
+    if (row !== null) return JSON.parse(row.verdict) as ContentVerdict;
+  }
+  return null;
 }
 
-export function wantAnalysis(db: Database, key: string, mail: number, n: number, time: number): void {
+/** Part of a mail that wants an analysis. */
+export type Wish = {
+  readonly artifact: PlannedArtifact;
+  /** Its row: `seq` of the mail and its number in the plan. */
+  readonly mail: number;
+  readonly n: number;
+  /** How many parts of the same mail were wanted before it. */
+  readonly before: number;
+};
+
+/**
+ * Starts or joins an analysis and gives its key. One that would submit joins a deeper one that is under way rather
+ * than pay twice. The more urgent of two mails sets the priority.
+ */
+export function wantAnalysis(db: Database, wish: Wish, time: number): string {
+  const { artifact } = wish;
+  const open = db.query<{ one: number }, [string]>(
+    "SELECT 1 AS one FROM analyses WHERE key = ? AND open = 1",
+  );
+  const joined = submits(artifact.decision.action)
+    ? answeringKeys(artifact).find((each) => open.get(each) !== null)
+    : undefined;
+  const key = joined ?? analysisKey(artifact);
+  const priority = 2 - PRIORITIES.indexOf(artifact.decision.priority ?? "normal");
+  openAnalysis(
+    db,
+    { key, mail: wish.mail, n: wish.n, priority, turn: turnOf(artifact, wish.before, time) },
+    time,
+  );
+  return key;
+}
+
+/** Row of an analysis to be made of the artifact `n` of `mail`. */
+export type NewAnalysis = {
+  readonly key: string;
+  readonly mail: number;
+  readonly n: number;
+  readonly priority: number;
+  readonly turn: number;
+};
+
+/** Queues an analysis; where it is under way already, a more urgent wish brings it forward. */
+export function openAnalysis(
+  db: Database,
+  { key, mail, n, priority, turn }: NewAnalysis,
+  time: number,
+): void {
   const queued: AnalysisProgress = { state: "queued" };
+  const { changes } = db
+    .query(
+      `INSERT INTO analyses (key, open, mail, n, progress, created_at, next_at, priority, turn)
+       VALUES (?1, 1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)
+       ON CONFLICT (key) DO UPDATE SET open = 1, mail = ?2, n = ?3, progress = ?4, submitted = 0, lane = 0,
+         created_at = ?5, next_at = ?5, priority = ?6, turn = ?7, faults = 0, verdict = NULL, valid_until = NULL
+       WHERE open = 0`,
+    )
+    .run(key, mail, n, JSON.stringify(queued), time, priority, turn);
+  if (changes > 0) return;
   db.query(
-    `INSERT INTO analyses (key, open, mail, n, progress, created_at, next_at)
-     VALUES (?1, 1, ?2, ?3, ?4, ?5, ?5)
-     ON CONFLICT (key) DO UPDATE SET open = 1, mail = ?2, n = ?3, progress = ?4, submitted = 0,
-       created_at = ?5, next_at = ?5, faults = 0, verdict = NULL, valid_until = NULL
-     WHERE open = 0`,
-  ).run(key, mail, n, JSON.stringify(queued), time);
+    `UPDATE analyses SET priority = min(priority, ?2), turn = min(turn, ?3)
+     WHERE key = ?1 AND (priority > ?2 OR turn > ?3)`,
+  ).run(key, priority, turn);
+}
+
+/** A mail's parts take their turns one second apart, so that one with hundreds does not hold up the others. */
+const PART_APART = 1_000;
+/** How much later than a program that came at the same time other parts have their turn. */
+const BEHIND_PROGRAMS = { document: 5_000, other: 10_000 };
+const PROGRAMS: ReadonlySet<string> = new Set(["executables", "scripts", "shortcuts"]);
+const DOCUMENTS: ReadonlySet<string> = new Set(["documents", "archives", "disk_images", "html"]);
+
+/** The turn of a part among those of its priority: by age, by risk, and by the mail's fair share. */
+export function turnOf(artifact: PlannedArtifact, before: number, time: number): number {
+  return time + before * PART_APART + behind(artifact);
+}
+
+function behind(artifact: PlannedArtifact): number {
+  if (artifact.kind === "url") return BEHIND_PROGRAMS.other;
+  const { type, filename } = artifact.attachment;
+  const group = groupOf(type, extensionOf(filename));
+  if (PROGRAMS.has(group)) return 0;
+  return DOCUMENTS.has(group) ? BEHIND_PROGRAMS.document : BEHIND_PROGRAMS.other;
 }

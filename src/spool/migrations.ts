@@ -76,4 +76,20 @@ export const MIGRATIONS: readonly string[] = [
 
   CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
   `,
+  // What waits for what (Lane in spool.ts), in which order, and which analysis waits for which submission.
+  `
+  ALTER TABLE analyses ADD COLUMN lane INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE analyses ADD COLUMN priority INTEGER NOT NULL DEFAULT 1;
+  ALTER TABLE analyses ADD COLUMN turn INTEGER NOT NULL DEFAULT 0;
+  UPDATE analyses SET lane = 3 WHERE submitted = 1;
+  UPDATE analyses SET turn = created_at;
+  DROP INDEX analyses_due;
+  CREATE INDEX analyses_turn ON analyses (lane, priority, turn) WHERE open = 1;
+  CREATE INDEX analyses_next ON analyses (lane, next_at) WHERE open = 1;
+
+  CREATE TABLE submissions (id INTEGER NOT NULL, key TEXT NOT NULL, PRIMARY KEY (id, key)) WITHOUT ROWID;
+  INSERT OR IGNORE INTO submissions (id, key)
+    SELECT each.value, a.key FROM analyses a, json_each(a.progress, '$.submissionIds') each
+    WHERE a.open = 1 AND a.submitted = 1;
+  `,
 ];

@@ -61,9 +61,18 @@ export type ClaimedMail = {
   readonly deaths: number;
 };
 
+/**
+ * What an analysis waits for next. `look`: to be looked up; `send`, `upload`: to be submitted, a URL or a file;
+ * `poll`: for VMRay to finish; `read`: VMRay has finished it, its verdict is to be read.
+ */
+export const ANALYSIS_LANES = ["look", "send", "upload", "poll", "read"] as const;
+export type AnalysisLane = (typeof ANALYSIS_LANES)[number];
+
 /** Where the analysis of one content stands. Each is committed before the step it names begins. */
 export type AnalysisProgress =
   | { readonly state: "queued" }
+  /** VMRay did not know it `at` that time; it waits to be submitted. */
+  | { readonly state: "looked"; readonly at: number; readonly lane: "send" | "upload" }
   /** The POST may have been sent. After a restart: look whether VMRay has it before sending it again. */
   | { readonly state: "submitting" }
   | {
@@ -71,14 +80,21 @@ export type AnalysisProgress =
       readonly sampleIds: readonly number[];
       readonly submissionIds: readonly number[];
       readonly submittedAt: number;
+      /** When VMRay was first seen to work on it; missing while it may still be queued there. */
+      readonly runningSince?: number;
       /** What VMRay said when it took the submission only in part (a quota). */
       readonly note?: string;
     };
 
 /** The analysis of one content, however many mails wait for it. */
 export type AnalysisJob = {
-  /** contentKey of the artifact. */
+  /** The content and how deep it is analysed (analysisKey). */
   readonly key: string;
+  readonly lane: AnalysisLane;
+  /** 0 high, 1 normal, 2 low, 3 behind all others. */
+  readonly priority: number;
+  /** Orders those of one priority: a time, the smallest first. */
+  readonly turn: number;
   /** The artifact as it stands in `mailId`, the mail whose raw bytes hold it. */
   readonly artifact: PlannedArtifact;
   readonly mailId: string;
@@ -172,11 +188,35 @@ export type Spool = {
   failMail(id: string, error: string, event: SensorEvent): Promise<void>;
 
   // analyzer
-  /** Analyses that are due at `now`, oldest first, leaving out `running`. */
-  dueAnalyses(now: number, limit: number, running: ReadonlySet<string>): Promise<readonly AnalysisJob[]>;
-  /** When the next analysis is due, null where none is open. */
-  nextAnalysisAt(running: ReadonlySet<string>): Promise<number | null>;
-  recordProgress(key: string, progress: AnalysisProgress, nextAt: number, faults: number): Promise<void>;
+  /**
+   * Analyses of the lane, or of all, that are due at `now`, leaving out those named: the first by priority and turn,
+   * and with them the longest waiting of any priority, an eighth of `limit`. In `poll`, the longest waiting alone.
+   */
+  dueAnalyses(
+    now: number,
+    limit: number,
+    leaveOut: ReadonlySet<string>,
+    lane?: AnalysisLane,
+  ): Promise<readonly AnalysisJob[]>;
+  /** When the next analysis of the lane, or of all, is due; null where none is open. */
+  nextAnalysisAt(leaveOut: ReadonlySet<string>, lane?: AnalysisLane): Promise<number | null>;
+  /** `charge`: the UTC day (`2026-11-24`) on whose account a submission goes that is now sent. */
+  recordProgress(
+    key: string,
+    progress: AnalysisProgress,
+    nextAt: number,
+    faults: number,
+    charge?: string,
+  ): Promise<void>;
+  /** Submissions charged to a UTC day so far. Days before the last one charged are forgotten. */
+  charged(day: string): Promise<number>;
+  /**
+   * VMRay finished these submissions: the analyses that wait for them move to `read`, due at `now`. Together with
+   * it `cursor` is kept. Gives their keys.
+   */
+  submissionsFinished(ids: readonly number[], cursor: number, now: number): Promise<readonly string[]>;
+  /** The last cursor kept by submissionsFinished, null where there was none. */
+  finishedCursor(): Promise<number | null>;
   /**
    * Commits the verdict of a content and decides every artifact that waits for it; mails that wait for nothing
    * more move to analysed. Until `validUntil` the verdict serves later mails (null: not at all).

@@ -23,7 +23,7 @@ import type { Extraction, OriginalEnvelope } from "../extract/extraction.ts";
 import { addressKey } from "../extract/unwrap/addresses.ts";
 import type { Envelope, RawMail } from "../intake/mail.ts";
 import type { Log } from "../log.ts";
-import { contentKey, type PlannedArtifact } from "../triage/plan.ts";
+import type { PlannedArtifact } from "../triage/plan.ts";
 import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
 import { analysisKey, analysisStore, knownVerdict, skipped, wantAnalysis } from "./analyses.ts";
 import { createBody, ignoreMissing, largeFile } from "./body.ts";
@@ -231,15 +231,15 @@ export async function openSpool(
         const time = now();
         let waiting = 0;
         for (const [n, artifact] of plan.entries()) {
-          const key = analysisKey(artifact);
           const verdict =
             artifact.decision.action === "skip"
               ? skipped(artifact.decision.reason)
-              : (knownVerdict(db, key, time) ?? knownVerdict(db, contentKey(artifact), time));
-          if (verdict === null) {
-            waiting += 1;
-            wantAnalysis(db, key, row.seq, n, time);
-          }
+              : knownVerdict(db, artifact, time);
+          const key =
+            verdict === null
+              ? wantAnalysis(db, { artifact, mail: row.seq, n, before: waiting }, time)
+              : analysisKey(artifact);
+          if (verdict === null) waiting += 1;
           db.query("INSERT INTO artifacts (mail, n, key, artifact, verdict) VALUES (?, ?, ?, ?, ?)").run(
             row.seq,
             n,

@@ -170,6 +170,9 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
     dueAnalyses: remote("dueAnalyses"),
     nextAnalysisAt: remote("nextAnalysisAt"),
     recordProgress: remote("recordProgress"),
+    charged: remote("charged"),
+    submissionsFinished: remote("submissionsFinished"),
+    finishedCursor: remote("finishedCursor"),
     finishAnalysis: remote("finishAnalysis"),
 
     analysedMails: remote("analysedMails"),

@@ -1,0 +1,132 @@
+/** Analyses in the spool: which verdict answers for which wish, in which order they are handed out, what is charged. */
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { analysisKey } from "../../../src/spool/analyses.ts";
+import type { Spool } from "../../../src/spool/spool.ts";
+import { contentKey, type PlannedArtifact, type Priority } from "../../../src/triage/plan.ts";
+import { attachment, extractionOf, judged, open, someMail, temporaryFolder } from "./fixtures.ts";
+
+let folder: ReturnType<typeof temporaryFolder>;
+beforeEach(() => {
+  folder = temporaryFolder();
+});
+afterEach(() => folder.remove());
+
+/** Takes in a mail that wants these parts judged; gives its id. */
+async function want(spool: Spool, ...parts: readonly PlannedArtifact[]): Promise<string> {
+  const mail = someMail();
+  await spool.putMail(mail);
+  await spool.recordExtraction(mail.id, extractionOf(parts), parts);
+  return mail.id;
+}
+
+async function keys(spool: Spool): Promise<readonly string[]> {
+  return (await spool.dueAnalyses(Date.now() + 1, 100, new Set())).map(({ key }) => key);
+}
+
+describe("an analysis", () => {
+  test("of a deeper kind answers for a shallower wish, and never the other way", async () => {
+    const spool = await open(folder.path);
+    const wishes = (["lookup", "reputation", "static", "dynamic"] as const).map((action) =>
+      attachment("one content", action),
+    );
+    for (const [deep, wish] of wishes.entries()) {
+      await want(spool, wish);
+      expect(await keys(spool)).toEqual([analysisKey(wish)]);
+      await spool.finishAnalysis(analysisKey(wish), judged("clean"), Date.now() + 60_000);
+      for (const shallower of wishes.slice(0, deep + 1)) {
+        expect((await spool.mail(await want(spool, shallower)))?.state).toBe("analysed");
+      }
+    }
+    await spool.close();
+  });
+
+  test("that would submit joins a deeper one under way, a look-up alone does not wait for that", async () => {
+    const spool = await open(folder.path);
+    const [lookup, reputation, dynamic] = (["lookup", "reputation", "dynamic"] as const).map((action) =>
+      attachment("one content", action),
+    ) as [PlannedArtifact, PlannedArtifact, PlannedArtifact];
+    await want(spool, dynamic);
+    const joined = await want(spool, reputation);
+    const looked = await want(spool, lookup);
+    expect((await keys(spool)).toSorted()).toEqual([contentKey(dynamic), analysisKey(lookup)].toSorted());
+    await spool.finishAnalysis(contentKey(dynamic), judged("suspicious"), null);
+    expect((await spool.mail(joined))?.artifacts[0]?.verdict?.verdict).toBe("suspicious");
+    expect((await spool.mail(looked))?.state).toBe("analysing");
+    await spool.close();
+  });
+
+  test("is handed out by priority, then risk and age, with some of the longest waiting", async () => {
+    let time = 1_000_000;
+    const spool = await open(folder.path, {}, () => time);
+    const wish = async (name: string, priority: Priority) => {
+      const part = attachment(name);
+      await want(spool, { ...part, decision: { ...part.decision, priority } });
+      time += 1;
+    };
+    for (let n = 0; n < 20; n++) await wish(`low ${n}`, "low");
+    for (let n = 0; n < 20; n++) await wish(`normal ${n}`, "normal");
+    for (let n = 0; n < 4; n++) await wish(`high ${n}`, "high");
+    const due = await spool.dueAnalyses(time, 16, new Set(), "look");
+    const names = due.map(({ artifact }) =>
+      artifact.kind === "attachment" ? artifact.attachment.filename?.replace(".exe", "") : "",
+    );
+    const first = (word: string, count: number) => Array.from({ length: count }, (_, n) => `${word} ${n}`);
+    expect(names.toSorted()).toEqual(
+      [...first("low", 2), ...first("high", 4), ...first("normal", 10)].toSorted(),
+    );
+    expect(due.map(({ priority }) => priority)).toContain(0);
+    // A mail that is more urgent brings forward what waits already.
+    await wish("low 19", "high");
+    const next = await spool.dueAnalyses(time, 16, new Set(due.map(({ key }) => key)), "look");
+    expect(next.some(({ key }) => key === contentKey(attachment("low 19")))).toBe(true);
+    await spool.close();
+  });
+
+  test("of a mail with hundreds of parts stands behind those of mails that come soon after it", async () => {
+    let time = 1_000_000;
+    const spool = await open(folder.path, {}, () => time);
+    await want(spool, ...Array.from({ length: 300 }, (_, n) => attachment(`many ${n}`)));
+    time += 500;
+    const small = attachment("small");
+    await want(spool, small);
+    const due = await spool.dueAnalyses(time, 8, new Set(), "look");
+    expect(due.map(({ key }) => key)).toContain(contentKey(small));
+    expect(due).toHaveLength(8);
+    await spool.close();
+  });
+
+  test("is taken up when the feed names its submission, and only then", async () => {
+    let spool = await open(folder.path);
+    const [one, two] = [attachment("one"), attachment("two")];
+    await want(spool, one, two);
+    const far = Date.now() + 3_600_000;
+    const submitted = (id: number) =>
+      ({ state: "submitted", sampleIds: [], submissionIds: [id, id + 1], submittedAt: 5 }) as const;
+    await spool.recordProgress(contentKey(one), submitted(10), far, 0);
+    await spool.recordProgress(contentKey(two), submitted(20), far, 0);
+    expect(await spool.finishedCursor()).toBeNull();
+    expect(await spool.submissionsFinished([3, 21, 99], 99, Date.now())).toEqual([contentKey(two)]);
+    await spool.close();
+    spool = await open(folder.path);
+    expect(await spool.finishedCursor()).toBe(99);
+    const due = await spool.dueAnalyses(Date.now(), 10, new Set());
+    expect(due).toMatchObject([{ key: contentKey(two), lane: "read" }]);
+    await spool.finishAnalysis(contentKey(two), judged("clean"), null);
+    expect(await spool.submissionsFinished([20], 100, Date.now())).toEqual([]);
+    await spool.close();
+  });
+
+  test("charges its submission to the day once, with the commit of the step", async () => {
+    let spool = await open(folder.path);
+    const part = attachment("paid");
+    await want(spool, part);
+    await spool.recordProgress(contentKey(part), { state: "submitting" }, 0, 0, "2026-11-23");
+    await spool.recordProgress(contentKey(part), { state: "submitting" }, 0, 0, "2026-11-24");
+    await spool.recordProgress(contentKey(part), { state: "submitting" }, 0, 0, "2026-11-24");
+    await spool.recordProgress("file:unknown", { state: "submitting" }, 0, 0, "2026-11-24");
+    await spool.close();
+    spool = await open(folder.path);
+    expect(await Promise.all(["2026-11-23", "2026-11-24"].map((day) => spool.charged(day)))).toEqual([0, 2]);
+    await spool.close();
+  });
+});
