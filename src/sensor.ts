@@ -23,6 +23,7 @@ import { siemCursor, startReporting } from "./report/outbox.ts";
 import type { Spool } from "./spool/spool.ts";
 import { startSweep } from "./spool/sweep.ts";
 import { openSpoolThread } from "./spool/thread.ts";
+import { loadPolicy } from "./triage/files.ts";
 import { triage } from "./triage/triage.ts";
 import { startVerdicts } from "./verdict/stage.ts";
 import { VERSION } from "./version.ts";
@@ -150,6 +151,7 @@ async function startStages(
   try {
     const apiKey = await vmrayApiKey(config);
     const client = createVmrayClient(config.vmray, apiKey);
+    const { policy, lists } = await loadPolicy(config.triage, log.with({ stage: "triage" }));
     await spool.setDestinations([...config.siem.map(siemCursor), ...config.alerts.map(alertCursor)]);
     started("retention", startSweep(spool, log));
     const reporting = started(
@@ -195,7 +197,7 @@ async function startStages(
       startExtraction({
         spool,
         extract: (raw, copiedTo, begun) => pool.extract(raw, { copiedTo, begun }),
-        triage: (extraction) => triage(extraction, config.triage),
+        triage: (mail) => triage(mail, policy, lists),
         failedEvent: (mail, error) =>
           composeFailed(mail, `${error.code}: ${error.message}`, identity, Date.now()),
         concurrency: config.extract.helpers * MAILS_A_HELPER,

@@ -11,10 +11,18 @@ export function configurationSchema(): string {
     io: "input",
     target: "draft-07",
     override({ zodSchema, jsonSchema }) {
-      const { description, fallback, example } = noteOf(zodSchema);
+      const { description, fallback, example, oneOrMore } = noteOf(zodSchema);
       if (description !== undefined) jsonSchema.description = description;
       if (example !== undefined) jsonSchema.examples = [example];
       if (fallback !== undefined) delete jsonSchema.default;
+      if (oneOrMore === true && jsonSchema.type === "array") {
+        const { type, items, minItems, maxItems, ...rest } = jsonSchema;
+        for (const name of Object.keys(jsonSchema)) Reflect.deleteProperty(jsonSchema, name);
+        const bounds = Object.fromEntries(
+          Object.entries({ minItems, maxItems }).filter(([, bound]) => bound !== undefined),
+        );
+        Object.assign(jsonSchema, rest, { anyOf: [{ type, items, ...bounds }, items] });
+      }
       // A section or list whose keys are all commented out is as good as absent.
       if (zodSchema._zod.def.type === "prefault" && isSections(jsonSchema)) {
         Object.assign(jsonSchema, { type: [jsonSchema.type, "null"] });

@@ -6,7 +6,10 @@ import { table } from "./markdown.ts";
 
 function kindOf(key: Key): string {
   if (key.shape === "section") return "section";
-  if (key.shape === "list") return `list: ${kindOf(key.item)}`;
+  if (key.shape === "list") {
+    const item = kindOf(key.item);
+    return key.note.oneOrMore === true ? `one or a list: ${item}` : `list: ${item}`;
+  }
   if (key.choices !== null) return key.choices.map((choice) => `\`${choice}\``).join(", ");
   return key.note.kind ?? key.type;
 }
@@ -21,9 +24,11 @@ function defaultOf(key: Key): string {
 function rowsOf(section: SectionKey, prefix: string): readonly (readonly string[])[] {
   return [...section.keys].flatMap(([name, key]) => {
     const { description = "", example } = key.note;
-    const shown = example === undefined ? "" : ` Example: \`${inline(example)}\`.`;
+    const sections = key.shape === "list" && key.item.shape === "section";
+    const shown = example === undefined || sections ? "" : ` Example: \`${inline(example)}\`.`;
     const row = [`\`${prefix}${name}\``, kindOf(key), defaultOf(key), `${description}${shown}`];
-    const inner = key.shape === "section" ? rowsOf(key, `${prefix}${name}.`) : [];
+    const [below, mark] = key.shape === "list" ? [key.item, "[]"] : [key, ""];
+    const inner = below.shape === "section" ? rowsOf(below, `${prefix}${name}${mark}.`) : [];
     return [row, ...inner];
   });
 }
@@ -34,8 +39,9 @@ function sampleOf(key: Key): unknown {
     const entries = [...key.keys].filter(([, below]) => below.note.alternative !== true);
     return Object.fromEntries(entries.map(([name, below]) => [name, sampleOf(below)]));
   }
+  if (key.note.example !== undefined) return key.note.example;
   if (key.shape === "list" && key.item.shape === "section") return [sampleOf(key.item)];
-  return key.note.example ?? key.default;
+  return key.default;
 }
 
 function sectionText(name: string, key: Key): readonly string[] {

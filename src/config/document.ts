@@ -201,6 +201,9 @@ export function readDocument(
         return convert(item, key?.shape === "list" ? key.item : undefined, below);
       });
     }
+    if (key?.shape === "list" && key.note.oneOrMore === true && isScalar(node) && node.value !== null) {
+      return [convert(node, key.item, [...path, 0])];
+    }
     const value: unknown = isScalar(node) ? node.value : null;
     // All keys of a section or all entries of a list of sections commented out: as if it were not there.
     if (value === null && key?.shape === "section") return Object.create(null);

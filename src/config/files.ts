@@ -12,6 +12,8 @@ import { printable } from "./problem.ts";
 
 const MAX_SECRET = 64 * 1024;
 const MAX_FILE = 1024 * 1024;
+/** A million domains or hashes with comments. */
+const MAX_LIST_FILE = 128 * 1024 * 1024;
 
 type Read = { readonly bytes: Buffer; readonly mode: number; readonly gid: number };
 type Fault = { readonly fault: string };
@@ -50,10 +52,39 @@ export async function readBounded(
     if (length > limit) return { fault: `is larger than ${limit / 1024} KB` };
     return { bytes: buffer.subarray(0, length), mode: facts.mode, gid: facts.gid };
   } catch (thrown) {
-    const code = thrown instanceof Error ? String(Reflect.get(thrown, "code")) : "";
-    return {
-      fault: Object.hasOwn(REASONS, code) ? (REASONS[code] ?? "") : `cannot be read (${printable(code, 40)})`,
-    };
+    return faultOf(thrown);
+  }
+}
+
+function faultOf(thrown: unknown): Fault {
+  const code = thrown instanceof Error ? String(Reflect.get(thrown, "code")) : "";
+  return {
+    fault: Object.hasOwn(REASONS, code) ? (REASONS[code] ?? "") : `cannot be read (${printable(code, 40)})`,
+  };
+}
+
+/** A plain file that may be opened and is no larger than a list may be; else what keeps it from being read. */
+async function listFault(path: string): Promise<string | null> {
+  try {
+    const facts = await stat(path);
+    if (facts.isDirectory()) return "is a folder";
+    if (!facts.isFile()) return "is no plain file";
+    if (facts.size > MAX_LIST_FILE) return `is larger than ${MAX_LIST_FILE / 1024 / 1024} MB`;
+    await using _file = await open(path, "r");
+    return null;
+  } catch (thrown) {
+    return faultOf(thrown).fault;
+  }
+}
+
+/** The bytes of a list, or what keeps them from being read. */
+export async function readList(path: string): Promise<Uint8Array | Fault> {
+  const fault = await listFault(path);
+  if (fault !== null) return { fault };
+  try {
+    return await Bun.file(path).bytes();
+  } catch (thrown) {
+    return faultOf(thrown);
   }
 }
 
@@ -135,6 +166,7 @@ function privateKeyFinding(file: Read): FileFinding {
 /** Looks at a file of the configuration as the sensor will use it. */
 export async function checkFile(path: string, kind: FileKind, now: Date): Promise<FileFinding> {
   if (kind === "folder") return NOTHING;
+  if (kind === "list") return { problem: await listFault(path), warning: null };
   const file = await readBounded(path, kind === "secret" ? MAX_SECRET : MAX_FILE);
   if ("fault" in file) return { problem: file.fault, warning: null };
   switch (kind) {

@@ -16,6 +16,8 @@ export type FileKind =
   | "certificate"
   /** A template, see compileTemplate. */
   | "template"
+  /** Values, one a line. */
+  | "list"
   /** A folder the sensor makes itself; not looked at. */
   | "folder";
 
@@ -31,6 +33,8 @@ export type KeyNote = {
   /** True where it excludes another key: examples with all keys leave it out. */
   readonly alternative?: boolean;
   readonly file?: FileKind;
+  /** Of a list: one value may stand for a list of one. */
+  readonly oneOrMore?: boolean;
   /** True where the value is a template itself. */
   readonly template?: boolean;
 };

@@ -14,7 +14,8 @@ import { faultFields, type Log } from "../log.ts";
 import type { SensorEvent } from "../report/event.ts";
 import { untilStored } from "../spool/retry.ts";
 import type { ClaimedMail, MailRow, Spool } from "../spool/spool.ts";
-import type { Plan } from "../triage/plan.ts";
+import type { TriagedMail } from "../triage/policy.ts";
+import type { Triaged } from "../triage/triage.ts";
 import type { Extraction } from "./extraction.ts";
 
 export type ExtractionStage = {
@@ -26,7 +27,7 @@ export type ExtractionStageOptions = {
   readonly spool: Spool;
   /** `begun` is called when the bytes go to a parser, which may be a while after the call. */
   readonly extract: (raw: RawMail, copiedTo: readonly string[], begun: () => void) => Promise<Extraction>;
-  readonly triage: (extraction: Extraction) => Plan;
+  readonly triage: (mail: TriagedMail) => Triaged;
   readonly failedEvent: (mail: MailRow, error: SensorError) => SensorEvent;
   /** Mails in work at once. */
   readonly concurrency: number;
@@ -68,7 +69,7 @@ export function startExtraction(options: ExtractionStageOptions): ExtractionStag
   const takeApart = async (mail: ClaimedMail): Promise<Extraction> => {
     for (;;) {
       try {
-        return await options.extract(mail.raw, mail.to, () => spool.noteParsing(mail.id));
+        return await options.extract(mail.raw, mail.envelope.to, () => spool.noteParsing(mail.id));
       } catch (thrown) {
         const error = asSensorError(thrown);
         const itsFault = error.code !== "EXTRACT_UNAVAILABLE" && !error.code.startsWith("SPOOL_");
@@ -89,8 +90,8 @@ export function startExtraction(options: ExtractionStageOptions): ExtractionStag
         );
       }
       const extraction = await takeApart(mail);
-      const plan = options.triage(extraction);
-      await untilStored(() => spool.recordExtraction(mail.id, extraction, plan), stopped, log);
+      const { plan, sender } = options.triage({ extraction, envelope: mail.envelope });
+      await untilStored(() => spool.recordExtraction(mail.id, extraction, plan, sender), stopped, log);
       log.info("mail taken apart", {
         mail_id: mail.id,
         attachments: extraction.attachments.length,

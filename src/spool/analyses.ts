@@ -6,6 +6,7 @@ import {
   ACTIONS,
   type Action,
   contentKey,
+  type Decision,
   type PlannedArtifact,
   PRIORITIES,
   submits,
@@ -239,8 +240,13 @@ function answeringKeys(artifact: PlannedArtifact): readonly string[] {
   return ACTIONS.slice(ACTIONS.indexOf(artifact.decision.action)).map((action) => keyAt(artifact, action));
 }
 
-export function skipped(reason: string): ContentVerdict {
-  return { outcome: "skipped", verdict: "not_available", reason, threat_names: [], vmray: null };
+/** The verdict of a part that nobody is asked about: what is on the deny list is malicious. */
+export function skipped({ reason, list }: Decision): ContentVerdict {
+  const decided =
+    list === "deny"
+      ? ({ outcome: "judged", verdict: "malicious" } as const)
+      : ({ outcome: "skipped", verdict: "not_available" } as const);
+  return { ...decided, reason, threat_names: [], vmray: null };
 }
 
 /** A verdict still valid at `time`, of an analysis at least as deep as the artifact wants. */

@@ -17,12 +17,18 @@
  * failed     it could not be taken apart; a mail.failed event is committed
  */
 import type { Extraction } from "../extract/extraction.ts";
-import type { RawMail, ReceivedMail } from "../intake/mail.ts";
+import type { Envelope, RawMail, ReceivedMail } from "../intake/mail.ts";
 import type { SensorEvent } from "../report/event.ts";
-import type { Plan, PlannedArtifact } from "../triage/plan.ts";
+import type { Plan, PlannedArtifact, SenderHit } from "../triage/plan.ts";
 import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
 
 export type MailState = "received" | "analysing" | "analysed" | "done" | "failed";
+
+/** What is kept of an extraction beside the parts. */
+export type KeptExtraction = Omit<Extraction, "attachments" | "urls"> & {
+  /** What the lists say about the sender; missing where they say nothing. */
+  readonly sender_list?: SenderHit;
+};
 
 /** A mail without its bytes. */
 export type MailRow = Omit<ReceivedMail, "body"> & {
@@ -30,7 +36,7 @@ export type MailRow = Omit<ReceivedMail, "body"> & {
   /** Id of the first mail that is the same, of several journal reports of one mail; null for that one itself. */
   readonly sameAs: string | null;
   /** Null until it is taken apart. */
-  readonly extraction: Omit<Extraction, "attachments" | "urls"> | null;
+  readonly extraction: KeptExtraction | null;
   readonly artifacts: readonly ArtifactRow[];
   /** Extractions that failed so far. */
   readonly attempts: number;
@@ -54,8 +60,8 @@ export type ArtifactRow = PlannedArtifact & {
 export type ClaimedMail = {
   readonly id: string;
   readonly size: number;
-  /** Envelope recipients. */
-  readonly to: readonly string[];
+  /** As the MTA gave it. */
+  readonly envelope: Envelope;
   readonly raw: RawMail;
   /** How often the sensor itself died while this mail was handed out. Such a mail is handed out alone. */
   readonly deaths: number;
@@ -179,9 +185,10 @@ export type Spool = {
   rawMail(id: string): Promise<RawMail | null>;
   /**
    * Commits the parts and the plan. Contents with a verdict still valid are decided at once, skipped ones too;
-   * for the others an analysis is started or joined. Moves the mail to analysing or analysed.
+   * for the others an analysis is started or joined. Moves the mail to analysing or analysed. `sender` is what the
+   * lists say about the sender.
    */
-  recordExtraction(id: string, extraction: Extraction, plan: Plan): Promise<void>;
+  recordExtraction(id: string, extraction: Extraction, plan: Plan, sender?: SenderHit | null): Promise<void>;
   /** Counts a failed extraction; the mail is handed out again at `retryAt`. Returns the failures so far. */
   recordExtractionFault(id: string, error: string, retryAt: number): Promise<number>;
   /** Gives up on a mail: failed, with its event, in one commit. */

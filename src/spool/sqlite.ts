@@ -31,7 +31,15 @@ import { openDatabase } from "./database.ts";
 import { spoolFault } from "./faults.ts";
 import { lastSeq, outboxStore, putEvents } from "./outbox.ts";
 import { createParsingNotes } from "./parsing-notes.ts";
-import type { ArtifactRow, MailFilter, MailRow, MailState, Spool, SpoolTopic } from "./spool.ts";
+import type {
+  ArtifactRow,
+  KeptExtraction,
+  MailFilter,
+  MailRow,
+  MailState,
+  Spool,
+  SpoolTopic,
+} from "./spool.ts";
 import type { StoreAccess } from "./store-access.ts";
 
 export type SpoolSettings = {
@@ -204,8 +212,8 @@ export async function openSpool(
           path: largeFile(settings.path, row.id),
         };
         handedOut.add(row.id);
-        const { to } = JSON.parse(row.envelope) as Envelope;
-        return { id: row.id, size: row.size, to, raw, deaths: row.deaths };
+        const envelope = JSON.parse(row.envelope) as Envelope;
+        return { id: row.id, size: row.size, envelope, raw, deaths: row.deaths };
       });
     },
 
@@ -219,7 +227,7 @@ export async function openSpool(
         return row === null ? null : rawOf(db, row);
       }),
 
-    recordExtraction: async (id, extraction, plan) => {
+    recordExtraction: async (id, extraction, plan, sender = null) => {
       await write(["analyses", "analysed"], (db) => {
         const row = db
           .query<Pick<MailRecord, "seq" | "envelope" | "received_at">, [string]>(
@@ -233,7 +241,7 @@ export async function openSpool(
         for (const [n, artifact] of plan.entries()) {
           const verdict =
             artifact.decision.action === "skip"
-              ? skipped(artifact.decision.reason)
+              ? skipped(artifact.decision)
               : knownVerdict(db, artifact, time);
           const key =
             verdict === null
@@ -252,7 +260,7 @@ export async function openSpool(
         db.query("UPDATE mails SET state = ?, waiting = ?, extraction = ?, error = NULL WHERE seq = ?").run(
           waiting > 0 ? "analysing" : "analysed",
           waiting,
-          JSON.stringify(kept),
+          JSON.stringify(sender === null ? kept : { ...kept, sender_list: sender }),
           row.seq,
         );
       });
@@ -489,10 +497,7 @@ function mailRow(db: Database, row: MailRecord): MailRow {
     size: row.size,
     sha256: row.sha256,
     sameAs: row.same_as,
-    extraction:
-      row.extraction === null
-        ? null
-        : (JSON.parse(row.extraction) as Omit<Extraction, "attachments" | "urls">),
+    extraction: row.extraction === null ? null : (JSON.parse(row.extraction) as KeptExtraction),
     artifacts: artifacts.map(
       ({ artifact, verdict }): ArtifactRow => ({
         ...(JSON.parse(artifact) as PlannedArtifact),

@@ -153,8 +153,8 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
     },
     noteParsing: parsing.note,
     rawMail: remote("rawMail"),
-    recordExtraction: async (id, extraction, plan) => {
-      await recordExtraction(id, extraction, plan);
+    recordExtraction: async (id, extraction, plan, sender) => {
+      await recordExtraction(id, extraction, plan, sender);
       parsing.erase(id);
     },
     recordExtractionFault: async (id, error, retryAt) => {

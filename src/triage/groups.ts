@@ -4,7 +4,7 @@
  * A type told from the content decides. Where the content says nothing (unknown bytes, plain text) the
  * extension does, since it decides which program would open the file.
  */
-import type { TypeGroup } from "../config/sections/triage.ts";
+import type { TypeGroup } from "../config/sections/rules.ts";
 
 const GROUP_OF_TYPE: Readonly<Record<string, TypeGroup>> = {
   // documents

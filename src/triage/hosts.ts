@@ -7,8 +7,12 @@ import { parseUrl, SCHEMELESS } from "../extract/urls/normal-form.ts";
 /** RFC 1035 allows 127 labels; more are no host that answers. */
 const MAX_LABELS = 127;
 
+/** Already in normal form, and no address in numbers: its last label begins with a letter. */
+const PLAIN = /^(?:[a-z0-9](?:[a-z0-9_-]{0,62})\.)*[a-z][a-z0-9-]{0,62}$/;
+
 /** The normal form of a host name or IP address written alone; null where the text is anything else. */
 export function readHost(text: string): string | null {
+  if (text.length <= 253 && PLAIN.test(text) && !text.includes("xn--")) return text;
   if (text.length > 512 || !/^(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\\%*[\]]+)$/u.test(text)) return null;
   const url = parseUrl(text, SCHEMELESS);
   if (url === null || url.hostname.startsWith(".") || url.hostname.includes("..")) return null;
@@ -19,12 +23,6 @@ export function readHost(text: string): string | null {
 export function hostOf(normalized: string): string {
   const host = /^[a-z][a-z0-9+.-]*:\/\/(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:@]*)/.exec(normalized)?.[1] ?? "";
   return host.toLowerCase();
-}
-
-/** The domain of a mail address in the normal form of hosts, "" where there is none. */
-export function domainOf(address: string): string {
-  const at = address.lastIndexOf("@");
-  return at < 0 ? "" : (readHost(address.slice(at + 1)) ?? "");
 }
 
 /** A mail address for comparing: without regard to case, its domain in the normal form of hosts; null for none. */
@@ -44,4 +42,23 @@ export function withParents(host: string): readonly string[] {
     names.push(host.slice(dot + 1));
   }
   return names;
+}
+
+/** A mail address taken apart once, for tests. */
+export type ParsedAddress = {
+  /** As readAddress gives it; "<>" for the null sender. */
+  readonly address: string;
+  /** Before the @. */
+  readonly local: string;
+  /** The domain and those it lies in. */
+  readonly names: readonly string[];
+};
+
+/** Null where the text is no address. "" is the null sender. */
+export function parseAddress(written: string): ParsedAddress | null {
+  if (written === "") return { address: "<>", local: "", names: [] };
+  const address = readAddress(written);
+  if (address === null) return null;
+  const at = address.lastIndexOf("@");
+  return { address, local: address.slice(0, at), names: withParents(address.slice(at + 1)) };
 }

@@ -49,6 +49,15 @@ export type Decision = {
   readonly list?: "allow" | "deny";
 };
 
+/** What a list says about the sender of a mail. `deny` makes the mail malicious whatever its parts are. */
+export type SenderHit = {
+  readonly list: "allow" | "deny";
+  /** The address that is listed, as the mail has it. Hostile text. */
+  readonly address: string;
+  /** The entry in words: `(sender evil.example): comment`. */
+  readonly entry: string;
+};
+
 export type PlannedArtifact =
   | { readonly kind: "attachment"; readonly attachment: Attachment; readonly decision: Decision }
   | { readonly kind: "url"; readonly url: FoundUrl; readonly decision: Decision };

@@ -1,18 +1,42 @@
 /**
- * Decides what is done with each part of a mail: a pure function of the extraction and the policy.
+ * Decides what is done with each part of a mail: a pure function of the mail, the policy and the lists.
  *
- * In go an Extraction and `triage` of the configuration, out comes a Plan: attachments first, in the order of
- * the extraction, then URLs. Every decision names its rule and says why. It cannot fail.
+ * Out comes a Plan: attachments first, in the order of the extraction, then URLs; and the list entry about its sender.
+ * Every decision names its rule and says why. In this order: an empty file, the deny list, the allow list, the first
+ * rule of the configuration that matches, the defaults; then what lies in a container that is analysed as a whole is
+ * not paid for twice, and of a listed sender nothing is submitted. It cannot fail.
  */
-import type { Config } from "../config/schema.ts";
-import type { TypeGroup } from "../config/sections/triage.ts";
+import type { TypeGroup } from "../config/sections/rules.ts";
 import type { Attachment, Extraction, FoundUrl } from "../extract/extraction.ts";
-import { extensionOf } from "../extract/file-type.ts";
 import { stripTracking } from "../extract/urls/normal-form.ts";
-import { groupOf } from "./groups.ts";
-import { type Decision, type Plan, type PlannedArtifact, submits } from "./plan.ts";
+import { withParents } from "./hosts.ts";
+import { entryText, type ListEntry, type Lists } from "./lists.ts";
+import {
+  type Action,
+  type Decision,
+  type Plan,
+  type PlannedArtifact,
+  type SenderHit,
+  submits,
+} from "./plan.ts";
+import {
+  type AttachmentView,
+  attachmentView,
+  mailView,
+  type Policy,
+  type PolicyRule,
+  type TriagedMail,
+  type TriageSettings,
+  type UrlView,
+  urlView,
+} from "./policy.ts";
+import { carriedHosts, showsUserContent } from "./user-content.ts";
 
-export type TriagePolicy = Config["triage"];
+export type Triaged = {
+  readonly plan: Plan;
+  /** Null where no list says anything about the sender. */
+  readonly sender: SenderHit | null;
+};
 
 const GROUP_NAMES: Readonly<Record<TypeGroup, string>> = {
   documents: "a document",
@@ -29,50 +53,157 @@ const GROUP_NAMES: Readonly<Record<TypeGroup, string>> = {
   other: "of a type that is not known",
 };
 
-export function triage(
-  extraction: Pick<Extraction, "attachments" | "urls" | "complete">,
-  policy: TriagePolicy,
-): Plan {
+export function triage(mail: TriagedMail, policy: Policy, lists: Lists): Triaged {
+  const view = mailView(mail, policy);
+  const rules = policy.rules.filter((rule) => rule.matchesMail(view));
+  const sender = senderHit(mail, lists);
+  const attachments = planAttachments(mail.extraction, policy.settings, rules, lists, sender);
+  const urls = askedUrls(mail.extraction.urls, policy.settings, lists).map(
+    ({ url, entry }): PlannedArtifact => {
+      const decision = byList(entry) ?? decideUrl(urlView(url), policy, rules);
+      return { kind: "url", url, decision: ofListedSender(decision, sender) };
+    },
+  );
+  return { plan: [...attachments, ...urls], sender };
+}
+
+// ---- lists
+
+/**
+ * Denied where the envelope sender or an address of From is. Allowed where all of them are: each alone is what its
+ * sender writes.
+ */
+function senderHit({ extraction, envelope }: TriagedMail, lists: Lists): SenderHit | null {
+  const from = extraction.envelope?.from ?? envelope.from;
+  const hits = [from, ...extraction.mail.from].map((address) => ({
+    address,
+    entry: lists.matchSender(address),
+  }));
+  const denied = hits.find(({ entry }) => entry?.list === "deny");
+  const allowed =
+    extraction.mail.from.length > 0 && hits.every(({ entry }) => entry !== null) ? hits[0] : undefined;
+  const { address, entry } = denied ?? allowed ?? {};
+  if (address === undefined || entry === undefined || entry === null) return null;
+  return { list: entry.list, address, entry: entryText(entry) };
+}
+
+/** A listed sender's parts are worth a look-up alone. */
+function ofListedSender(decision: Decision, sender: SenderHit | null): Decision {
+  if (sender === null || !submits(decision.action)) return decision;
+  const reason =
+    sender.list === "deny"
+      ? "The sender is on the deny list, which makes the mail malicious: its parts are only looked up."
+      : "The sender is on the allow list: parts of the mail are only looked up.";
+  const { parameters: _none, ...kept } = decision;
+  return { ...kept, action: "lookup", rule: `list.${sender.list}_sender`, reason };
+}
+
+function byList(entry: ListEntry | null): Decision | null {
+  if (entry === null) return null;
+  const { list, kind } = entry;
+  return {
+    action: "skip",
+    rule: `list.${list}_${kind}`,
+    reason: `on the ${list} list ${entryText(entry)}`,
+    list,
+  };
+}
+
+// ---- rules
+
+function byRule(rule: PolicyRule, fallback: () => Decision): Decision {
+  const { name, action, priority, analyzer, parameters } = rule;
+  const base = action === null ? fallback() : { action, reason: `The rule "${name}" matches.` };
+  return {
+    action: base.action,
+    rule: name,
+    reason:
+      action === null
+        ? `The rule "${name}" matches and leaves the action to the defaults. ${base.reason}`
+        : base.reason,
+    ...(priority === null ? {} : { priority }),
+    ...(analyzer === null ? {} : { analyzer }),
+    ...(parameters === null ? {} : { parameters }),
+  };
+}
+
+// ---- attachments
+
+function planAttachments(
+  { attachments, complete }: Pick<Extraction, "attachments" | "complete">,
+  settings: TriageSettings,
+  rules: readonly PolicyRule[],
+  lists: Lists,
+  sender: SenderHit | null,
+): readonly PlannedArtifact[] {
   // Each attachment stands before those inside it: the last one of each depth is what the next ones lie in.
   const around: Decided[] = [];
-  const byMember = policy.archives === "members" && extraction.complete;
-  const passwords = passwordsInside(extraction.attachments);
-  const attachments = extraction.attachments.map((attachment, n): PlannedArtifact => {
+  const byMember = settings.archives === "members" && complete;
+  const passwords = passwordsInside(attachments);
+  const ofKind = rules.filter(({ kind }) => kind !== "url");
+  return attachments.map((attachment, n): PlannedArtifact => {
     const depth = attachment.path.length;
-    const next = extraction.attachments[n + 1];
+    const next = attachments[n + 1];
     const unpacked = next !== undefined && next.within === "archive" && next.path.length > depth;
-    const decision =
-      decideInside(attachment, around[depth - 1]) ??
-      (byMember && unpacked ? BY_MEMBER : decideAttachment(attachment, policy));
-    around.splice(depth, around.length, { attachment, decision });
+    const view = attachmentView(attachment);
+    const decide = (): Decision => {
+      const rule = ofKind.find((one) => one.matchesAttachment(view));
+      const fallback = () => (byMember && unpacked ? BY_MEMBER : byDefault(view, settings));
+      const decided = rule === undefined ? fallback() : byRule(rule, fallback);
+      const sent = submits(decided.action) && attachment.size > settings.max_size;
+      return ofListedSender(sent ? tooLarge(decided, view, settings) : decided, sender);
+    };
+    const listed = attachment.size === 0 ? EMPTY : byList(lists.matchAttachment(attachment));
+    const holder = around[depth - 1];
+    const decision = listed ?? decideInside(attachment, holder, decide);
+    const covers = decision.rule === WHOLE ? (holder?.covers ?? []) : (COVERED[decision.action] ?? []);
+    around.splice(depth, around.length, { attachment, decision, covers });
     const password = attachment.password ?? passwords.get(attachment) ?? null;
     return { kind: "attachment", attachment: { ...attachment, password }, decision };
   });
-  const asked = policy.strip_tracking ? withoutTracking(extraction.urls, policy) : extraction.urls;
-  const urls = asked.map((url): PlannedArtifact => ({ kind: "url", url, decision: decideUrl(url, policy) }));
-  return [...attachments, ...urls];
 }
 
-type Decided = { readonly attachment: Attachment; readonly decision: Decision };
+type Decided = {
+  readonly attachment: Attachment;
+  readonly decision: Decision;
+  /** What is no longer wanted of the files in it. */
+  readonly covers: readonly Action[];
+};
 
 const WHOLE = "default.in_analysed_file";
+const LISTED = "default.in_listed_file";
+const EMPTY: Decision = { action: "skip", rule: "default.empty", reason: "The file is empty." };
 const BY_MEMBER: Decision = {
   action: "skip",
   rule: "default.archive_members",
   reason: "The file is an archive whose members are decided by themselves.",
 };
 
+/** What is no longer wanted of the files in a container after an action that looks into it. */
+const COVERED: Readonly<Partial<Record<Action, readonly Action[]>>> = {
+  static: ["skip", "lookup", "reputation", "static"],
+  dynamic: ["skip", "lookup", "reputation", "static", "dynamic"],
+};
+
 /**
  * What lies in an archive or a document is analysed with that, where that is: it is not paid for twice. What needs a
  * password of its own is analysed by itself too: nothing says that VMRay opens what lies deeper.
  */
-function decideInside({ within, password }: Attachment, holder: Decided | undefined): Decision | null {
-  if (holder === undefined || within === "mail") return null;
-  if (password !== null && password !== holder.attachment.password) return null;
-  const { action, rule } = holder.decision;
-  if (!submits(action) && rule !== WHOLE) return null;
-  const reason = `The file lies in ${within === "archive" ? "an archive" : "a document"} that is analysed as a whole.`;
-  return { action: "skip", rule: WHOLE, reason };
+function decideInside(
+  { within, password }: Attachment,
+  holder: Decided | undefined,
+  decide: () => Decision,
+): Decision {
+  const own = decide();
+  if (holder === undefined || within === "mail") return own;
+  const place = within === "archive" ? "an archive" : "a document";
+  const { rule, list } = holder.decision;
+  if (list !== undefined || rule === LISTED) {
+    return { action: "skip", rule: LISTED, reason: `The file lies in ${place} that is on a list.` };
+  }
+  if (password !== null && password !== holder.attachment.password) return own;
+  if (!holder.covers.includes(own.action)) return own;
+  return { action: "skip", rule: WHOLE, reason: `The file lies in ${place} that is analysed as a whole.` };
 }
 
 /** For archives and documents that need no password: the first of what lies in them, which VMRay may have use for. */
@@ -93,19 +224,12 @@ function passwordsInside(attachments: readonly Attachment[]): ReadonlyMap<Attach
 }
 
 /**
- * An empty file is skipped. A group of `triage.analyze` is analysed; larger than `triage.max_size` it is only
- * looked up, since a look-up sends no content. Of the other groups the unknown one is looked up, which costs
- * no analysis; the rest is skipped.
+ * A group of `triage.analyze` is analysed. Of the other groups the unknown one is looked up, which costs no analysis;
+ * the rest is skipped.
  */
-function decideAttachment(attachment: Attachment, policy: TriagePolicy): Decision {
-  if (attachment.size === 0) return { action: "skip", rule: "default.empty", reason: "The file is empty." };
-  const group = groupOf(attachment.type, extensionOf(attachment.filename));
+function byDefault({ attachment, group }: AttachmentView, settings: TriageSettings): Decision {
   const what = `The file is ${GROUP_NAMES[group]} (${attachment.type})`;
-  if (policy.analyze.includes(group)) {
-    if (attachment.size > policy.max_size) {
-      const reason = `${what}, but larger than ${policy.max_size} bytes: it is not sent, only looked up.`;
-      return { action: "lookup", rule: "default.max_size", reason };
-    }
+  if (settings.analyze.includes(group)) {
     return { action: "dynamic", rule: `default.${group}`, reason: `${what}.` };
   }
   if (group === "other") {
@@ -114,19 +238,46 @@ function decideAttachment(attachment: Attachment, policy: TriagePolicy): Decisio
   return { action: "skip", rule: `default.${group}`, reason: `${what}: the policy does not analyse these.` };
 }
 
-/** URLs that differ in what tracks the reader are one: the first of them, with the sources of all. */
-function withoutTracking(urls: readonly FoundUrl[], policy: TriagePolicy): readonly FoundUrl[] {
-  const found = new Map<string, FoundUrl>();
-  for (const url of urls) {
-    const normalized = stripTracking(url.normalized, { parameters: policy.tracking_parameters });
+/** Larger than `triage.max_size` it is only looked up, whatever the rule: a look-up sends no content. */
+function tooLarge(
+  decided: Decision,
+  { attachment, group }: AttachmentView,
+  settings: TriageSettings,
+): Decision {
+  const { parameters: _none, ...kept } = decided;
+  const what = `The file is ${GROUP_NAMES[group]} (${attachment.type})`;
+  const reason = `${what}, but larger than ${settings.max_size} bytes: it is not sent, only looked up.`;
+  return { ...kept, action: "lookup", rule: "default.max_size", reason };
+}
+
+// ---- URLs
+
+type AskedUrl = { readonly url: FoundUrl; readonly entry: ListEntry | null };
+
+/**
+ * URLs as VMRay is asked about them. Those that differ in what tracks the reader are one where the policy says so: the
+ * first of them, with the sources of all, denied where any is.
+ */
+function askedUrls(
+  urls: readonly FoundUrl[],
+  { strip_tracking, tracking_parameters }: TriageSettings,
+  lists: Lists,
+): readonly AskedUrl[] {
+  if (!strip_tracking) return urls.map((url) => ({ url, entry: lists.matchUrl(url) }));
+  const found = new Map<string, AskedUrl>();
+  for (const written of urls) {
+    const normalized = stripTracking(written.normalized, { parameters: tracking_parameters });
     const known = found.get(normalized);
-    const sources = [...new Set([...(known?.sources ?? []), ...url.sources])];
-    found.set(normalized, { ...(known ?? url), normalized, sources });
+    const sources = [...new Set([...(known?.url.sources ?? []), ...written.sources])];
+    const url = { ...(known?.url ?? written), normalized, sources };
+    const before = [known?.entry ?? null, lists.matchUrl(written)];
+    const denied = before.find((entry) => entry?.list === "deny") ?? null;
+    found.set(normalized, { url, entry: denied ?? lists.matchUrl({ ...written, normalized }) });
   }
   return [...found.values()];
 }
 
-const URL_REASONS: Readonly<Record<TriagePolicy["urls"], string>> = {
+const URL_REASONS: Readonly<Record<TriageSettings["urls"], string>> = {
   analyse: "URLs are looked up, and analysed where they are not known.",
   lookup: "URLs are only looked up.",
   skip: "The policy does not ask about URLs.",
@@ -135,11 +286,28 @@ const URL_REASONS: Readonly<Record<TriagePolicy["urls"], string>> = {
 /** Pictures and styles that a page loads, and what stands in comments: no reader opens them. */
 const NOT_OPENED = /-(?:resource|comment)$/;
 
-function decideUrl({ sources }: FoundUrl, policy: TriagePolicy): Decision {
-  if (sources.every((source) => NOT_OPENED.test(source))) {
-    const reason = "The URL is only loaded by a page or stands in a comment: no reader opens it.";
-    return { action: "skip", rule: "default.url_not_opened", reason };
+function decideUrl(view: UrlView, policy: Policy, rules: readonly PolicyRule[]): Decision {
+  const rule = rules.find(({ kind, matchesUrl }) => kind !== "attachment" && matchesUrl(view));
+  return rule === undefined ? urlByDefault(view, policy) : byRule(rule, () => urlByDefault(view, policy));
+}
+
+function urlByDefault({ url, names }: UrlView, { settings, isInternal, popular }: Policy): Decision {
+  const skip = (rule: string, reason: string): Decision => ({ action: "skip", rule, reason });
+  if (url.sources.every((source) => NOT_OPENED.test(source))) {
+    return skip(
+      "default.url_not_opened",
+      "The URL is only loaded by a page or stands in a comment: no reader opens it.",
+    );
   }
-  const action = policy.urls === "analyse" ? "reputation" : policy.urls;
-  return { action, rule: "default.urls", reason: URL_REASONS[policy.urls] };
+  // A redirector leads wherever its writer wants.
+  const leadsOn = (isHarmless: (host: string) => boolean) =>
+    url.target_domain !== undefined || !carriedHosts(url.normalized).every(isHarmless);
+  if (isInternal(names) && !leadsOn((host) => isInternal(withParents(host)))) {
+    return skip("default.internal_domain", "The URL is one of the organisation's own hosts.");
+  }
+  if (popular?.has(names) === true && !showsUserContent(names) && !leadsOn(() => false)) {
+    return skip("default.popular_domain", "The URL is of one of the most visited domains.");
+  }
+  const action = settings.urls === "analyse" ? "reputation" : settings.urls;
+  return { action, rule: "default.urls", reason: URL_REASONS[settings.urls] };
 }

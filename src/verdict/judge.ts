@@ -2,11 +2,12 @@
  * From the verdicts of its parts to the verdict of a mail.
  *
  * Pure. The mail is as bad as its worst part; parts that policy skipped do not count; a mail without a judged
- * part is clean. A part without a verdict, because its analysis failed or VMRay has none, makes the mail
+ * part is clean, but that of a denied sender is malicious. A part without a verdict, because its analysis failed or VMRay has none, makes the mail
  * `not_available` at least, and never complete.
  */
 import type { ArtifactRow, MailRow } from "../spool/spool.ts";
 import { showText } from "../text.ts";
+import type { SenderHit } from "../triage/plan.ts";
 import { type ContentVerdict, VERDICT_ORDER, type Verdict } from "./verdict.ts";
 
 export type Judgement = {
@@ -41,19 +42,22 @@ export function judge(mail: Pick<MailRow, "artifacts" | "extraction">): Judgemen
     .map((artifact) => ({ artifact, content: artifact.verdict ?? UNDECIDED }))
     .filter(({ content }) => content.outcome !== "skipped");
   const rank = (content: ContentVerdict) => VERDICT_ORDER.indexOf(partVerdict(content));
+  const sender = mail.extraction?.sender_list;
+  const opening = sender?.list === "deny" ? [senderReason(sender)] : [];
   const verdict = counted.reduce<Verdict>(
     (worst, { content }) => (rank(content) > VERDICT_ORDER.indexOf(worst) ? partVerdict(content) : worst),
-    "clean",
+    opening.length > 0 ? "malicious" : "clean",
   );
   const takenApart = mail.extraction?.complete === true;
   const noted = counted
     .filter(({ content }) => partVerdict(content) !== "clean")
     .sort((a, b) => rank(b.content) - rank(a.content));
   const closing = takenApart ? [] : [incompleteReason(mail)];
-  const room = MAX_REASONS - closing.length;
+  const room = MAX_REASONS - closing.length - opening.length;
   const shown = noted.length <= room ? noted : noted.slice(0, room - 1);
   const unsaid = noted.length - shown.length;
   const reasons = [
+    ...opening,
     ...shown.map(({ artifact, content }) => reasonOf(artifact, content)),
     ...(unsaid > 0 ? [`and ${unsaid} more of its parts`] : []),
     ...closing,
@@ -63,6 +67,10 @@ export function judge(mail: Pick<MailRow, "artifacts" | "extraction">): Judgemen
     complete: takenApart && counted.every(({ content }) => partVerdict(content) !== "not_available"),
     reasons: reasons.map((reason) => showText(reason, MAX_REASON_LENGTH)),
   };
+}
+
+function senderReason({ address, entry }: SenderHit): string {
+  return `the sender "${showText(address, MAX_NAME)}" is on the deny list ${entry}`;
 }
 
 function reasonOf(artifact: ArtifactRow, content: ContentVerdict): string {

@@ -67,7 +67,7 @@ export type Cost = {
 
 /**
  * The judgement of one content.
- * `outcome`: `judged` VMRay finished (its verdict may still be not_available: it knows nothing);
+ * `outcome`: `judged` VMRay finished (its verdict may still be not_available: it knows nothing), or a deny list says so;
  * `failed` an analysis was wanted and did not come about; `skipped` policy wanted none.
  */
 export type ContentVerdict = {

@@ -1,24 +1,12 @@
 /** `triage`: what is done with each part of a mail. */
 import { z } from "zod";
 import { TRACKING_PARAMETERS } from "../../extract/urls/normal-form.ts";
+import { readHostPattern } from "../../triage/patterns.ts";
 import { noted } from "../note.ts";
-import { choice, flag, key, size } from "./kinds.ts";
+import { choice, flag, key, path, rule, size, text } from "./kinds.ts";
+import { rulesConflicts, TYPE_GROUPS, triageList, triageRule } from "./rules.ts";
 
-export const TYPE_GROUPS = [
-  "documents",
-  "scripts",
-  "executables",
-  "archives",
-  "html",
-  "disk_images",
-  "shortcuts",
-  "mails",
-  "images",
-  "media",
-  "text",
-  "other",
-] as const;
-export type TypeGroup = (typeof TYPE_GROUPS)[number];
+const hosts = () => z.array(text("host", readHostPattern)).max(10_000).prefault([]);
 
 export const triageSection = z
   .strictObject({
@@ -48,5 +36,39 @@ export const triageSection = z
       "`analyse` looks a URL up and submits it where it is unknown, `lookup` only looks it up, `skip` does neither.",
       choice(["analyse", "lookup", "skip"]).prefault("analyse"),
     ),
+    own_domains: key(
+      "Mail domains of the organisation: they tell the direction of a mail, and URLs of their hosts are skipped. `*.example.org` stands for all below it.",
+      hosts(),
+      { example: ["example.org", "*.example.org"] },
+    ),
+    internal_domains: key("Further hosts whose URLs are skipped.", hosts(), {
+      example: ["*.corp.example"],
+    }),
+    popular_domains_file: key(
+      "The most visited domains, one a line or as CSV `rank,domain`, of which the first 1,000,000 lines are read: their URLs are skipped, but not where people put content of their own (docs/analysis.md).",
+      path("list").optional(),
+      { example: "top-1m.csv" },
+    ),
+    lists: key(
+      "Files of what is known to be good or bad; deny beats allow. Such parts are decided without a call.",
+      z.array(triageList).max(100).prefault([]),
+      { example: [{ list: "deny", kind: "hash", file: "deny-hashes.txt" }] },
+    ),
+    rules: key(
+      "What is done with which parts. The first rule whose conditions hold decides; where none does, the defaults do. docs/analysis.md has an example for each key.",
+      z.array(triageRule).max(1000).prefault([]),
+      {
+        example: [
+          {
+            name: "finance-macros",
+            match: { recipient: "finance@example.org", facts: "macros" },
+            action: "dynamic",
+            priority: "high",
+            vmray: { analysis_timeout: "5m", tags: "finance" },
+          },
+        ],
+      },
+    ),
   })
+  .check(rule(rulesConflicts))
   .prefault({});

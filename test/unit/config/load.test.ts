@@ -65,6 +65,27 @@ describe("a good configuration", () => {
         tls: { cert_file: join(FILES, "server.pem.crt"), required: true },
       },
       spool: { path: join(GOOD, "everything/spool"), keep_raw: 0 },
+      triage: {
+        own_domains: ["example.org", "*.xn--bcher-kva.example"],
+        rules: [
+          {
+            name: "documents",
+            match: {
+              kind: "attachment",
+              type: ["application/*"],
+              extension: ["doc", "docm"],
+              max_size: 20 * 1024 * 1024,
+              facts: ["macros"],
+              sender: ["boss@example.org", "<>"],
+              sender_domain: ["*.example.org"],
+              recipient: ["fin*@xn--bcher-kva.example"],
+              client: ["10.0.0.0/8", "2001:db8::1/128"],
+            },
+            vmray: { analysis_timeout: 300_000, tags: ["finance"], retention_period: 60 },
+          },
+          { name: "urls", match: { host: ["*.example.org"] }, action: "skip" },
+        ],
+      },
       vmray: { url: "http://vmray.example.org:8080/base", request_timeout: 500, tags: ["${literal}", "b"] },
       siem: [{ facility: "mail" }, { syslog: "udp://[::1]:1514", facility: "local0" }],
       alerts: [{ domains: ["example.org", "xn--bcher-kva.example"], to_recipients: true }],
@@ -74,13 +95,22 @@ describe("a good configuration", () => {
   });
 
   test("in the everything file really sets every key", async () => {
+    // Entries of a list set every key between them.
+    const together = (one: object, other: object): object => {
+      const merged: Record<string, unknown> = { ...one };
+      for (const [name, value] of Object.entries(other)) {
+        const known = merged[name];
+        const sections = [known, value].every((side) => Object(side) === side && !Array.isArray(side));
+        merged[name] = sections ? together(Object(known), value) : value;
+      }
+      return merged;
+    };
     const written = Bun.YAML.parse(await Bun.file(join(GOOD, "everything/sensor.yaml")).text());
     const missing = (value: unknown, key: Key, path: string): string[] => {
       if (key.shape === "value") return [];
       if (key.shape === "list") {
         if (key.item.shape !== "section" || !Array.isArray(value)) return [];
-        const merged: unknown = Object.assign({}, ...value);
-        return missing(merged, key.item, path);
+        return missing(value.reduce<object>(together, {}), key.item, path);
       }
       return [...key.keys].flatMap(([name, below]) => {
         const inner: unknown = Object(value)[name];

@@ -28,7 +28,7 @@ function start(
   stage = startExtraction({
     spool: on,
     extract,
-    triage: () => [],
+    triage: () => ({ plan: [], sender: null }),
     failedEvent: () => someEvent("mail.failed"),
     concurrency: 2,
     busy,

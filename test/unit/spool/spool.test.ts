@@ -2,7 +2,7 @@ import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { cpSync, existsSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { contentKey } from "../../../src/triage/plan.ts";
+import { contentKey, type PlannedArtifact } from "../../../src/triage/plan.ts";
 import {
   attachment,
   extractionOf,
@@ -53,6 +53,41 @@ describe.each(IMPLEMENTATIONS)("%s", (_where, open) => {
         complete: true,
       });
       expect(await spool.eventsAfter(0, 10)).toHaveLength(1);
+      await spool.close();
+    });
+
+    test("keeps what the lists say: a denied part is malicious, an allowed one skipped, a denied sender told", async () => {
+      const spool = await open(folder.path);
+      const mail = someMail();
+      const listed = (content: string, list: "allow" | "deny"): PlannedArtifact => {
+        const part = attachment(content, "skip");
+        return { ...part, decision: { ...part.decision, list, reason: `on the ${list} list (hash x)` } };
+      };
+      const plan = [listed("x", "deny"), listed("y", "allow")];
+      const sender = { list: "deny", address: "a@evil.example", entry: "(sender evil.example)" } as const;
+      await spool.putMail(mail);
+      const [claimed] = await spool.claimMails(1);
+      expect(claimed?.envelope).toEqual(mail.envelope);
+      await spool.recordExtraction(mail.id, extractionOf(plan), plan, sender);
+      const row = await spool.mail(mail.id);
+      expect(row?.state).toBe("analysed");
+      expect(row?.extraction?.sender_list).toEqual(sender);
+      expect(row?.artifacts.map(({ verdict }) => verdict)).toEqual([
+        {
+          outcome: "judged",
+          verdict: "malicious",
+          reason: "on the deny list (hash x)",
+          threat_names: [],
+          vmray: null,
+        },
+        {
+          outcome: "skipped",
+          verdict: "not_available",
+          reason: "on the allow list (hash x)",
+          threat_names: [],
+          vmray: null,
+        },
+      ]);
       await spool.close();
     });
 

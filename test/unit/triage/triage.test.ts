@@ -1,29 +1,13 @@
 import { describe, expect, test } from "bun:test";
-import { schema } from "../../../src/config/schema.ts";
 import type { Attachment, FoundUrl } from "../../../src/extract/extraction.ts";
 import { groupOf } from "../../../src/triage/groups.ts";
-import { type TriagePolicy, triage } from "../../../src/triage/triage.ts";
+import type { TriageSettings } from "../../../src/triage/policy.ts";
+import { attachment, DEFAULT, planned, url as urlOf } from "./fixtures.ts";
 
-const DEFAULT: TriagePolicy = schema.shape.triage.parse({});
+const url = urlOf("http://a.example/", { url: "http://a.example" });
 
-const attachment = (type: string, more: Partial<Attachment> = {}): Attachment => ({
-  filename: null,
-  sha256: "0".repeat(64),
-  size: 1000,
-  type,
-  views: ["mime"],
-  path: [],
-  sha1: "0".repeat(40),
-  md5: "0".repeat(32),
-  within: "mail",
-  facts: [],
-  password: null,
-  ...more,
-});
-const url: FoundUrl = { url: "http://a.example", normalized: "http://a.example/", sources: ["text"] };
-
-function decide(one: Attachment, policy: Partial<TriagePolicy> = {}) {
-  const [artifact] = triage({ attachments: [one], urls: [], complete: true }, { ...DEFAULT, ...policy });
+function decide(one: Attachment, policy: Partial<TriageSettings> = {}) {
+  const [artifact] = planned({ attachments: [one] }, policy);
   if (artifact === undefined) throw new Error("no decision");
   return artifact.decision;
 }
@@ -93,7 +77,7 @@ describe("the configured policy", () => {
   });
 
   test("analyses the groups it names and no others", () => {
-    const policy: Partial<TriagePolicy> = { analyze: ["images", "other", "mails"] };
+    const policy: Partial<TriageSettings> = { analyze: ["images", "other", "mails"] };
     expect(decide(attachment("image/png"), policy).action).toBe("dynamic");
     expect(decide(attachment("application/octet-stream"), policy).action).toBe("dynamic");
     expect(decide(attachment("message/rfc822"), policy).action).toBe("dynamic");
@@ -105,14 +89,13 @@ describe("the configured policy", () => {
     ["lookup", "lookup"],
     ["skip", "skip"],
   ] as const)("does with URLs what it says: %s", (urls, action) => {
-    const [artifact] = triage({ attachments: [], urls: [url], complete: true }, { ...DEFAULT, urls });
+    const [artifact] = planned({ urls: [url] }, { urls });
     expect(artifact).toMatchObject({ kind: "url", url, decision: { action, rule: "default.urls" } });
   });
 });
 
 test("URLs that no reader opens are not asked about, unless they also stand where one does", () => {
-  const rule = (...sources: string[]) =>
-    triage({ attachments: [], urls: [{ ...url, sources }], complete: true }, DEFAULT)[0]?.decision.rule;
+  const rule = (...sources: string[]) => planned({ urls: [{ ...url, sources }] })[0]?.decision.rule;
   expect(rule("html-resource", "html-comment")).toBe("default.url_not_opened");
   expect(rule("html-resource", "html")).toBe("default.urls");
   expect(rule("html-script")).toBe("default.urls");
@@ -125,8 +108,8 @@ test("URLs are asked about without what tracks the reader, where the policy says
     sources: [source],
   });
   const urls = [found("id=1&utm_source=x", "text"), found("gclid=2&id=1", "html"), found("id=2", "text")];
-  const asked = (policy: Partial<TriagePolicy>) =>
-    triage({ attachments: [], urls, complete: true }, { ...DEFAULT, ...policy }).map((artifact) =>
+  const asked = (policy: Partial<TriageSettings>) =>
+    planned({ urls }, policy).map((artifact) =>
       artifact.kind === "url" ? [artifact.url.normalized, artifact.url.sources] : [],
     );
   expect(asked({})).toHaveLength(3);
@@ -141,10 +124,10 @@ test("URLs are asked about without what tracks the reader, where the policy says
 });
 
 test("a plan has attachments first, then URLs, each in the order of the extraction", () => {
-  const plan = triage(
-    { attachments: [attachment("image/png"), attachment("application/pdf")], urls: [url], complete: true },
-    DEFAULT,
-  );
+  const plan = planned({
+    attachments: [attachment("image/png"), attachment("application/pdf")],
+    urls: [url],
+  });
   expect(plan.map((artifact) => (artifact.kind === "url" ? "url" : artifact.attachment.type))).toEqual([
     "image/png",
     "application/pdf",
@@ -155,10 +138,8 @@ test("a plan has attachments first, then URLs, each in the order of the extracti
 describe("what lies in something", () => {
   const inside = (path: string[], within: Attachment["within"], type: string) =>
     attachment(type, { filename: "inner", path, within });
-  const rules = (attachments: Attachment[], policy: Partial<TriagePolicy> = {}, complete = true) =>
-    triage({ attachments, urls: [], complete }, { ...DEFAULT, ...policy }).map(
-      ({ decision }) => decision.rule,
-    );
+  const rules = (attachments: Attachment[], policy: Partial<TriageSettings> = {}, complete = true) =>
+    planned({ attachments, complete }, policy).map(({ decision }) => decision.rule);
   const zip = attachment("application/zip", { filename: "a.zip" });
   const members = [
     inside(["a.zip"], "archive", "application/pdf"),
@@ -189,7 +170,7 @@ describe("what lies in something", () => {
     const down = (one: Attachment): Attachment => ({ ...one, path: ["f.eml", ...one.path] });
     const all = [forwarded, { ...down(zip), within: "mail" as const }, down(locked), zip];
     expect(
-      triage({ attachments: all, urls: [], complete: true }, DEFAULT).map((one) =>
+      planned({ attachments: all }).map((one) =>
         one.kind === "attachment" ? one.attachment.password : null,
       ),
     ).toEqual([null, "pw", "pw", null]);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
+import type { SenderHit } from "../../../src/triage/plan.ts";
 import { judge, MAX_REASON_LENGTH, MAX_REASONS } from "../../../src/verdict/judge.ts";
 import { VERDICT_ORDER } from "../../../src/verdict/verdict.ts";
 import { content, file, link, mailRow } from "../report/fixtures.ts";
@@ -23,6 +24,25 @@ describe("the verdict of a mail", () => {
       verdict: "malicious",
       complete: true,
       reasons: ['attachment "x.zip" is malicious (EICAR-Test-File)', 'URL "http://b.example/" is suspicious'],
+    });
+  });
+
+  test("is malicious where its sender is denied, with or without parts, and says so first", () => {
+    const row = mailRow([file("x.zip", malicious)]);
+    if (row.extraction === null) throw new Error("not taken apart");
+    const denied = { list: "deny", address: "a@evil.example", entry: "(sender evil.example): spam" } as const;
+    const judged = (artifacts: typeof row.artifacts, sender_list: SenderHit) =>
+      judge({ artifacts, extraction: row.extraction === null ? null : { ...row.extraction, sender_list } });
+    const reason = 'the sender "a@evil.example" is on the deny list (sender evil.example): spam';
+    expect(judged([], denied)).toEqual({ verdict: "malicious", complete: true, reasons: [reason] });
+    expect(judged(row.artifacts, denied).reasons).toEqual([
+      reason,
+      'attachment "x.zip" is malicious (EICAR-Test-File)',
+    ]);
+    expect(judged([], { ...denied, list: "allow" })).toEqual({
+      verdict: "clean",
+      complete: true,
+      reasons: [],
     });
   });
 
