@@ -20,7 +20,16 @@ import type { ContentVerdict } from "../verdict/verdict.ts";
 import type { SubmitAnswer } from "./api-shapes.ts";
 import type { VmrayClient } from "./client.ts";
 import { backoff, createGate, type GateTiming, type PauseReason } from "./gate.ts";
-import { afterSubmit, contentId, correlationId, failed, lookUp, type Next, poll } from "./steps.ts";
+import {
+  afterSubmit,
+  contentId,
+  correlationId,
+  failed,
+  howSubmitted,
+  lookUp,
+  type Next,
+  poll,
+} from "./steps.ts";
 import { VmrayError } from "./vmray-error.ts";
 
 export type AnalyzerSpool = Pick<
@@ -384,7 +393,10 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
         throw new SensorError("INTERNAL", `a content of ${size} bytes came out of the mail with ${written}`);
       }
       return await post(item, (correlation) =>
-        client.submitFile({ path, size, filename, password, correlation }, ending.posts.signal),
+        client.submitFile(
+          { ...howSubmitted(item.job, correlation), path, size, filename, password },
+          ending.posts.signal,
+        ),
       );
     } catch (thrown) {
       throw diskFault(thrown);
@@ -395,7 +407,10 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
 
   function sendUrl(job: AnalysisJob, correlation: string): Promise<SubmitAnswer> {
     if (job.artifact.kind !== "url") throw new SensorError("INTERNAL", "only URLs are sent as URLs");
-    return client.submitUrl({ url: job.artifact.url.normalized, correlation }, ending.posts.signal);
+    return client.submitUrl(
+      { ...howSubmitted(job, correlation), url: job.artifact.url.normalized },
+      ending.posts.signal,
+    );
   }
 
   /** Commits that the POST may have been sent, then sends it. */

@@ -97,6 +97,10 @@ export const submission = z.object({
   submission_score: number,
   submission_submission_metadata: text,
   submission_webif_url: text,
+  submission_parent_submission_id: optionalId,
+  submission_finish_time: text,
+  submission_consumed_quota: number,
+  submission_used_cache: flag,
 });
 export type Submission = z.output<typeof submission>;
 
@@ -130,3 +134,19 @@ export const systemInfo = z.object({
   webif_max_upload_size: number,
 });
 export type SystemInfo = z.output<typeof systemInfo>;
+
+/** Of the API key alone; a limit of 0 means that it has none of its own. */
+export const keyQuota = z.object({ quota_limit: number, used_quota: number }).catch({});
+
+/** Of the licence. Old versions have `quota` and `remaining` alone. */
+export const billingInfo = z
+  .object({
+    billing_period: text,
+    verdict_quota: number,
+    verdict_remaining: number,
+    report_quota: number,
+    report_remaining: number,
+    quota: number,
+    remaining: number,
+  })
+  .catch({});

@@ -11,17 +11,27 @@ import { getCACertificates } from "node:tls";
 import { z } from "zod";
 import type { Config } from "../config/schema.ts";
 import { SensorError } from "../errors.ts";
+import type { SubmitAction, SubmitParameters } from "../triage/plan.ts";
 import { VERSION } from "../version.ts";
 import * as shapes from "./api-shapes.ts";
 import { type FormField, type FormFile, multipartBody } from "./multipart.ts";
-import { publicReason, VmrayError } from "./vmray-error.ts";
+import { type SubmitDefaults, seconds, submitFields } from "./submit-fields.ts";
+import { oneLine, publicReason, VmrayError } from "./vmray-error.ts";
 
-export type VmrayConnection = Pick<
-  Config["vmray"],
-  "url" | "ca_file" | "tls_verify" | "request_timeout" | "upload_timeout" | "analysis_timeout" | "tags"
->;
+export type VmrayConnection = SubmitDefaults &
+  Pick<Config["vmray"], "url" | "ca_file" | "tls_verify" | "request_timeout" | "upload_timeout">;
 
-export type FileSubmission = {
+/** The same for files and URLs. */
+export type HowSubmitted = {
+  readonly action: SubmitAction;
+  readonly parameters?: SubmitParameters | undefined;
+  /** Analyse anew what VMRay knows. */
+  readonly again?: boolean | undefined;
+  /** Comes back in `submission_submission_metadata`. */
+  readonly correlation: string;
+};
+
+export type FileSubmission = HowSubmitted & {
   /** The content on disk; it is streamed, never held in memory. */
   readonly path: string;
   /** Bytes; the file must have exactly as many. */
@@ -30,11 +40,29 @@ export type FileSubmission = {
   readonly filename: string | null;
   /** What opens it, where something is needed and known. */
   readonly password?: { readonly of: "archive" | "document"; readonly value: string } | undefined;
-  /** Comes back in `submission_submission_metadata`. */
-  readonly correlation: string;
 };
 
-export type UrlSubmission = { readonly url: string; readonly correlation: string };
+export type UrlSubmission = HowSubmitted & { readonly url: string };
+
+export type FinishedFeed = {
+  /** Of every user the key may see, children included; finished ones alone, in order of completion. */
+  readonly submissions: readonly shapes.Submission[];
+  /** What to give the next time; null while there is nothing to go on from. */
+  readonly cursor: number | null;
+};
+
+/** One allowance and what was used of it; null where VMRay does not say, a limit of 0 where there is none. */
+export type Allowance = { readonly limit: number | null; readonly used: number | null };
+
+export type Quota = {
+  /** Of the API key. */
+  readonly key: Allowance;
+  /** Of the licence: analyses with a report, and with a verdict alone. */
+  readonly report: Allowance;
+  readonly verdict: Allowance;
+  /** When the licence's allowances begin anew: `always`, `daily`, `monthly`, `annual`, `never`; null if unknown. */
+  readonly period: string | null;
+};
 
 /** Every call may be ended by `signal`; it then throws the reason of the signal. */
 export type VmrayClient = {
@@ -46,8 +74,18 @@ export type VmrayClient = {
   submission(id: number, signal?: AbortSignal): Promise<shapes.Submission | null>;
   /** In no particular order, at most a few thousand. */
   submissionsOfSample(sampleId: number, signal?: AbortSignal): Promise<readonly shapes.Submission[]>;
+  /** Those that VMRay made of what it found in this one; [] where this version cannot say. */
+  submissionChildren(id: number, signal?: AbortSignal): Promise<readonly shapes.Submission[]>;
+  /**
+   * Submissions that finished after the one with id `lastId`, `limit` (1 to 1000) at most, in one call. With null
+   * the newest, to begin with. Before 4.0.1 there is no such feed: submissions come by id there, and one that is
+   * not finished hides those behind it, for which only `submission` helps.
+   */
+  finishedAfter(lastId: number | null, limit: number, signal?: AbortSignal): Promise<FinishedFeed>;
+  /** Null where VMRay tells nothing (an old version, a key that may not ask). */
+  quota(signal?: AbortSignal): Promise<Quota | null>;
   submitFile(file: FileSubmission, signal?: AbortSignal): Promise<shapes.SubmitAnswer>;
-  /** Asks for the reputation of a URL: VMRay does not open it. */
+  /** With the action `reputation` VMRay does not open it. */
   submitUrl(url: UrlSubmission, signal?: AbortSignal): Promise<shapes.SubmitAnswer>;
   /** Names of the sample and then of what was found in it; null where this version has no such list. */
   threatNames(sampleId: number, signal?: AbortSignal): Promise<readonly string[] | null>;
@@ -61,6 +99,11 @@ const MAX_RETRY_AFTER = 600_000;
 const MAX_FILENAME_BYTES = 200;
 const IDLE_SECONDS = 20;
 const METADATA_KEY = "email_sensor";
+/** `max_api_items` of a real system. */
+const MAX_FEED = 1000;
+const MAX_PERIOD = 50;
+/** What says that a version has no such call, or that the key may not make it. */
+const ABSENT: ReadonlySet<number> = new Set([400, 403, 404, 405]);
 
 /**
  * A client for one VMRay server. Throws SensorError CONFIG_INVALID where the URL, the CA file or the key cannot
@@ -156,18 +199,16 @@ export function createVmrayClient(
   }
 
   async function submit(
-    fields: readonly FormField[],
+    content: readonly FormField[],
     file: FormFile | null,
-    correlation: string,
+    how: HowSubmitted,
     signal: AbortSignal | undefined,
   ): Promise<shapes.SubmitAnswer> {
-    const tags = connection.tags.filter((tag) => tag !== "").join(",");
     const body = multipartBody(
       [
-        ...fields,
-        { name: "shareable", value: "False" },
-        ...(tags === "" ? [] : [{ name: "tags", value: tags }]),
-        { name: "submission_metadata", value: JSON.stringify({ [METADATA_KEY]: correlation }) },
+        ...content,
+        ...submitFields({ ...how, kind: file === null ? "url" : "file" }, connection),
+        { name: "submission_metadata", value: JSON.stringify({ [METADATA_KEY]: how.correlation }) },
       ],
       file,
     );
@@ -184,6 +225,19 @@ export function createVmrayClient(
     return checked(answer.data, shapes.submitAnswer);
   }
 
+  async function systemInfo(signal?: AbortSignal): Promise<shapes.SystemInfo> {
+    const info = await getOne("/rest/system_info", shapes.systemInfo, signal);
+    if (info === null)
+      throw new VmrayError("VMRAY_ANSWER", "VMRay has no system information", { status: 404 });
+    return info;
+  }
+
+  let feed: boolean | null = null;
+  async function hasFeed(signal?: AbortSignal): Promise<boolean> {
+    feed ??= feedOfVersion((await optional(systemInfo(signal)))?.version);
+    return feed;
+  }
+
   return {
     async samplesBySha256(sha256, signal) {
       const samples = await getList(`/rest/sample/sha256/${hash(sha256)}`, shapes.sample, signal);
@@ -196,44 +250,90 @@ export function createVmrayClient(
     submission: (id, signal) => getOne(`/rest/submission/${whole(id)}`, shapes.submission, signal),
     submissionsOfSample: (sampleId, signal) =>
       getList(`/rest/submission/sample/${whole(sampleId)}`, shapes.submission, signal),
+    async submissionChildren(id, signal) {
+      const path = `/rest/submission?submission_parent_submission_id=${whole(id)}`;
+      const children = (await optional(getList(path, shapes.submission, signal))) ?? [];
+      // A version that does not know the filter gives every submission.
+      return children.filter((each) => each.submission_parent_submission_id === id);
+    },
+    async finishedAfter(lastId, limit, signal) {
+      const count = `_limit=${whole(Math.min(Math.max(limit, 1), MAX_FEED))}`;
+      const page = async (query: string): Promise<readonly shapes.Submission[]> => {
+        const answer = await get(`/rest/submission?${query}`, signal);
+        return answer === null ? [] : checked(answer.data, z.array(shapes.submission));
+      };
+      if (lastId === null) {
+        const newest = await page(`_order=desc&${count}`);
+        const finished = newest.filter((each) => each.submission_finished === true).toReversed();
+        return { submissions: finished, cursor: finished.at(-1)?.submission_id ?? null };
+      }
+      if (await hasFeed(signal)) {
+        const next = await page(`_order=asc&${count}&_last_id=${whole(lastId)}`);
+        const submissions = next.filter((each) => each.submission_finished === true);
+        return { submissions, cursor: next.at(-1)?.submission_id ?? lastId };
+      }
+      const byId = await page(`_order=asc&${count}&_min_id=${whole(lastId + 1)}`);
+      const open = byId.findIndex((each) => each.submission_finished !== true);
+      const submissions = open < 0 ? byId : byId.slice(0, open);
+      return { submissions, cursor: submissions.at(-1)?.submission_id ?? lastId };
+    },
+    async quota(signal) {
+      const key = await optional(getOne("/rest/api_key/quota", shapes.keyQuota, signal));
+      const licence = await optional(getOne("/rest/billing_info", shapes.billingInfo, signal));
+      return key === null && licence === null ? null : quotaOf(key, licence);
+    },
     submitFile(file, signal) {
-      const timeout = connection.analysis_timeout;
-      const config =
-        timeout === undefined
-          ? []
-          : [{ name: "user_config", value: JSON.stringify({ timeout: seconds(timeout) }) }];
       const name = Buffer.from(submittedFilename(file.filename)).toString("base64");
       const { password } = file;
       const opening =
         password === undefined ? [] : [{ name: `${password.of}_password`, value: password.value }];
       return submit(
-        [{ name: "sample_filename_b64enc", value: name }, ...opening, ...config],
+        [{ name: "sample_filename_b64enc", value: name }, ...opening],
         { name: "sample_file", path: file.path, size: file.size },
-        file.correlation,
+        file,
         signal,
       );
     },
-    submitUrl: ({ url, correlation }, signal) =>
-      submit(
-        [
-          { name: "sample_url", value: url },
-          { name: "analyzer_mode", value: "reputation" },
-          { name: "enable_reputation", value: "True" },
-        ],
-        null,
-        correlation,
-        signal,
-      ),
+    submitUrl: (url, signal) => submit([{ name: "sample_url", value: url.url }], null, url, signal),
     threatNames: (sampleId, signal) =>
       getOne(`/rest/sample/${whole(sampleId)}/threat_names`, shapes.threatNames, signal),
     reputationLookups: (submissionId, signal) =>
       getList(`/rest/reputation_lookup/submission/${whole(submissionId)}`, shapes.reputationLookup, signal),
-    async systemInfo(signal) {
-      const info = await getOne("/rest/system_info", shapes.systemInfo, signal);
-      if (info === null)
-        throw new VmrayError("VMRAY_ANSWER", "VMRay has no system information", { status: 404 });
-      return info;
-    },
+    systemInfo,
+  };
+}
+
+/** Null where this version has no such call or this key may not make it. */
+async function optional<T>(call: Promise<T | null>): Promise<T | null> {
+  try {
+    return await call;
+  } catch (thrown) {
+    if (thrown instanceof VmrayError && thrown.status !== null && ABSENT.has(thrown.status)) return null;
+    throw thrown;
+  }
+}
+
+/** The feed by `_last_id` came with 4.0.1. A version nobody tells (old ones tell it to administrators) has it. */
+function feedOfVersion(version: string | null | undefined): boolean {
+  const [major, minor, revision] =
+    /^(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?/.exec(version ?? "")?.slice(1) ?? [];
+  if (major === undefined) return true;
+  return Number(major) > 4 || (Number(major) === 4 && (Number(minor) > 0 || Number(revision ?? 0) >= 1));
+}
+
+type KeyQuota = z.output<typeof shapes.keyQuota>;
+type BillingInfo = z.output<typeof shapes.billingInfo>;
+
+function quotaOf(key: KeyQuota | null, licence: BillingInfo | null): Quota {
+  const spent = (limit: number | null | undefined, remaining: number | null | undefined): Allowance => ({
+    limit: limit ?? null,
+    used: limit == null || remaining == null ? null : Math.max(0, limit - remaining),
+  });
+  return {
+    key: { limit: key?.quota_limit ?? null, used: key?.used_quota ?? null },
+    report: spent(licence?.report_quota ?? licence?.quota, licence?.report_remaining ?? licence?.remaining),
+    verdict: spent(licence?.verdict_quota, licence?.verdict_remaining),
+    period: licence?.billing_period == null ? null : oneLine(licence.billing_period, MAX_PERIOD),
   };
 }
 
@@ -280,8 +380,6 @@ function whole(id: number): string {
   if (!Number.isSafeInteger(id) || id < 0) throw new SensorError("INTERNAL", "not an id of VMRay");
   return String(id);
 }
-
-const seconds = (ms: number): number => Math.max(1, Math.round(ms / 1000));
 
 /**
  * The name of a mail's attachment as VMRay may see it: without folders and without the characters for which VMRay

@@ -5,11 +5,12 @@
  * Nothing is committed here.
  */
 import { createHash } from "node:crypto";
+import { SensorError } from "../errors.ts";
 import type { AnalysisJob, AnalysisProgress } from "../spool/spool.ts";
 import { type PlannedArtifact, submits } from "../triage/plan.ts";
 import { atLeast, type ContentVerdict } from "../verdict/verdict.ts";
 import type { Sample, Submission, SubmitAnswer } from "./api-shapes.ts";
-import { correlationOf, type VmrayClient } from "./client.ts";
+import { correlationOf, type HowSubmitted, type VmrayClient } from "./client.ts";
 import { type FinishedPart, referenceOf, verdictOfKnownSamples, verdictOfParts } from "./verdict-of.ts";
 import { oneLine, publicReason, VmrayError } from "./vmray-error.ts";
 
@@ -43,6 +44,13 @@ export function contentId(artifact: PlannedArtifact): string {
 /** What marks the submissions of this analysis, and of no other of the same content, in VMRay. */
 export function correlationId(job: AnalysisJob): string {
   return `${job.createdAt.toString(36)}-${sha256(job.key).slice(0, 32)}`;
+}
+
+/** What the policy wants of the submission. Throws INTERNAL for a job that is not to be submitted. */
+export function howSubmitted(job: AnalysisJob, correlation: string): HowSubmitted {
+  const { action, parameters } = job.artifact.decision;
+  if (!submits(action)) throw new SensorError("INTERNAL", "a content that is not to be submitted");
+  return { action, parameters, correlation };
 }
 
 /** An analysis that was wanted and did not come about. */

@@ -11,8 +11,11 @@ import type { Attachment, FoundUrl } from "../extract/extraction.ts";
 export const ACTIONS = ["skip", "lookup", "reputation", "static", "dynamic"] as const;
 export type Action = (typeof ACTIONS)[number];
 
+/** An action that may end in a submission. */
+export type SubmitAction = Exclude<Action, "skip" | "lookup">;
+
 /** True where the action may end in a submission. */
-export function submits(action: Action): boolean {
+export function submits(action: Action): action is SubmitAction {
   return action !== "skip" && action !== "lookup";
 }
 

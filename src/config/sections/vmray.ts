@@ -2,7 +2,10 @@
 import { z } from "zod";
 import { readServerUrl } from "../address.ts";
 import { noted } from "../note.ts";
-import { duration, flag, key, path, printable, rule, text, wait, when, whole } from "./kinds.ts";
+import { choice, duration, flag, key, path, printable, rule, text, wait, when, whole } from "./kinds.ts";
+
+/** What VMRay takes as `retention_period`. */
+const RETENTION_DAYS: readonly number[] = [0, 60, 120, 180, 360];
 
 export const vmraySection = z
   .strictObject({
@@ -48,6 +51,41 @@ export const vmraySection = z
         fallback: "set in VMRay",
         example: "2m",
       },
+    ),
+    analyzer_mode: key(
+      "What a dynamic analysis is made of.",
+      choice(["reputation_static_dynamic", "static_dynamic"]).optional(),
+      { fallback: "set in VMRay", example: "reputation_static_dynamic" },
+    ),
+    caching: key(
+      "Whether VMRay answers with an analysis that it made before (`analysis_caching`); `vmray` leaves it to the settings of the API key.",
+      choice(["smart", "enabled", "disabled", "legacy", "vmray"]).prefault("smart"),
+    ),
+    known_benign: key(
+      "Whether VMRay stops where reputation or static analysis knows a content to be harmless, which saves quota; `vmray` leaves it to the settings of the API key.",
+      choice(["stop", "continue", "vmray"]).prefault("stop"),
+    ),
+    known_malicious: key(
+      "The same for what is known to be malicious: `continue` costs quota and tells more of what it does.",
+      choice(["stop", "continue", "vmray"]).prefault("stop"),
+    ),
+    archive_action: key(
+      "How VMRay takes an archive: as one sample, as one of which a member is started, or each member by itself.",
+      choice(["sample", "compound_sample", "separate_samples"]).optional(),
+      { fallback: "set in VMRay", example: "separate_samples" },
+    ),
+    max_jobs: key("Most analyses of one submission.", whole(1, 100).optional(), {
+      fallback: "set in VMRay",
+      example: 2,
+    }),
+    shareable: key("Whether VMRay may show the hash of a file to VirusTotal.", flag().prefault(false)),
+    retention_period: key(
+      "Days that VMRay keeps a submission; 0 keeps it for ever.",
+      noted(
+        z.int().refine((days) => RETENTION_DAYS.includes(days), "must be 0, 60, 120, 180 or 360"),
+        { kind: "`0`, `60`, `120`, `180` or `360`" },
+      ).optional(),
+      { fallback: "set in VMRay", example: 60 },
     ),
     tags: key(
       "Tags of each submission. Servers before 2026.2 take letters, digits, - and _ only.",

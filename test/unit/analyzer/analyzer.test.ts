@@ -275,7 +275,13 @@ describe("a restart", () => {
     const path = join(here.tempDir, "..", "content");
     writeFileSync(path, EICAR);
     const correlation = correlationId(job);
-    await clientOf(vmray).submitFile({ path, size: EICAR.length, filename: null, correlation });
+    await clientOf(vmray).submitFile({
+      path,
+      size: EICAR.length,
+      filename: null,
+      action: "dynamic",
+      correlation,
+    });
 
     const analyzer = here.start(clientOf(vmray));
     expect((await here.verdicts(id))[0]?.verdict).toBe("malicious");

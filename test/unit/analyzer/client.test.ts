@@ -17,6 +17,7 @@ import { startSimulator } from "../../../src/analyzer/simulator/simulator.ts";
 import { VmrayError } from "../../../src/analyzer/vmray-error.ts";
 import { SensorError } from "../../../src/errors.ts";
 import { VERSION } from "../../../src/version.ts";
+import { SUBMIT_DEFAULTS } from "./harness.ts";
 
 const KEY = "key-0123456789";
 const CLIENT = join(import.meta.dir, "../../../src/analyzer/client.ts");
@@ -31,7 +32,7 @@ const CONNECTION: Omit<VmrayConnection, "url"> = {
   tls_verify: true,
   request_timeout: 500,
   upload_timeout: 1000,
-  analysis_timeout: undefined,
+  ...SUBMIT_DEFAULTS,
   tags: ["email-sensor"],
 };
 
@@ -99,6 +100,7 @@ describe("against a VMRay", () => {
       path: temporaryFile(content),
       size: content.length,
       filename: "Rechnung für März.doc",
+      action: "dynamic",
       correlation: "c-1",
     });
     const id = answer.submissions[0]?.submission_id ?? 0;
@@ -118,7 +120,11 @@ describe("against a VMRay", () => {
   test("submits a URL in reputation mode", async () => {
     const { url } = await simulator();
     const client = connect(url);
-    const answer = await client.submitUrl({ url: "http://malicious.example/?a=1&b=%22", correlation: "c-2" });
+    const answer = await client.submitUrl({
+      url: "http://malicious.example/?a=1&b=%22",
+      action: "reputation",
+      correlation: "c-2",
+    });
     const id = answer.submissions[0]?.submission_id ?? 0;
     expect(await client.reputationLookups(id)).toMatchObject([{ reputation_lookup_verdict: "malicious" }]);
   });
@@ -168,6 +174,7 @@ describe("a request", () => {
       path: temporaryFile("abc"),
       size: 3,
       filename: name,
+      action: "dynamic",
       correlation: "c",
     });
     expect(Number(requests[0]?.headers.get("content-length"))).toBe(length);
@@ -193,7 +200,11 @@ describe("a request", () => {
       form = (await request.formData()) as FormData;
       return json({ data: {} });
     });
-    await connect(url).submitUrl({ url: "http://a.example/?token=secret", correlation: "c" });
+    await connect(url).submitUrl({
+      url: "http://a.example/?token=secret",
+      action: "reputation",
+      correlation: "c",
+    });
     expect(requests[0]?.url).not.toContain("secret");
     expect([form?.get("sample_url"), form?.get("analyzer_mode"), form?.get("enable_reputation")]).toEqual([
       "http://a.example/?token=secret",
@@ -224,7 +235,7 @@ describe("a request", () => {
       const before = process.memoryUsage.rss();
       let most = before;
       setInterval(() => { most = Math.max(most, process.memoryUsage.rss()); }, 5).unref();
-      await client.submitFile(${JSON.stringify({ path, size, filename: null, correlation: "c" })});
+      await client.submitFile(${JSON.stringify({ path, size, filename: null, action: "dynamic", correlation: "c" })});
       console.log(most - before);`);
     const grown = await sender.number();
     expect(await receiver.number()).toBeGreaterThan(size);
@@ -338,16 +349,7 @@ describe("a fault", () => {
     ["-5", null],
   ])("of too many requests tells how long %p is", async (header, expected) => {
     const { url } = serve(() => json({ result: "error" }, 429, { "retry-after": header }));
-    const connection = {
-      url,
-      ca_file: undefined,
-      tls_verify: true,
-      request_timeout: 500,
-      upload_timeout: 500,
-    };
-    const client = createVmrayClient({ ...connection, analysis_timeout: undefined, tags: [] }, KEY, {
-      now: () => 0,
-    });
+    const client = createVmrayClient({ ...CONNECTION, url }, KEY, { now: () => 0 });
     expect((await faultOf(client.sample(1))).retryAfter).toBe(expected);
   });
 
@@ -391,7 +393,9 @@ describe("a connection that breaks", () => {
 
   test("is not tried again for a POST, which VMRay may have taken", async () => {
     const { url, connections } = breaking();
-    const error = await faultOf(connect(url).submitUrl({ url: "http://a.example/", correlation: "c" }));
+    const error = await faultOf(
+      connect(url).submitUrl({ url: "http://a.example/", action: "reputation", correlation: "c" }),
+    );
     expect([error.code, connections()]).toEqual(["VMRAY_UNREACHABLE", 1]);
   });
 });

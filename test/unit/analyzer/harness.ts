@@ -15,6 +15,7 @@ import {
   type SimulatorOptions,
   startSimulator,
 } from "../../../src/analyzer/simulator/simulator.ts";
+import type { SubmitDefaults } from "../../../src/analyzer/submit-fields.ts";
 import { createLog } from "../../../src/log.ts";
 import type { MailRow, Spool } from "../../../src/spool/spool.ts";
 import type { PlannedArtifact } from "../../../src/triage/plan.ts";
@@ -35,6 +36,20 @@ const undo: (() => unknown)[] = [];
 afterEach(async () => {
   for (const step of undo.splice(0).reverse()) await step();
 });
+
+/** Nothing about how to analyse is set. */
+export const SUBMIT_DEFAULTS: SubmitDefaults = {
+  analysis_timeout: undefined,
+  analyzer_mode: undefined,
+  archive_action: undefined,
+  caching: "vmray",
+  known_benign: "vmray",
+  known_malicious: "vmray",
+  max_jobs: undefined,
+  retention_period: undefined,
+  shareable: false,
+  tags: [],
+};
 
 /** An attachment of these bytes; its name and type do not matter to the analyzer. */
 /** An archive, with the password that opened it. */
@@ -96,8 +111,7 @@ export function clientOf(vmray: Simulator, key = KEY): VmrayClient {
       tls_verify: true,
       request_timeout: 1000,
       upload_timeout: 1000,
-      analysis_timeout: undefined,
-      tags: [],
+      ...SUBMIT_DEFAULTS,
     },
     key,
   );
@@ -128,6 +142,9 @@ export function scripted(change: Partial<VmrayClient>): VmrayClient {
     submitFile: submitted,
     submitUrl: submitted,
     threatNames: async () => null,
+    submissionChildren: async () => [],
+    finishedAfter: async () => ({ submissions: [], cursor: null }),
+    quota: async () => null,
     reputationLookups: async () => [],
     systemInfo: async () => shapes.systemInfo.parse({}),
     ...change,
