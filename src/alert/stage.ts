@@ -13,7 +13,7 @@ import { faultFields, type Log } from "../log.ts";
 import type { SensorIdentity } from "../report/compose.ts";
 import { type Carrier, type DestinationStatus, startDelivery } from "../report/delivery.ts";
 import type { EventMail, SensorEvent } from "../report/event.ts";
-import { compileTemplate, type Template } from "../report/format-template.ts";
+import { compileTemplate, type Template } from "../report/formats/template.ts";
 import type { Delivery } from "../report/transport.ts";
 import type { Spool } from "../spool/spool.ts";
 import { atLeast } from "../verdict/verdict.ts";

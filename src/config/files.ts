@@ -6,7 +6,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { open, stat } from "node:fs/promises";
 import { asSensorError, SensorError } from "../errors.ts";
-import { compileTemplate } from "../report/format-template.ts";
+import { compileTemplate } from "../report/formats/template.ts";
 import type { FileKind } from "./note.ts";
 import { printable } from "./problem.ts";
 

@@ -5,7 +5,6 @@
  * loses nothing: its events wait in the outbox, in order (delivery.ts). One event that cannot be formatted is sent
  * in a plainer form and never blocks the others. The cursors must exist: Spool.setDestinations comes first.
  */
-import { readFileSync, statSync } from "node:fs";
 import { type HostPort, readHostPort } from "../config/address.ts";
 import type { SiemConfig } from "../config/schema.ts";
 import { asSensorError, SensorError } from "../errors.ts";
@@ -15,8 +14,7 @@ import { toJsonLine } from "../text.ts";
 import { atLeast } from "../verdict/verdict.ts";
 import { type Carrier, type DestinationStatus, startDelivery } from "./delivery.ts";
 import type { SensorEvent } from "./event.ts";
-import { formatJson } from "./format-json.ts";
-import { compileTemplate, MAX_TEMPLATE_LENGTH, type Template } from "./format-template.ts";
+import { createFormatter, type Formatter } from "./formats/formatter.ts";
 import { formatSyslog, type SyslogSettings, syslogHeader } from "./syslog.ts";
 import type { Transport } from "./transport.ts";
 import { createTcpTransport } from "./transport-tcp.ts";
@@ -79,30 +77,6 @@ export function startReporting(options: {
   };
 }
 
-/** The template of a destination, null for the json format. Throws CONFIG_INVALID. */
-export function templateOf(
-  destination: Pick<SiemConfig, "name" | "format" | "template" | "template_file">,
-): Template | null {
-  if (destination.format !== "template") return null;
-  const where = `siem destination ${JSON.stringify(destination.name)}`;
-  try {
-    return compileTemplate(destination.template ?? readTemplate(destination.template_file));
-  } catch (thrown) {
-    throw new SensorError("CONFIG_INVALID", `${where}: ${asSensorError(thrown).message}`, { cause: thrown });
-  }
-}
-
-function readTemplate(path: string | undefined): string {
-  if (path === undefined) {
-    throw new SensorError("CONFIG_INVALID", "the template format needs template or template_file");
-  }
-  // Each character has four bytes at most.
-  if (statSync(path).size > MAX_TEMPLATE_LENGTH * 4) {
-    throw new SensorError("CONFIG_INVALID", "the template file is too large");
-  }
-  return readFileSync(path, "utf8");
-}
-
 function createCarrier(destination: SiemConfig, sensorId: string, log: Log): Carrier {
   const { scheme, host, port } = readTarget(destination);
   const settings: SyslogSettings = {
@@ -111,7 +85,7 @@ function createCarrier(destination: SiemConfig, sensorId: string, log: Log): Car
     appName: destination.app_name,
     procId: String(process.pid),
   };
-  const template = templateOf(destination);
+  const formatter = createFormatter(destination, log);
   const maxBytes = Math.max(
     MIN_MESSAGE_BYTES,
     scheme === "udp"
@@ -124,29 +98,45 @@ function createCarrier(destination: SiemConfig, sensorId: string, log: Log): Car
   let openBytes = 0;
   return {
     carry(events) {
-      const messages = events.map((event) => formatMessage(event, settings, template, maxBytes, log));
+      const formatted = events.map((event) => formatMessages(event, settings, formatter, maxBytes, log));
+      const messages = formatted.flat();
       const size = messages.reduce((sum, { byteLength }) => sum + byteLength, 0);
       openBytes += size;
-      return transport.send(messages).finally(() => {
-        openBytes -= size;
-      });
+      return transport
+        .send(messages)
+        .then(({ delivered, fault }) => ({ delivered: wholeEvents(formatted, delivered), fault }))
+        .finally(() => {
+          openBytes -= size;
+        });
     },
     full: () => openBytes >= MAX_OPEN_BYTES,
     close: () => transport.close(),
   };
 }
 
-/** One syslog message; whatever is wrong with the event or the template, there is one. */
-export function formatMessage(
+/** How many events, from the first on, have all of their messages among the first `messages`. */
+export function wholeEvents(formatted: readonly (readonly unknown[])[], messages: number): number {
+  let end = 0;
+  const cut = formatted.findIndex((one) => {
+    end += one.length;
+    return end > messages;
+  });
+  return cut === -1 ? formatted.length : cut;
+}
+
+/** The syslog messages of an event; whatever is wrong with it, it costs no other its place. */
+export function formatMessages(
   event: SensorEvent,
   settings: SyslogSettings,
-  template: Template | null,
+  formatter: Formatter,
   maxBytes: number,
   log: Log,
-): Uint8Array {
+): readonly Uint8Array[] {
   try {
-    const room = maxBytes - syslogHeader(event, settings).length;
-    return Buffer.from(formatSyslog(event, formatText(event, template, room, log), settings));
+    const room = (about: SensorEvent) => maxBytes - syslogHeader(about, settings).length;
+    return formatter
+      .format(event, room)
+      .map(({ event: about, text }) => Buffer.from(formatSyslog(about, text, settings)));
   } catch (thrown) {
     log.error("an event could not be formatted, only its id is sent", {
       event_id: String(event.id),
@@ -154,20 +144,7 @@ export function formatMessage(
     });
     const { schema, id, type, time } = event;
     const bare = toJsonLine({ schema, id, type, time, truncated: [""] });
-    return Buffer.from(`<131>1 - - - - - - ${bare}`);
-  }
-}
-
-function formatText(event: SensorEvent, template: Template | null, room: number, log: Log): string {
-  if (template === null) return formatJson(event, room);
-  try {
-    return template.render(event, room);
-  } catch (thrown) {
-    log.error("the template failed, the event is sent as JSON", {
-      event_id: event.id,
-      ...faultFields(asSensorError(thrown)),
-    });
-    return formatJson(event, room);
+    return [Buffer.from(`<131>1 - - - - - - ${bare}`)];
   }
 }
 

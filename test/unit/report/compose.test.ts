@@ -13,7 +13,7 @@ import {
   MAX_EVENT_BYTES,
 } from "../../../src/report/compose.ts";
 import { EVENT_TYPES, type EventType, type SensorEvent } from "../../../src/report/event.ts";
-import { formatJson } from "../../../src/report/format-json.ts";
+import { formatJson } from "../../../src/report/formats/json.ts";
 import { toJsonLine } from "../../../src/text.ts";
 import { judge } from "../../../src/verdict/judge.ts";
 import { content, file, link, mailRow, NO_TYPES, NOON, SENSOR, SHA, verdictEvent } from "./fixtures.ts";

@@ -6,8 +6,8 @@ import { SensorError } from "../../../src/errors.ts";
 import { composeFailed, composeState } from "../../../src/report/compose.ts";
 import { pauseAfter, startDelivery } from "../../../src/report/delivery.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
-import { compileTemplate } from "../../../src/report/format-template.ts";
-import { formatMessage, siemCursor, startReporting } from "../../../src/report/outbox.ts";
+import { createFormatter } from "../../../src/report/formats/formatter.ts";
+import { formatMessages, siemCursor, startReporting, wholeEvents } from "../../../src/report/outbox.ts";
 import type { Delivery } from "../../../src/report/transport.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
 import { open, temporaryFolder } from "../spool/fixtures.ts";
@@ -233,11 +233,22 @@ describe("reporting", () => {
     const settings = { facility: "local0", hostname: "h", appName: "a", procId: "1" } as const;
     // What a broken row of an old spool could hold.
     const broken = JSON.parse('{"schema":"s","id":"i","type":5,"time":"x"}') as SensorEvent;
-    const message = Buffer.from(formatMessage(broken, settings, null, 2048, log)).toString();
+    const json = createFormatter({ name: "a", format: "json" }, log);
+    const message = String(formatMessages(broken, settings, json, 2048, log).map((one) => Buffer.from(one)));
     expect(JSON.parse(message.slice(message.indexOf("{")))).toMatchObject({ id: "i", truncated: [""] });
     expect(lines).toMatchObject([{ level: "error", event_id: "i" }]);
-    const fine = formatMessage(states(1)[0] ?? broken, settings, compileTemplate("{{ type }}"), 2048, log);
-    expect(Buffer.from(fine).toString()).toEndWith(" - sensor.state");
+    const template = createFormatter({ name: "a", format: "template", template: "{{ type }}" }, log);
+    const fine = formatMessages(states(1)[0] ?? broken, settings, template, 2048, log);
+    expect(fine.map((bytes) => Buffer.from(bytes).toString())).toEqual([
+      expect.stringMatching(/ - sensor\.state$/),
+    ]);
+  });
+
+  test("takes an event for delivered when all of its messages are", () => {
+    const formatted = [[1, 2], [], [3], [4, 5]];
+    expect([0, 1, 2, 3, 4, 5].map((messages) => wholeEvents(formatted, messages))).toEqual([
+      0, 0, 2, 3, 3, 4,
+    ]);
   });
 
   test("names its cursors by the destination", () => {

@@ -7,10 +7,11 @@
  * one that fails on an event throws TEMPLATE_FAILED, and the caller sends the event as JSON instead.
  */
 import { Liquid } from "liquidjs";
-import { SensorError } from "../errors.ts";
-import { escapeControls, toJsonLine } from "../text.ts";
-import { shrinkEvent } from "./bounds.ts";
-import type { SensorEvent } from "./event.ts";
+import { SensorError } from "../../errors.ts";
+import { escapeControls, toJsonLine } from "../../text.ts";
+import { shrinkEvent } from "../bounds.ts";
+import type { SensorEvent } from "../event.ts";
+import type { Format, VisibleEvent } from "./format.ts";
 
 export const MAX_TEMPLATE_LENGTH = 64 * 1024;
 const MAX_RENDER_MS = 250;
@@ -20,7 +21,9 @@ const MAX_OUTPUT_LENGTH = 1024 * 1024;
 const CUT_MARK = " [cut]";
 
 export type Template = {
-  /** The line for an event, at most `maxBytes` in UTF-8: the event is cut first, then the line. */
+  /** The line for an event. Throws TEMPLATE_FAILED. */
+  line(event: VisibleEvent): string;
+  /** The same with at most `maxBytes` in UTF-8: the event is cut first, then the line. */
   render(event: SensorEvent, maxBytes: number): string;
 };
 
@@ -56,21 +59,31 @@ export function compileTemplate(text: string): Template {
   if (text.trim() === "") throw new SensorError("CONFIG_INVALID", "the template is empty");
   const engine = createEngine();
   const parsed = attempt(() => engine.parse(text), "CONFIG_INVALID");
-  const renderLine = (event: SensorEvent): string => {
+  const line = (event: VisibleEvent): string => {
     const output = attempt(() => String(engine.renderSync(parsed, event)), "TEMPLATE_FAILED");
     if (output.length > MAX_OUTPUT_LENGTH) {
       throw new SensorError("TEMPLATE_FAILED", `the template made more than ${MAX_OUTPUT_LENGTH} characters`);
     }
-    const line = escapeControls(output.replace(/[ \t]*[\r\n\t][ \r\n\t]*/g, " ").trim());
-    if (line === "") throw new SensorError("TEMPLATE_FAILED", "the template made an empty line");
-    return line;
+    const made = escapeControls(output.replace(/[ \t]*[\r\n\t][ \r\n\t]*/g, " ").trim());
+    if (made === "") throw new SensorError("TEMPLATE_FAILED", "the template made an empty line");
+    return made;
   };
   return {
+    line,
     render(event, maxBytes) {
-      const { text: line, fits } = shrinkEvent(event, maxBytes, renderLine);
-      return fits ? line : cutBytes(line, maxBytes - CUT_MARK.length) + CUT_MARK;
+      const { text, fits } = shrinkEvent(event, maxBytes, line);
+      return fits ? text : cutLine(text, maxBytes);
     },
   };
+}
+
+export function templateFormat(template: Template): Format {
+  return (event) => [{ event, write: template.line, cutLine }];
+}
+
+/** The start of a line and a mark that says so, in `maxBytes`. */
+export function cutLine(line: string, maxBytes: number): string {
+  return cutBytes(line, maxBytes - CUT_MARK.length) + CUT_MARK;
 }
 
 /** The start of a text with at most `maxBytes` in UTF-8, no character split. */

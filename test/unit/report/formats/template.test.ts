@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { SensorError } from "../../../src/errors.ts";
-import { compileTemplate, MAX_TEMPLATE_LENGTH } from "../../../src/report/format-template.ts";
-import { content, file, link, mailRow, verdictEvent } from "./fixtures.ts";
+import { SensorError } from "../../../../src/errors.ts";
+import { compileTemplate, MAX_TEMPLATE_LENGTH } from "../../../../src/report/formats/template.ts";
+import { content, file, link, mailRow, verdictEvent } from "../fixtures.ts";
 
 const malicious = content({ verdict: "malicious", threat_names: ["EICAR-Test-File"] });
 const event = verdictEvent(mailRow([file("x.zip", malicious), link("http://a.example/", content())]));
