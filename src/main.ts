@@ -9,6 +9,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import("./commands/run.ts")).command,
   "check-config": async () => (await import("./commands/check-config.ts")).command,
   scan: async () => (await import("./commands/scan.ts")).command,
+  explain: async () => (await import("./commands/explain.ts")).command,
   demo: async () => (await import("./commands/demo.ts")).command,
   "simulate-analyzer": async () => (await import("./commands/simulate-analyzer.ts")).command,
   status: async () => (await import("./commands/status.ts")).command,

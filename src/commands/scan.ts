@@ -4,8 +4,7 @@
  * In go files (or stdin), out comes one JSON object or one summary a mail, in the order of the files. Mails are
  * taken apart in helper processes: one that cannot be read costs itself alone, and makes the exit code 1.
  */
-import { createReadStream } from "node:fs";
-import { mkdir, open, stat } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { schema } from "../config/schema.ts";
@@ -14,12 +13,11 @@ import type { Attachment, Extraction, FoundUrl, OriginalEnvelope } from "../extr
 import { FLAGS } from "../extract/flags.ts";
 import { NO_FACTS } from "../extract/mail-facts.ts";
 import { createExtractPool, type ExtractPool } from "../extract/pool.ts";
-import type { RawMail } from "../intake/mail.ts";
 import { createLog } from "../log.ts";
 import { escapeControls, toJsonLine } from "../text.ts";
 import { formatSize } from "../units.ts";
 import type { Command, ExitCode } from "./command.ts";
-import { mailsOfMbox, startsLikeMbox } from "./scan/mbox.ts";
+import { type Item, inOrder, itemsOf } from "./scan/inputs.ts";
 
 const USAGE = `use: email-sensor scan [--json] [--extract-to DIR] FILE...
 
@@ -39,12 +37,8 @@ does not show it. The envelope is whom a journal report or a copy says the mail 
 Exit codes: 0 done, 1 a file could not be read, 2 bad usage.
 `;
 
-/** One mail of the command line; `message` is its number in an mbox. */
-type Item = { readonly file: string; readonly message: number | null; readonly raw: RawMail | SensorError };
 type Result = { readonly item: Item; readonly outcome: Extraction | SensorError };
 
-/** Bytes of stdin, a pipe or an mbox: they are held in memory. */
-const MAX_HELD = 1024 ** 3;
 const NOTHING: Extraction = {
   mail: NO_FACTS,
   envelope: null,
@@ -102,21 +96,6 @@ function readArguments(args: readonly string[]) {
   }
 }
 
-/** Results in the order of the inputs, with at most `ahead` of them in work. */
-async function* inOrder<In, Out>(
-  inputs: AsyncIterable<In>,
-  ahead: number,
-  work: (input: In) => Promise<Out>,
-): AsyncGenerator<Out> {
-  const running: Promise<Out>[] = [];
-  for await (const input of inputs) {
-    running.push(work(input));
-    const first = running.length >= ahead ? running.shift() : undefined;
-    if (first !== undefined) yield await first;
-  }
-  for (const next of running) yield await next;
-}
-
 async function scanned(pool: ExtractPool, item: Item, extractTo: string | null): Promise<Result> {
   if (item.raw instanceof SensorError) return { item, outcome: item.raw };
   try {
@@ -124,56 +103,6 @@ async function scanned(pool: ExtractPool, item: Item, extractTo: string | null):
   } catch (thrown) {
     return { item, outcome: asSensorError(thrown) };
   }
-}
-
-async function* itemsOf(files: readonly string[]): AsyncGenerator<Item> {
-  for (const file of files) {
-    try {
-      yield* mailsOf(file);
-    } catch (thrown) {
-      const reason = thrown instanceof Error ? thrown.message : String(thrown);
-      const fault = thrown instanceof SensorError ? thrown : new SensorError("EXTRACT_FAILED", reason);
-      yield { file, message: null, raw: fault };
-    }
-  }
-}
-
-async function* mailsOf(file: string): AsyncGenerator<Item> {
-  const path = resolve(file);
-  const regular = file !== "-" && (await stat(path)).isFile();
-  const held = regular ? null : await readAll(file === "-" ? Bun.stdin.stream() : createReadStream(path));
-  const head = held === null ? await readHead(path) : held.subarray(0, 512);
-  if (!startsLikeMbox(head) || /\.eml$/i.test(file)) {
-    const raw: RawMail = held === null ? { kind: "file", path } : { kind: "inline", bytes: held };
-    yield { file, message: null, raw };
-    return;
-  }
-  let message = 0;
-  for (const bytes of mailsOfMbox(held ?? (await readAll(createReadStream(path))))) {
-    message++;
-    yield { file, message, raw: { kind: "inline", bytes } };
-  }
-}
-
-async function readHead(path: string): Promise<Buffer> {
-  const file = await open(path);
-  try {
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(512), 0, 512, 0);
-    return buffer.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
-}
-
-async function readAll(stream: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of stream) {
-    size += chunk.length;
-    if (size > MAX_HELD) throw new SensorError("EXTRACT_FAILED", `more than ${formatSize(MAX_HELD)}`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks, size);
 }
 
 function jsonLine({ item, outcome }: Result): string {

@@ -56,6 +56,8 @@ export type PolicyRule = {
   readonly analyzer: string | null;
   readonly parameters: SubmitParameters | null;
   readonly kind: "attachment" | "url" | null;
+  /** It says which hosts it is for, so that it may be for internal ones. */
+  readonly namesHost: boolean;
   readonly matchesMail: (mail: MailView) => boolean;
   readonly matchesAttachment: (view: AttachmentView) => boolean;
   readonly matchesUrl: (view: UrlView) => boolean;
@@ -103,6 +105,7 @@ function compileRule({ name, match, action, priority, analyzer, vmray }: TriageR
     analyzer: analyzer ?? null,
     parameters: vmray === undefined ? null : parametersOf(vmray),
     kind: kindOf(match),
+    namesHost: match.host !== undefined,
     matchesMail: all<MailView>([
       given(
         match.direction,

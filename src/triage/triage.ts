@@ -3,7 +3,7 @@
  *
  * Out comes a Plan: attachments first, in the order of the extraction, then URLs; and the list entry about its sender.
  * Every decision names its rule and says why. In this order: an empty file, the deny list, the allow list, the first
- * rule of the configuration that matches, the defaults; then what lies in a container that is analysed as a whole is
+ * rule of the configuration that matches (a URL of an internal host: that names hosts), the defaults; then what lies in a container that is analysed as a whole is
  * not paid for twice, and of a listed sender nothing is submitted. It cannot fail.
  */
 import type { TypeGroup } from "../config/sections/rules.ts";
@@ -287,11 +287,32 @@ const URL_REASONS: Readonly<Record<TriageSettings["urls"], string>> = {
 const NOT_OPENED = /-(?:resource|comment)$/;
 
 function decideUrl(view: UrlView, policy: Policy, rules: readonly PolicyRule[]): Decision {
-  const rule = rules.find(({ kind, matchesUrl }) => kind !== "attachment" && matchesUrl(view));
+  const internal =
+    policy.isInternal(view.names) && !leadsOn(view.url, (host) => isInternalHost(host, policy));
+  const rule = rules.find(
+    ({ kind, namesHost, matchesUrl }) =>
+      kind !== "attachment" && (namesHost || !internal) && matchesUrl(view),
+  );
+  if (rule === undefined && internal) return INTERNAL;
   return rule === undefined ? urlByDefault(view, policy) : byRule(rule, () => urlByDefault(view, policy));
 }
 
-function urlByDefault({ url, names }: UrlView, { settings, isInternal, popular }: Policy): Decision {
+const INTERNAL: Decision = {
+  action: "skip",
+  rule: "default.internal_domain",
+  reason: "The URL is one of the organisation's own hosts.",
+};
+
+/** A redirector leads wherever its writer wants. */
+function leadsOn({ normalized, target_domain }: FoundUrl, isHarmless: (host: string) => boolean): boolean {
+  return target_domain !== undefined || !carriedHosts(normalized).every(isHarmless);
+}
+
+function isInternalHost(host: string, { isInternal }: Policy): boolean {
+  return isInternal(withParents(host));
+}
+
+function urlByDefault({ url, names }: UrlView, { settings, popular }: Policy): Decision {
   const skip = (rule: string, reason: string): Decision => ({ action: "skip", rule, reason });
   if (url.sources.every((source) => NOT_OPENED.test(source))) {
     return skip(
@@ -299,13 +320,7 @@ function urlByDefault({ url, names }: UrlView, { settings, isInternal, popular }
       "The URL is only loaded by a page or stands in a comment: no reader opens it.",
     );
   }
-  // A redirector leads wherever its writer wants.
-  const leadsOn = (isHarmless: (host: string) => boolean) =>
-    url.target_domain !== undefined || !carriedHosts(url.normalized).every(isHarmless);
-  if (isInternal(names) && !leadsOn((host) => isInternal(withParents(host)))) {
-    return skip("default.internal_domain", "The URL is one of the organisation's own hosts.");
-  }
-  if (popular?.has(names) === true && !showsUserContent(names) && !leadsOn(() => false)) {
+  if (popular?.has(names) === true && !showsUserContent(names) && !leadsOn(url, () => false)) {
     return skip("default.popular_domain", "The URL is of one of the most visited domains.");
   }
   const action = settings.urls === "analyse" ? "reputation" : settings.urls;

@@ -223,6 +223,17 @@ describe("URLs nobody needs to ask about", async () => {
     expect(ruleOf(normalized)).toBe(rule);
   });
 
+  test("are internal ones, whatever a rule says that does not name hosts", () => {
+    const decided = (match: object) => {
+      const keys = { own_domains: ["own.example"], rules: [{ name: "mine", match, action: "dynamic" }] };
+      return triaged({ urls: [url("https://own.example/")] }, policyOf(keys)).plan[0]?.decision.rule;
+    };
+    expect(decided({})).toBe("default.internal_domain");
+    expect(decided({ direction: ["inbound"], sources: ["text"] })).toBe("default.internal_domain");
+    expect(decided({ host: ["own.example"] })).toBe("mine");
+    expect(decided({ host: ["other.example"] })).toBe("default.internal_domain");
+  });
+
   test("but for wrappers that lead to a domain they name", () => {
     expect(ruleOf("https://example.com/", { target_domain: "evil.example" })).toBe("default.urls");
   });
