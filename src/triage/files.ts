@@ -13,7 +13,7 @@ import { compilePolicy, type Policy, type TriageSettings } from "./policy.ts";
 import { readPopularDomains } from "./popular.ts";
 
 /** Values of all list files together. */
-const MAX_ENTRIES = 2_000_000;
+const MAX_ENTRIES = 1_000_000;
 /** Bad lines of one file that are told. */
 const MAX_TOLD = 20;
 const MAX_COMMENT = 1000;

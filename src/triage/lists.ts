@@ -86,20 +86,24 @@ export type Lists = {
 
 /** A matcher for `entries`. Deny beats allow; of several the closest (address, then longest domain) is told. */
 export function createLists(entries: Iterable<ListEntry>, now: () => number = Date.now): Lists {
-  const byKey = new Map<string, ListEntry>();
-  const kinds = new Set<string>();
+  const byValue: Record<ListName, Partial<Record<ListKind, Map<string, ListEntry>>>> = {
+    allow: {},
+    deny: {},
+  };
   for (const entry of entries) {
-    const key = `${entry.list} ${entry.kind} ${entry.value}`;
-    const known = byKey.get(key);
+    const { list, kind, value } = entry;
+    const same = byValue[list][kind] ?? new Map<string, ListEntry>();
+    byValue[list][kind] = same;
+    const known = same.get(value);
     // Of two that say the same the one that lasts longer counts.
-    if (known === undefined || lastsLonger(entry, known)) byKey.set(key, entry);
-    kinds.add(`${entry.list} ${entry.kind}`);
+    if (known === undefined || lastsLonger(entry, known)) same.set(value, entry);
   }
 
   const find = (list: ListName, kind: ListKind, values: readonly string[]): ListEntry | null => {
-    if (!kinds.has(`${list} ${kind}`)) return null;
+    const ofKind = byValue[list][kind];
+    if (ofKind === undefined) return null;
     for (const value of values) {
-      const entry = byKey.get(`${list} ${kind} ${value}`);
+      const entry = ofKind.get(value);
       if (entry !== undefined && (entry.expiresAt === null || entry.expiresAt > now())) return entry;
     }
     return null;
@@ -115,7 +119,7 @@ export function createLists(entries: Iterable<ListEntry>, now: () => number = Da
     return find(list, "sender", [address, ...withParents(domain)]);
   };
 
-  const asksUrls = LIST_NAMES.some((list) => kinds.has(`${list} url`) || kinds.has(`${list} domain`));
+  const asksUrls = LIST_NAMES.some((list) => byValue[list].url ?? byValue[list].domain);
   return {
     matchAttachment: (attachment) => matchHash("deny", attachment) ?? matchHash("allow", attachment),
 

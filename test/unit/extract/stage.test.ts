@@ -3,6 +3,7 @@ import { SensorError } from "../../../src/errors.ts";
 import { type ExtractionStage, startExtraction } from "../../../src/extract/stage.ts";
 import type { RawMail } from "../../../src/intake/mail.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
+import { judge } from "../../../src/verdict/judge.ts";
 import { extractionOf, open, QUIET, someEvent, someMail, temporaryFolder } from "../spool/fixtures.ts";
 
 let folder: ReturnType<typeof temporaryFolder>;
@@ -62,6 +63,34 @@ test("a poison mail fails after its last attempt, with its event, while its neig
   expect((await spool.mail(poison.id))?.error).toContain("EXTRACT_CRASHED");
   expect((await spool.eventsAfter(0, 9)).map(({ event }) => event.type)).toEqual(["mail.failed"]);
 }, 10_000);
+
+test("triage gets the envelope, and what lists say of the sender stands beside the mail", async () => {
+  const mail = someMail();
+  await spool.putMail(mail);
+  const seen: unknown[] = [];
+  const sender = { list: "deny", address: "a@example.com", entry: "(sender example.com)" } as const;
+  stage = startExtraction({
+    spool,
+    extract: async () => extractionOf([]),
+    triage: ({ extraction, envelope }) => {
+      seen.push(extraction.mail.subject, envelope);
+      return { plan: [], sender };
+    },
+    failedEvent: () => someEvent("mail.failed"),
+    concurrency: 2,
+    attempts: 2,
+    log: QUIET,
+  });
+  await until(async () => (await spool.analysedMails(9)).length === 1);
+  expect(seen).toEqual(["hello", mail.envelope]);
+  const [row] = await spool.analysedMails(1);
+  if (row === undefined) throw new Error("no mail");
+  expect(judge(row)).toEqual({
+    verdict: "malicious",
+    complete: true,
+    reasons: ['the sender "a@example.com" is on the deny list (sender example.com)'],
+  });
+});
 
 test("mails are taken apart one at a time while the intake is busy, and together after it", async () => {
   let busy = true;
