@@ -17,8 +17,9 @@ import { sampleEvents } from "../../../scripts/docs/events.ts";
 import { eventJson, mailDetailJson } from "../../../src/control/json.ts";
 import { eventMessage, MESSAGE_LIMIT, mailMessage } from "../../../src/control/messages.ts";
 import { SensorError } from "../../../src/errors.ts";
+import { analysisKey } from "../../../src/spool/analyses.ts";
 import type { ArtifactRow, MailRow, Spool } from "../../../src/spool/spool.ts";
-import { contentKey, type PlannedArtifact } from "../../../src/triage/plan.ts";
+import type { PlannedArtifact } from "../../../src/triage/plan.ts";
 import { attachment, extractionOf, someMail } from "../spool/fixtures.ts";
 import { calls, type Harness, harness, type listRequest, refusalOf, verdictEvent } from "./harness.ts";
 
@@ -47,7 +48,7 @@ async function doneMail(spool: Spool, subject: string, to = ["b@example.org"]): 
   await spool.recordExtraction(mail.id, { ...extractionOf(parts, subject), passwords: ["infected"] }, parts);
   for (const part of parts.slice(1)) {
     await spool.finishAnalysis(
-      contentKey(part),
+      analysisKey(part),
       {
         outcome: "judged",
         verdict: "malicious",
