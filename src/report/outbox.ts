@@ -5,20 +5,17 @@
  * loses nothing: its events wait in the outbox, in order (delivery.ts). One event that cannot be formatted is sent
  * in a plainer form and never blocks the others. The cursors must exist: Spool.setDestinations comes first.
  */
-import { type HostPort, readHostPort } from "../config/address.ts";
 import type { SiemConfig } from "../config/schema.ts";
-import { asSensorError, SensorError } from "../errors.ts";
+import { asSensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
 import type { Spool } from "../spool/spool.ts";
 import { toJsonLine } from "../text.ts";
 import { atLeast } from "../verdict/verdict.ts";
+import { createSyslogCarrier, maxMessageBytes, syslogSettings } from "./carrier-syslog.ts";
 import { type Carrier, type DestinationStatus, startDelivery } from "./delivery.ts";
 import type { SensorEvent } from "./event.ts";
 import { createFormatter, type Formatter } from "./formats/formatter.ts";
 import { formatSyslog, type SyslogSettings, syslogHeader } from "./syslog.ts";
-import type { Transport } from "./transport.ts";
-import { createTcpTransport } from "./transport-tcp.ts";
-import { createUdpTransport } from "./transport-udp.ts";
 
 export type Reporting = {
   status(): Promise<readonly DestinationStatus[]>;
@@ -26,16 +23,7 @@ export type Reporting = {
   stop(): Promise<void>;
 };
 
-/** RFC 5424 section 6.1 and RFC 5426 section 3.2 ask receivers for 2048 at least; common ones take these. */
-const DEFAULT_UDP_BYTES = 8192;
-const DEFAULT_TCP_BYTES = 64 * 1024;
-/** Below this an event cannot be told any more. */
-export const MIN_MESSAGE_BYTES = 2048;
-/** What an IPv4 datagram can hold. */
-const MAX_UDP_BYTES = 65_507;
 const BATCH = 100;
-/** Bytes handed to a transport and not delivered yet, give or take one batch. */
-const MAX_OPEN_BYTES = 16 * 1024 * 1024;
 
 /** The name of the outbox cursor of a destination. */
 export function siemCursor(destination: Pick<SiemConfig, "name">): string {
@@ -78,50 +66,15 @@ export function startReporting(options: {
 }
 
 function createCarrier(destination: SiemConfig, sensorId: string, log: Log): Carrier {
-  const { scheme, host, port } = readTarget(destination);
-  const settings: SyslogSettings = {
-    facility: destination.facility,
-    hostname: sensorId,
-    appName: destination.app_name,
-    procId: String(process.pid),
-  };
+  const settings = syslogSettings(destination, sensorId);
   const formatter = createFormatter(destination, log);
-  const maxBytes = Math.max(
-    MIN_MESSAGE_BYTES,
-    scheme === "udp"
-      ? Math.min(destination.max_message_size ?? DEFAULT_UDP_BYTES, MAX_UDP_BYTES)
-      : (destination.max_message_size ?? DEFAULT_TCP_BYTES),
+  const maxBytes = maxMessageBytes(destination);
+  return createSyslogCarrier(
+    destination,
+    destination.syslog,
+    (event) => formatMessages(event, settings, formatter, maxBytes, log),
+    log,
   );
-  const create: (target: HostPort & { readonly timeout: number }) => Transport =
-    scheme === "udp" ? createUdpTransport : createTcpTransport;
-  const transport = create({ host, port, timeout: destination.timeout });
-  let openBytes = 0;
-  return {
-    carry(events) {
-      const formatted = events.map((event) => formatMessages(event, settings, formatter, maxBytes, log));
-      const messages = formatted.flat();
-      const size = messages.reduce((sum, { byteLength }) => sum + byteLength, 0);
-      openBytes += size;
-      return transport
-        .send(messages)
-        .then(({ delivered, fault }) => ({ delivered: wholeEvents(formatted, delivered), fault }))
-        .finally(() => {
-          openBytes -= size;
-        });
-    },
-    full: () => openBytes >= MAX_OPEN_BYTES,
-    close: () => transport.close(),
-  };
-}
-
-/** How many events, from the first on, have all of their messages among the first `messages`. */
-export function wholeEvents(formatted: readonly (readonly unknown[])[], messages: number): number {
-  let end = 0;
-  const cut = formatted.findIndex((one) => {
-    end += one.length;
-    return end > messages;
-  });
-  return cut === -1 ? formatted.length : cut;
 }
 
 /** The syslog messages of an event; whatever is wrong with it, it costs no other its place. */
@@ -146,13 +99,4 @@ export function formatMessages(
     const bare = toJsonLine({ schema, id, type, time, truncated: [""] });
     return [Buffer.from(`<131>1 - - - - - - ${bare}`)];
   }
-}
-
-function readTarget({ name, syslog }: SiemConfig): HostPort & { readonly scheme: string } {
-  const [scheme = "", rest = ""] = syslog.split("://");
-  const address = readHostPort(rest, 1);
-  if ("problem" in address) {
-    throw new SensorError("CONFIG_INVALID", `siem destination ${name}: syslog ${address.problem}`);
-  }
-  return { scheme, ...address };
 }

@@ -1,8 +1,9 @@
 /**
- * Syslog messages by RFC 5424: header, no structured data, the event as MSG.
+ * Syslog messages: a header by RFC 5424 or RFC 3164, and the event as MSG.
  *
- * Pure. MSG is UTF-8 without a byte order mark and holds no control character, so that a receiver that splits
- * at line breaks sees one line. Header fields are reduced to what the RFC allows and never fail.
+ * Pure but for the time zone of the machine, in which RFC 3164 gives the time. MSG is UTF-8 without a byte order
+ * mark and holds no control character, so that a receiver that splits at line breaks sees one line. Header fields
+ * are reduced to what the RFC allows and never fail.
  */
 
 import { escapeControls } from "../text.ts";
@@ -37,8 +38,50 @@ export const FACILITIES = {
 } as const;
 export type Facility = keyof typeof FACILITIES;
 
+/** RFC 5424 table 2, by the names of syslog.conf. */
+export const SEVERITIES = {
+  emerg: 0,
+  alert: 1,
+  crit: 2,
+  err: 3,
+  warning: 4,
+  notice: 5,
+  info: 6,
+  debug: 7,
+} as const;
+export type Severity = keyof typeof SEVERITIES;
+
+/** By verdict, and of the events that have none. */
+export type SeverityMap = {
+  readonly malicious: Severity;
+  readonly suspicious: Severity;
+  readonly not_available: Severity;
+  readonly clean: Severity;
+  /** `mail.failed`. */
+  readonly failed: Severity;
+  /** `sensor.state`. */
+  readonly state: Severity;
+  /** Other events without a verdict. */
+  readonly received: Severity;
+};
+
+export const DEFAULT_SEVERITIES: SeverityMap = {
+  malicious: "crit",
+  suspicious: "warning",
+  not_available: "notice",
+  clean: "info",
+  failed: "err",
+  state: "notice",
+  received: "info",
+};
+
 export type SyslogSettings = {
   readonly facility: Facility;
+  /** Absent: RFC 5424. */
+  readonly header?: "rfc5424" | "rfc3164" | undefined;
+  readonly severity?: SeverityMap | undefined;
+  /** SD-ID (NAME@NUMBER) of the element that repeats the main fields; absent: none. RFC 5424 alone has it. */
+  readonly structuredData?: string | undefined;
   readonly hostname: string;
   readonly appName: string;
   readonly procId: string;
@@ -49,38 +92,41 @@ const MAX_HOSTNAME = 255;
 const MAX_APP_NAME = 48;
 const MAX_PROCID = 128;
 const MAX_MSGID = 32;
+const MAX_SD_NAME = 32;
+/** No id or name that is repeated in structured data is longer. */
+const MAX_PARAM = 128;
 
-/**
- * RFC 5424 table 2. By verdict: malicious 2 (critical), suspicious 4 (warning), not_available or incomplete
- * 5 (notice), clean 6 (informational). mail.failed is 3 (error), sensor.state 5, mail.received 6.
- */
-export function severityOf(event: SensorEvent): number {
-  if (event.type === "mail.failed") return 3;
-  if (event.type === "sensor.state") return 5;
-  if (event.verdict === undefined) return 6;
-  switch (event.verdict) {
-    case "malicious":
-      return 2;
-    case "suspicious":
-      return 4;
-    case "not_available":
-      return 5;
-    case "clean":
-      return event.complete === false ? 5 : 6;
-  }
+/** The longest TAG that RFC 3164 section 5.3 allows. */
+const MAX_TAG = 32;
+
+/** A clean mail of which a part could not be judged counts as not available. */
+export function severityOf(event: SensorEvent, map: SeverityMap = DEFAULT_SEVERITIES): number {
+  const name = ((): keyof SeverityMap => {
+    if (event.type === "mail.failed") return "failed";
+    if (event.type === "sensor.state") return "state";
+    if (event.verdict === undefined) return "received";
+    return event.verdict === "clean" && event.complete === false ? "not_available" : event.verdict;
+  })();
+  return SEVERITIES[map[name]];
 }
 
-/** HEADER SP SD SP: what stands before MSG. ASCII only. */
+/** All that stands before MSG, the space included. ASCII only. */
 export function syslogHeader(event: SensorEvent, settings: SyslogSettings): string {
-  const priority = FACILITIES[settings.facility] * 8 + severityOf(event);
+  const priority = FACILITIES[settings.facility] * 8 + severityOf(event, settings.severity);
+  const hostname = headerField(settings.hostname, MAX_HOSTNAME);
+  if (settings.header === "rfc3164") {
+    const tag = headerField(settings.appName, MAX_TAG).replace(/[[\]:]/g, "_");
+    const procId = headerField(settings.procId, MAX_PROCID).replace(/[[\]:]/g, "_");
+    return `<${priority}>${localTime(event.time)} ${hostname} ${tag}[${procId}]: `;
+  }
   return [
     `<${priority}>1`,
     /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$/.test(event.time) ? event.time : "-",
-    headerField(settings.hostname, MAX_HOSTNAME),
+    hostname,
     headerField(settings.appName, MAX_APP_NAME),
     headerField(settings.procId, MAX_PROCID),
     headerField(event.type, MAX_MSGID),
-    "-",
+    structuredData(event, settings.structuredData),
     "",
   ].join(" ");
 }
@@ -88,6 +134,37 @@ export function syslogHeader(event: SensorEvent, settings: SyslogSettings): stri
 /** One whole message for `text`, which becomes MSG with its control characters escaped. */
 export function formatSyslog(event: SensorEvent, text: string, settings: SyslogSettings): string {
   return syslogHeader(event, settings) + escapeControls(text).replace(/^\uFEFF+/, "");
+}
+
+/** An SD-ELEMENT with what a receiver sorts by, without parsing MSG: RFC 5424 section 6.3. */
+function structuredData(event: SensorEvent, id: string | undefined): string {
+  if (id === undefined) return "-";
+  const params = [
+    ["id", event.id],
+    ["type", event.type],
+    ["verdict", event.verdict],
+    ["mail", event.mail?.id],
+  ].flatMap(([name, value]) => (value === undefined ? [] : [` ${name}="${paramValue(value)}"`]));
+  return `[${headerField(id, MAX_SD_NAME).replace(/[="\]]/g, "_")}${params.join("")}]`;
+}
+
+/** PARAM-VALUE: section 6.3.3 wants quote, backslash and bracket escaped. */
+function paramValue(text: string): string {
+  return text
+    .slice(0, MAX_PARAM)
+    .replace(/[^\x20-\x7E]/g, "_")
+    .replace(/["\\\]]/g, "\\$&");
+}
+
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/** TIMESTAMP of RFC 3164 section 4.1.2: local time, the day padded with a space. */
+function localTime(time: string): string {
+  const parsed = new Date(time);
+  const date = Number.isNaN(parsed.getTime()) ? new Date(0) : parsed;
+  const two = (value: number) => String(value).padStart(2, "0");
+  const clock = [date.getHours(), date.getMinutes(), date.getSeconds()].map(two).join(":");
+  return `${MONTHS[date.getMonth()]} ${String(date.getDate()).padStart(2)} ${clock}`;
 }
 
 /** PRINTUSASCII (bytes 33 to 126); anything else becomes "_", an empty field the NILVALUE. */

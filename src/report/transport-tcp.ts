@@ -1,36 +1,46 @@
 /**
- * Syslog over TCP with octet counting (RFC 6587 section 3.4.1).
+ * Syslog over TCP and TLS (RFC 6587, RFC 5425), framed by octet counts or by line feeds.
  *
  * TCP syslog answers nothing, so a message counts as delivered when the peer's kernel has acknowledged its bytes
- * (unacknowledged.ts) and the connection then lived on for a grace period; where the kernel cannot be asked, when
- * the bytes left this process and a longer grace period passed. On a cut, everything that does not count yet ends
- * with a fault and is sent again by the caller: at least once, with duplicates around a cut. What a peer
- * acknowledged and lost long after is beyond what this protocol can tell.
+ * (unacknowledged.ts) and the connection then lived on for a grace period. A peer on this machine must have read
+ * them, too. A peer that was seen to read slowly must live on much longer, or acknowledge more than its kernel can
+ * hold unread. Where the kernel cannot be asked, a longer grace period begins when the bytes left this process. On a
+ * cut, everything that does not count yet ends with a fault and is sent again by the caller: at least once, with
+ * duplicates around a cut. What a peer read and lost is beyond what this protocol can tell.
  */
-import { connect, type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { SensorError } from "../errors.ts";
+import { closeStream, openStream, type StreamSettings } from "./stream.ts";
 import type { Delivery, Transport } from "./transport.ts";
-import { type Endpoints, unacknowledgedBytes } from "./unacknowledged.ts";
+import { type Endpoints, type Unacknowledged, unacknowledgedBytes } from "./unacknowledged.ts";
 
-export type TcpSettings = {
-  readonly host: string;
-  readonly port: number;
-  /** Milliseconds for connecting, and for closing with messages under way. */
-  readonly timeout: number;
-  /** Milliseconds a connection must live on after the peer acknowledged. */
+export type Framing = "octet-counting" | "lf";
+
+export type TcpSettings = StreamSettings & {
+  readonly framing?: Framing;
+  /** Milliseconds a connection must live on after a peer on this machine read. */
   readonly grace?: number;
-  /** The same where acknowledgements cannot be seen. */
+  /** After a peer elsewhere acknowledged. */
+  readonly farGrace?: number;
+  /** Where acknowledgements cannot be seen. */
   readonly blindGrace?: number;
+  /** Where the peer was seen to read slowly. */
+  readonly slowGrace?: number;
   /** Asks for the bytes not acknowledged; null where that cannot be known. */
-  readonly unacknowledged?: (endpoints: Endpoints) => Promise<number | null>;
+  readonly unacknowledged?: (endpoints: Endpoints) => Promise<Unacknowledged | null>;
 };
 
 const GRACE_MS = 300;
-const BLIND_GRACE_MS = 1000;
+const FAR_GRACE_MS = 1000;
+const BLIND_GRACE_MS = 2000;
+const SLOW_GRACE_MS = 20_000;
+/** Bytes not acknowledged for this long: the peer reads slowly. */
+const SLOW_AFTER_MS = 700;
+/** More than a kernel holds unread: net.ipv4.tcp_rmem of Linux ends at 6 MB. */
+const PEER_BUFFER = 8 * 1024 * 1024;
 const CHECK_MS = 50;
 /** Where the kernel's table is long, it is read less often. */
 const MAX_CHECK_MS = 1000;
-const KEEP_ALIVE_MS = 15_000;
 /** A peer that acknowledges nothing for this many times `timeout` is taken for dead. */
 const STALL_FACTOR = 3;
 
@@ -38,6 +48,7 @@ type Batch = {
   readonly count: number;
   /** Bytes written to the connection up to the end of this batch. */
   readonly end: number;
+  readonly writtenAt: number;
   acknowledgedAt: number | null;
   readonly settle: (delivery: Delivery) => void;
 };
@@ -49,14 +60,19 @@ type Connection = {
   written: number;
   acknowledged: number;
   progressAt: number;
+  /** When the peer was last seen to read slowly. */
+  slowAt: number;
   checking: boolean;
   closed: boolean;
 };
 
 export function createTcpTransport(settings: TcpSettings): Transport {
   const grace = settings.grace ?? GRACE_MS;
+  const farGrace = settings.farGrace ?? FAR_GRACE_MS;
   const blindGrace = settings.blindGrace ?? BLIND_GRACE_MS;
+  const slowGrace = settings.slowGrace ?? SLOW_GRACE_MS;
   const unacknowledged = settings.unacknowledged ?? unacknowledgedBytes;
+  const frame = settings.framing === "lf" ? frameByLines : frameByCounts;
   let opening: Promise<Connection> | null = null;
   let current: Connection | null = null;
   let closing = false;
@@ -72,8 +88,9 @@ export function createTcpTransport(settings: TcpSettings): Transport {
   };
 
   const open = async (): Promise<Connection> => {
-    const socket = await connected(settings);
+    const socket = await openStream(settings);
     const { localAddress, localPort, remoteAddress, remotePort } = socket;
+    const now = performance.now();
     const connection: Connection = {
       socket,
       endpoints: {
@@ -85,7 +102,8 @@ export function createTcpTransport(settings: TcpSettings): Transport {
       batches: [],
       written: 0,
       acknowledged: 0,
-      progressAt: performance.now(),
+      progressAt: now,
+      slowAt: Number.NEGATIVE_INFINITY,
       checking: false,
       closed: false,
     };
@@ -96,6 +114,22 @@ export function createTcpTransport(settings: TcpSettings): Transport {
     socket.resume();
     current = connection;
     return connection;
+  };
+
+  const connection = async (): Promise<Connection> => {
+    if (current !== null) return current;
+    opening ??= open().finally(() => {
+      opening = null;
+    });
+    return opening;
+  };
+
+  /** Milliseconds for which what was acknowledged must stay without a cut. */
+  const waitFor = (connection: Connection, queue: Unacknowledged | null, now: number): number => {
+    if (queue === null) return blindGrace;
+    if (closing) return 0;
+    if (queue.read) return grace;
+    return now - connection.slowAt < slowGrace ? slowGrace : farGrace;
   };
 
   /** Looks what was acknowledged until no batch is open. */
@@ -112,16 +146,24 @@ export function createTcpTransport(settings: TcpSettings): Transport {
       if (connection.closed) break;
       const now = performance.now();
       cost = now - asked;
-      const acknowledged = Math.max(connection.acknowledged, inKernel - (queue ?? 0));
+      // With TLS the queue holds what was encrypted, which is longer: too little counts then, never too much.
+      const acknowledged = Math.max(connection.acknowledged, inKernel - (queue?.bytes ?? 0));
       if (acknowledged > connection.acknowledged) connection.progressAt = now;
       connection.acknowledged = acknowledged;
-      const wait = closing && queue !== null ? 0 : queue === null ? blindGrace : grace;
       for (const batch of connection.batches) {
-        if (batch.end <= acknowledged) batch.acknowledgedAt ??= now;
+        if (batch.end > acknowledged) {
+          if (now - batch.writtenAt > SLOW_AFTER_MS) connection.slowAt = now;
+          break;
+        }
+        batch.acknowledgedAt ??= now;
       }
+      const wait = waitFor(connection, queue, now);
       for (
         let first = connection.batches[0];
-        first !== undefined && first.acknowledgedAt !== null && now - first.acknowledgedAt >= wait;
+        first !== undefined &&
+        first.acknowledgedAt !== null &&
+        now - first.acknowledgedAt >=
+          (acknowledged - first.end >= PEER_BUFFER ? Math.min(wait, grace) : wait);
         first = connection.batches[0]
       ) {
         connection.batches.shift();
@@ -143,73 +185,63 @@ export function createTcpTransport(settings: TcpSettings): Transport {
     async send(messages) {
       if (closing) return { delivered: 0, fault: fault("the transport is closed") };
       if (messages.length === 0) return { delivered: 0, fault: null };
-      let connection: Connection;
+      let to: Connection;
       try {
-        if (current !== null) connection = current;
-        else {
-          opening ??= open().finally(() => {
-            opening = null;
-          });
-          connection = await opening;
-        }
+        to = await connection();
       } catch (thrown) {
         const message = thrown instanceof Error ? thrown.message : String(thrown);
         return { delivered: 0, fault: fault(message, thrown) };
       }
-      if (connection.closed) return { delivered: 0, fault: fault("the connection broke at once") };
-      const frame = Buffer.concat(
-        messages.flatMap((message) => [Buffer.from(`${message.byteLength} `, "latin1"), message]),
-      );
-      if (connection.batches.length === 0) connection.progressAt = performance.now();
-      connection.written += frame.length;
+      if (to.closed) return { delivered: 0, fault: fault("the connection broke at once") };
+      const bytes = frame(messages);
+      const now = performance.now();
+      if (to.batches.length === 0) to.progressAt = now;
+      to.written += bytes.length;
       const settled = new Promise<Delivery>((resolve) => {
-        connection.batches.push({
+        to.batches.push({
           count: messages.length,
-          end: connection.written,
+          end: to.written,
+          writtenAt: now,
           acknowledgedAt: null,
           settle: resolve,
         });
       });
-      connection.socket.write(frame);
-      void check(connection);
+      to.socket.write(bytes);
+      void check(to);
       return settled;
+    },
+
+    async reach() {
+      try {
+        return !(await connection()).closed;
+      } catch {
+        return false;
+      }
     },
 
     async close() {
       closing = true;
-      const connection = current ?? (await opening?.catch(() => null)) ?? null;
-      if (connection === null) return;
+      const last = current ?? (await opening?.catch(() => null)) ?? null;
+      if (last === null) return;
       const deadline = performance.now() + settings.timeout;
-      while (!connection.closed && connection.batches.length > 0 && performance.now() < deadline) {
+      while (!last.closed && last.batches.length > 0 && performance.now() < deadline) {
         await Bun.sleep(CHECK_MS);
       }
-      if (!connection.closed) connection.socket.end();
-      cut(connection, fault("the sensor stops"));
+      if (!last.closed) await closeStream(last.socket);
+      cut(last, fault("the sensor stops"));
     },
   };
 }
 
-/** A connected socket, or an error within the time-out. */
-function connected({ host, port, timeout }: TcpSettings): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({
-      host,
-      port,
-      noDelay: true,
-      keepAlive: true,
-      keepAliveInitialDelay: KEEP_ALIVE_MS,
-    });
-    const timer = setTimeout(() => {
-      socket.destroy();
-      reject(new Error(`no connection within ${timeout} ms`));
-    }, timeout);
-    socket.once("error", (error) => {
-      clearTimeout(timer);
-      reject(error);
-    });
-    socket.once("connect", () => {
-      clearTimeout(timer);
-      resolve(socket);
-    });
-  });
+/** RFC 6587 section 3.4.1. */
+function frameByCounts(messages: readonly Uint8Array[]): Buffer {
+  return Buffer.concat(
+    messages.flatMap((message) => [Buffer.from(`${message.byteLength} `, "latin1"), message]),
+  );
+}
+
+/** RFC 6587 section 3.4.2. Messages hold no control character, so each line feed ends one. */
+function frameByLines(messages: readonly Uint8Array[]): Buffer {
+  const end = Buffer.from("\n", "latin1");
+  return Buffer.concat(messages.flatMap((message) => [message, end]));
 }

@@ -1,5 +1,5 @@
 /**
- * What carries syslog messages to a destination. UDP and TCP are the two there are.
+ * What carries syslog messages to a destination: UDP, TCP, TLS or RELP.
  */
 import type { SensorError } from "../errors.ts";
 
@@ -13,6 +13,8 @@ export type Transport = {
    * they are sent in the order of the calls, and after a fault every open one ends with a fault.
    */
   send(messages: readonly Uint8Array[]): Promise<Delivery>;
+  /** Whether the receiver can be reached now; the connection is kept. Absent where that cannot be known. */
+  reach?(): Promise<boolean>;
   /** Lets what was sent arrive, for a bounded time, then closes. Open calls end. */
   close(): Promise<void>;
 };

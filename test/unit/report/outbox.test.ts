@@ -3,11 +3,15 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { SiemConfig } from "../../../src/config/schema.ts";
 import { SensorError } from "../../../src/errors.ts";
+import { wholeEvents } from "../../../src/report/carrier-syslog.ts";
 import { composeFailed, composeState } from "../../../src/report/compose.ts";
 import { pauseAfter, startDelivery } from "../../../src/report/delivery.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
+
 import { createFormatter } from "../../../src/report/formats/formatter.ts";
-import { formatMessages, siemCursor, startReporting, wholeEvents } from "../../../src/report/outbox.ts";
+import { formatMessages, siemCursor, startReporting } from "../../../src/report/outbox.ts";
+import { DEFAULT_SEVERITIES } from "../../../src/report/syslog.ts";
+
 import type { Delivery } from "../../../src/report/transport.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
 import { open, temporaryFolder } from "../spool/fixtures.ts";
@@ -35,7 +39,10 @@ function siem(name: string, syslog: string, change: Partial<SiemConfig> = {}): S
     format: "json",
     events: ["mail.verdict", "mail.failed", "verdict.changed", "sensor.state"],
     min_verdict: "clean",
+    framing: "octet-counting",
+    header: "rfc5424",
     facility: "local0",
+    severity: DEFAULT_SEVERITIES,
     app_name: "email-sensor",
     timeout: 1000,
     ...change,

@@ -1,6 +1,8 @@
 /** Syslog receivers on loopback, as honest and as bad as real ones. */
 import { createSocket } from "node:dgram";
-import { createServer, type Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer, type TlsOptions } from "node:tls";
+import { relpFrame, relpParser } from "../../../src/report/transport-relp.ts";
 
 export type TcpPeer = {
   readonly port: number;
@@ -14,12 +16,12 @@ export type TcpPeer = {
   close(): Promise<void>;
 };
 
-/** Takes octet-counted messages (RFC 6587) and refuses anything else by throwing. */
-export async function tcpPeer(port = 0): Promise<TcpPeer> {
+/** Takes octet-counted messages (RFC 6587), over TLS where told so, and refuses anything else by throwing. */
+export async function tcpPeer(port = 0, tls?: TlsOptions): Promise<TcpPeer> {
   const messages: string[] = [];
   const connections: Socket[] = [];
   let paused = false;
-  const server = createServer({ pauseOnConnect: true }, (socket) => {
+  const take = (socket: Socket) => {
     connections.push(socket);
     let rest = Buffer.alloc(0);
     const parts: Buffer[] = [];
@@ -49,7 +51,9 @@ export async function tcpPeer(port = 0): Promise<TcpPeer> {
     });
     if (paused) socket.pause();
     else socket.resume();
-  });
+  };
+  const server: Server =
+    tls === undefined ? createServer({ pauseOnConnect: true }, take) : createTlsServer(tls, take);
   await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", () => resolve()));
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("no port");
@@ -93,4 +97,52 @@ export async function freePort(): Promise<number> {
   const peer = await tcpPeer();
   await peer.close();
   return peer.port;
+}
+
+export type RelpPeer = {
+  readonly port: number;
+  readonly messages: string[];
+  /** While true, nothing is answered. */
+  mute: boolean;
+  /** Answers to syslog commands: `200 OK` where it is null. */
+  refusal: string | null;
+  cut(): void;
+  close(): Promise<void>;
+};
+
+/** Takes syslog over RELP and answers every command. */
+export async function relpPeer(port = 0, offer = "commands=syslog"): Promise<RelpPeer> {
+  const connections: Socket[] = [];
+  const peer = { messages: [] as string[], mute: false, refusal: null as string | null };
+  const server = createServer((socket) => {
+    connections.push(socket);
+    const parse = relpParser();
+    const answer = (txnr: number, data: string) => socket.write(relpFrame(txnr, "rsp", Buffer.from(data)));
+    socket.on("error", () => {});
+    socket.on("data", (bytes) => {
+      for (const { txnr, command, data } of parse(typeof bytes === "string" ? Buffer.from(bytes) : bytes)) {
+        if (command === "open") answer(txnr, `200 OK\nrelp_version=0\n${offer}`);
+        else if (command === "close") {
+          answer(txnr, "");
+          socket.end(relpFrame(0, "serverclose", new Uint8Array()));
+        } else if (!peer.mute) {
+          if (peer.refusal === null) peer.messages.push(data);
+          answer(txnr, peer.refusal ?? "200 OK");
+        }
+      }
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", () => resolve()));
+  const address = server.address();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return Object.assign(peer, {
+    port: address.port,
+    cut() {
+      for (const socket of connections.splice(0)) socket.destroy();
+    },
+    async close() {
+      for (const socket of connections.splice(0)) socket.destroy();
+      await new Promise<void>((resolve) => server.close(() => resolve()));
+    },
+  });
 }

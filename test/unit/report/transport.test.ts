@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { createServer } from "node:net";
 import type { Transport } from "../../../src/report/transport.ts";
 import { createTcpTransport, type TcpSettings } from "../../../src/report/transport-tcp.ts";
 import { createUdpTransport } from "../../../src/report/transport-udp.ts";
@@ -115,6 +116,53 @@ describe("syslog over TCP", () => {
     const started = performance.now();
     expect(await transport.send(bytes("one"))).toEqual({ delivered: 1, fault: null });
     expect(performance.now() - started).toBeGreaterThan(190);
+  });
+
+  test("ends each message with a line feed where told so", async () => {
+    const received: string[] = [];
+    const server = createServer((socket) => void socket.on("data", (data) => received.push(String(data))));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", () => resolve()));
+    closing.push(() => new Promise((resolve) => server.close(() => resolve())));
+    const address = server.address();
+    const port = typeof address === "object" && address !== null ? address.port : 0;
+    await tcp({ port }, { framing: "lf" }).send(bytes("one", "two"));
+    expect(received.join("")).toBe("one\ntwo\n");
+  });
+
+  test("waits long for a peer elsewhere that reads slowly, and counts what lies beyond its buffer", async () => {
+    const peer = kept(await tcpPeer());
+    let inQueue = 20;
+    const transport = tcp(peer, {
+      farGrace: 10,
+      slowGrace: 60_000,
+      unacknowledged: async () => ({ bytes: inQueue, read: false }),
+    });
+    let early = false;
+    const first = transport.send([Buffer.alloc(1000, "x")]).finally(() => {
+      early = true;
+    });
+    await Bun.sleep(1000);
+    inQueue = 0;
+    await Bun.sleep(400);
+    expect(early).toBe(false);
+    const second = transport.send([Buffer.alloc(9 * 1024 * 1024, "x")]);
+    expect(await first).toEqual({ delivered: 1, fault: null });
+    peer.cut();
+    expect((await second).delivered).toBe(0);
+  });
+
+  test("does not count what a peer on this machine has acknowledged and not read", async () => {
+    const peer = kept(await tcpPeer());
+    peer.pause(true);
+    const transport = tcp(peer, { farGrace: 10 });
+    let done = false;
+    const sending = transport.send(bytes("one")).finally(() => {
+      done = true;
+    });
+    await Bun.sleep(700);
+    expect(done).toBe(false);
+    peer.pause(false);
+    expect(await sending).toEqual({ delivered: 1, fault: null });
   });
 
   test("lets what was sent arrive when it is closed, and takes nothing more", async () => {

@@ -1,0 +1,57 @@
+import { afterEach, describe, expect, test } from "bun:test";
+import type { Transport } from "../../../src/report/transport.ts";
+import { createFailoverTransport } from "../../../src/report/transport-failover.ts";
+import { createTcpTransport } from "../../../src/report/transport-tcp.ts";
+import { until } from "./fixtures.ts";
+import { freePort, tcpPeer } from "./peers.ts";
+
+const closing: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+const text = (...texts: string[]) => texts.map((one) => Buffer.from(one));
+const tcp = (port: number) => () => createTcpTransport({ host: "127.0.0.1", port, timeout: 500, grace: 20 });
+
+/** Sends until it is delivered, as the delivery does. */
+async function deliver(transport: Transport, ...texts: string[]): Promise<void> {
+  for (let tries = 0; tries < 10; tries += 1) {
+    const { fault } = await transport.send(text(...texts));
+    if (fault === null) return;
+    await Bun.sleep(20);
+  }
+  throw new Error("not delivered");
+}
+
+describe("several addresses", () => {
+  test("are tried in order, and the first is gone back to when it can be reached", async () => {
+    const port = await freePort();
+    const second = await tcpPeer();
+    closing.push(second.close);
+    const used: number[] = [];
+    const transport = createFailoverTransport([tcp(port), tcp(second.port)], {
+      returnAfter: 50,
+      onChange: (index) => used.push(index),
+    });
+    closing.push(() => transport.close());
+    await deliver(transport, "one");
+    expect(second.messages).toEqual(["one"]);
+    const first = await tcpPeer(port);
+    closing.push(first.close);
+    await until(() => used.at(-1) === 0);
+    await deliver(transport, "two");
+    expect(first.messages).toEqual(["two"]);
+    expect(used).toEqual([1, 0]);
+  });
+
+  test("are gone through in a circle, so that one that is back is found", async () => {
+    const ports = [await freePort(), await freePort()];
+    const transport = createFailoverTransport(ports.map(tcp), { returnAfter: 60_000 });
+    closing.push(() => transport.close());
+    for (let tries = 0; tries < 5; tries += 1) expect((await transport.send(text("x"))).fault).not.toBeNull();
+    const first = await tcpPeer(ports[0]);
+    closing.push(first.close);
+    await deliver(transport, "one");
+    expect(first.messages).toEqual(["one"]);
+  });
+});
