@@ -40,8 +40,10 @@ const LIVE: ReadonlySet<string> = new Set(["vmray.url", "vmray.api_key_file"]);
 function keyLines(name: string, key: Key, path: string, indent: string, before = ""): readonly string[] {
   const about = comment([key.note.description ?? "", remark(key)].join(" ").trim(), indent);
   if (key.shape === "section") {
-    // A section that is optional has meaning by being there, so it is commented out as a whole.
-    const header = key.default === undefined ? `${indent}#${name}:` : `${indent}${name}:`;
+    // A section that is optional has meaning by being there, so it is commented out as a whole; so is one in an
+    // entry of a list, which is commented out itself.
+    const entry = CONFIG_KEYS.keys.get(path.split(".")[0] ?? "")?.shape === "list";
+    const header = key.default === undefined || entry ? `${indent}#${name}:` : `${indent}${name}:`;
     return [...about, header, ...sectionLines(key, path, `${indent}  `)];
   }
   const value = key.default ?? key.note.example;

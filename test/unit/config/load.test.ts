@@ -87,7 +87,11 @@ describe("a good configuration", () => {
         ],
       },
       vmray: { url: "http://vmray.example.org:8080/base", request_timeout: 500, tags: ["${literal}", "b"] },
-      siem: [{ facility: "mail" }, { syslog: "udp://[::1]:1514", facility: "local0" }],
+      siem: [
+        { facility: "mail", severity: { malicious: "alert", suspicious: "warning" } },
+        { syslog: "relp://siem.example.org:2514", tls: { verify: false } },
+        { syslog: "udp://[::1]:1514", facility: "local0" },
+      ],
       alerts: [{ domains: ["example.org", "xn--bcher-kva.example"], to_recipients: true }],
     });
     if (config === undefined) throw new Error("no config");

@@ -1,6 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { composeFailed, composeState } from "../../../src/report/compose.ts";
-import { formatSyslog, type SyslogSettings, severityOf } from "../../../src/report/syslog.ts";
+import {
+  DEFAULT_SEVERITIES,
+  formatSyslog,
+  type SyslogSettings,
+  severityOf,
+} from "../../../src/report/syslog.ts";
 import { content, file, mailRow, NOON, SENSOR, verdictEvent } from "./fixtures.ts";
 
 const SETTINGS: SyslogSettings = {
@@ -26,6 +31,37 @@ describe("a syslog message", () => {
     expect(severityOf(verdictEvent(mailRow([], {}, { complete: false })))).toBe(5);
     expect(severityOf(composeFailed(mailRow(), "EXTRACT_FAILED: x", SENSOR, NOON))).toBe(3);
     expect(severityOf(composeState("started", "x", SENSOR, NOON))).toBe(5);
+  });
+
+  test("has the severity the customer gives a verdict", () => {
+    const severity = { ...DEFAULT_SEVERITIES, clean: "debug", malicious: "emerg" } as const;
+    expect(formatSyslog(clean, "text", { ...SETTINGS, severity })).toStartWith("<135>1 ");
+    const bad = verdictEvent(mailRow([file("x", content({ verdict: "malicious" }))]));
+    expect(severityOf(bad, severity)).toBe(0);
+  });
+
+  test("has the old header where it is wanted, with a tag that ends where it should", () => {
+    const message = formatSyslog(clean, "text\n", {
+      ...SETTINGS,
+      header: "rfc3164",
+      appName: "es]: x",
+      structuredData: "a@1",
+    });
+    expect(message).toMatch(/^<134>Jan {2}[123] \d\d:\d\d:00 sensor-1 es___x\[42\]: text\\n$/);
+    const broken = formatSyslog({ ...clean, time: "x" }, "t", { ...SETTINGS, header: "rfc3164" });
+    expect(broken).toMatch(/^<134>(Jan|Dec) [ \d]\d \d\d:\d\d:\d\d sensor-1 /);
+  });
+
+  test("repeats the main fields as structured data, escaped", () => {
+    const settings = { ...SETTINGS, structuredData: "emailsensor@32473" };
+    expect(formatSyslog(clean, "text", settings)).toEndWith(
+      ` mail.verdict [emailsensor@32473 id="${clean.id}" type="mail.verdict" verdict="clean" mail="${clean.mail?.id}"] text`,
+    );
+    const forged = { ...clean, id: 'x"] <1>\\\n\u00fc' };
+    expect(formatSyslog(forged, "text", settings)).toContain(' id="x\\"\\] <1>\\\\__" ');
+    expect(formatSyslog(composeState("a", "b", SENSOR, NOON), "text", settings)).toContain(
+      'type="sensor.state"] text',
+    );
   });
 
   test("reduces header fields to printable ASCII of the length allowed", () => {
