@@ -78,6 +78,8 @@ export const sample = z.object({
   sample_severity: text,
   sample_score: number,
   sample_threat_names: looseList(z.string()),
+  sample_classifications: looseList(z.string()),
+  sample_created: text,
   sample_webif_url: text,
   sample_child_relations: looseList(
     z.object({ relation_type: z.string(), relation_child_sample_verdict: z.string() }),
@@ -120,6 +122,58 @@ export const threatNames = z
   .transform((names) =>
     [...names.sample_threat_names, ...names.children_threat_names].map((each) => each.threat_name),
   );
+
+const classificationList = looseList(z.object({ classification_name: z.string() }));
+export const classifications = z
+  .object({ sample_classifications: classificationList, children_classifications: classificationList })
+  .transform((names) =>
+    [...names.sample_classifications, ...names.children_classifications].map(
+      (each) => each.classification_name,
+    ),
+  );
+
+/** `status` of lists that VMRay makes after the verdict; without one (old versions) they are done. */
+const status = text.transform((word) => word == null || word === "finished");
+
+export const indicators = z
+  .object({
+    status,
+    threat_indicators: looseList(
+      z.object({ category: z.string(), operation: z.string(), score: z.coerce.number().min(0).max(5) }),
+    ),
+  })
+  .transform(({ status: finished, threat_indicators }) => ({ finished, items: threat_indicators }));
+
+export const techniques = z
+  .object({
+    status,
+    mitre_attack_techniques: looseList(
+      z.object({ technique_id: z.string(), technique: text, tactics: looseList(z.string()) }),
+    ),
+  })
+  .transform(({ status: finished, mitre_attack_techniques }) => ({
+    finished,
+    items: mitre_attack_techniques,
+  }));
+
+const judgedIoc = { ioc: flag, verdict: text, severity: text };
+export const iocs = z
+  .object({
+    status,
+    iocs: z
+      .object({
+        urls: looseList(z.object({ ...judgedIoc, url: z.string() })),
+        domains: looseList(z.object({ ...judgedIoc, domain: z.string() })),
+        ips: looseList(z.object({ ...judgedIoc, ip_address: z.string() })),
+        files: looseList(
+          z.object({ ...judgedIoc, hashes: looseList(z.object({ sha256_hash: z.string() })) }),
+        ),
+        email_addresses: looseList(z.object({ ...judgedIoc, email_address: z.string() })),
+      })
+      .nullish(),
+  })
+  .transform(({ status: finished, iocs: items }) => ({ finished, items: items ?? null }));
+export type FoundIocs = NonNullable<z.output<typeof iocs>["items"]>;
 
 export const reputationLookup = z.object({
   reputation_lookup_verdict: text,

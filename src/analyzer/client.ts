@@ -51,6 +51,9 @@ export type FinishedFeed = {
   readonly cursor: number | null;
 };
 
+/** What VMRay makes when the verdict is there already; `finished` is false while it may find more. */
+export type Listed<T> = { readonly finished: boolean; readonly items: T };
+
 /** One allowance and what was used of it; null where VMRay does not say, a limit of 0 where there is none. */
 export type Allowance = { readonly limit: number | null; readonly used: number | null };
 
@@ -89,6 +92,18 @@ export type VmrayClient = {
   submitUrl(url: UrlSubmission, signal?: AbortSignal): Promise<shapes.SubmitAnswer>;
   /** Names of the sample and then of what was found in it; null where this version has no such list. */
   threatNames(sampleId: number, signal?: AbortSignal): Promise<readonly string[] | null>;
+  /** The same for classifications. */
+  classifications(sampleId: number, signal?: AbortSignal): Promise<readonly string[] | null>;
+  /** VTIs, the techniques of MITRE ATT&CK and IOCs. Null where this version has no such list or the key may not see it. */
+  indicators(
+    sampleId: number,
+    signal?: AbortSignal,
+  ): Promise<Listed<z.output<typeof shapes.indicators>["items"]> | null>;
+  techniques(
+    sampleId: number,
+    signal?: AbortSignal,
+  ): Promise<Listed<z.output<typeof shapes.techniques>["items"]> | null>;
+  iocs(sampleId: number, signal?: AbortSignal): Promise<Listed<shapes.FoundIocs | null> | null>;
   reputationLookups(submissionId: number, signal?: AbortSignal): Promise<readonly shapes.ReputationLookup[]>;
   systemInfo(signal?: AbortSignal): Promise<shapes.SystemInfo>;
 };
@@ -297,6 +312,16 @@ export function createVmrayClient(
     submitUrl: (url, signal) => submit([{ name: "sample_url", value: url.url }], null, url, signal),
     threatNames: (sampleId, signal) =>
       getOne(`/rest/sample/${whole(sampleId)}/threat_names`, shapes.threatNames, signal),
+    classifications: (sampleId, signal) =>
+      getOne(`/rest/sample/${whole(sampleId)}/classifications`, shapes.classifications, signal),
+    async indicators(sampleId, signal) {
+      const list = (name: string) =>
+        optional(getOne(`/rest/sample/${whole(sampleId)}/${name}`, shapes.indicators, signal));
+      return (await list("vtis")) ?? (await list("threat_indicators"));
+    },
+    techniques: (sampleId, signal) =>
+      optional(getOne(`/rest/sample/${whole(sampleId)}/mitre_attack`, shapes.techniques, signal)),
+    iocs: (sampleId, signal) => optional(getOne(`/rest/sample/${whole(sampleId)}/iocs`, shapes.iocs, signal)),
     reputationLookups: (submissionId, signal) =>
       getList(`/rest/reputation_lookup/submission/${whole(submissionId)}`, shapes.reputationLookup, signal),
     systemInfo,

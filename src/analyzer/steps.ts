@@ -11,6 +11,7 @@ import { type PlannedArtifact, submits } from "../triage/plan.ts";
 import { atLeast, type ContentVerdict } from "../verdict/verdict.ts";
 import type { Sample, Submission, SubmitAnswer } from "./api-shapes.ts";
 import { correlationOf, type HowSubmitted, type VmrayClient } from "./client.ts";
+import { withEvidence } from "./evidence.ts";
 import { type FinishedPart, referenceOf, verdictOfKnownSamples, verdictOfParts } from "./verdict-of.ts";
 import { oneLine, publicReason, VmrayError } from "./vmray-error.ts";
 
@@ -29,8 +30,6 @@ export type Next =
 const MAX_FOLLOWED = 50;
 /** Samples of one hash whose submissions are looked through. */
 const MAX_JOINED_SAMPLES = 3;
-const MAX_THREAT_NAMES = 50;
-const MAX_THREAT_NAME = 200;
 
 const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
 
@@ -129,7 +128,7 @@ async function finishKnown(
 ): Promise<Next | null> {
   const known = verdictOfKnownSamples(samples);
   if (known === null || (hasPassword(job) && !atLeast(known.verdict.verdict, "suspicious"))) return null;
-  const verdict = await withThreatNames(client, known.verdict, known.sample, signal);
+  const verdict = await withEvidence(client, known.verdict, known.sample, signal);
   return { kind: "finish", verdict, lasting: true };
 }
 
@@ -263,7 +262,7 @@ export async function poll(
     parts = await withLookups(client, parts, signal);
     judged = verdictOfParts(parts, kind, progress.note ?? null);
   }
-  const verdict = await withThreatNames(client, judged.verdict, judged.sample, signal);
+  const verdict = await withEvidence(client, judged.verdict, judged.sample, signal);
   const lasting =
     verdict.outcome === "judged" && (progress.note === undefined || verdict.verdict === "malicious");
   return { kind: "finish", verdict, lasting };
@@ -288,33 +287,6 @@ async function permitted<T>(call: Promise<T>): Promise<T | null> {
     return await call;
   } catch (thrown) {
     if (thrown instanceof VmrayError && thrown.status === 403) return null;
-    throw thrown;
-  }
-}
-
-async function withThreatNames(
-  client: VmrayClient,
-  verdict: ContentVerdict,
-  sample: Sample | null,
-  signal: AbortSignal,
-): Promise<ContentVerdict> {
-  if (sample === null || (verdict.verdict !== "malicious" && verdict.verdict !== "suspicious"))
-    return verdict;
-  const names = (await namesOrNull(client, sample.sample_id, signal)) ?? sample.sample_threat_names;
-  const clean = names.map((name) => oneLine(name, MAX_THREAT_NAME)).filter((name) => name !== "");
-  return { ...verdict, threat_names: [...new Set(clean)].slice(0, MAX_THREAT_NAMES) };
-}
-
-/** A bad verdict must not wait for its names: the sample has some of its own, though VMRay is to drop them. */
-async function namesOrNull(
-  client: VmrayClient,
-  sampleId: number,
-  signal: AbortSignal,
-): Promise<readonly string[] | null> {
-  try {
-    return await client.threatNames(sampleId, signal);
-  } catch (thrown) {
-    if (thrown instanceof VmrayError && thrown.code !== "VMRAY_THROTTLED") return null;
     throw thrown;
   }
 }
