@@ -113,8 +113,13 @@ export const CATALOGUE = {
   },
   SIEM_UNREACHABLE: {
     permanent: false,
-    meaning: "A syslog destination cannot be reached. Its events wait in the outbox.",
+    meaning: "A SIEM destination cannot be reached or does not take events. Its events wait in the outbox.",
     remedy: "Check the destination; events are sent in order when it is back.",
+  },
+  SIEM_REFUSED: {
+    permanent: true,
+    meaning: "A SIEM refused one event for good (its form or size). The event was passed, the others go on.",
+    remedy: "See the reason; mend the index or the format and send again with `email-sensor replay`.",
   },
   ALERT_REFUSED: {
     permanent: true,

@@ -30,7 +30,10 @@ const list = (parts: readonly string[]): string => parts.join(", ");
 export function summary(config: Config): string {
   const { smtp, siem, alerts } = config;
   const tls = smtp.tls === undefined ? "no TLS" : `STARTTLS${smtp.tls.required ? " required" : ""}`;
-  const destinations = siem.map(({ name, syslog, format }) => `${name} at ${syslog} as ${format}`);
+  const destinations = siem.map(
+    ({ name, syslog, file, https, format }) =>
+      `${name} at ${syslog ?? file?.path ?? https?.url ?? "no address"} as ${format}`,
+  );
   const mails = alerts.map(({ name, relay }) => `${name} by ${relay}`);
   return [
     `takes mail on ${list(smtp.listen)} from ${list(smtp.networks)} (${tls})`,

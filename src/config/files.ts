@@ -165,7 +165,7 @@ function privateKeyFinding(file: Read): FileFinding {
 
 /** Looks at a file of the configuration as the sensor will use it. */
 export async function checkFile(path: string, kind: FileKind, now: Date): Promise<FileFinding> {
-  if (kind === "folder") return NOTHING;
+  if (kind === "folder" || kind === "written") return NOTHING;
   if (kind === "list") return { problem: await listFault(path), warning: null };
   const file = await readBounded(path, kind === "secret" ? MAX_SECRET : MAX_FILE);
   if ("fault" in file) return { problem: file.fault, warning: null };

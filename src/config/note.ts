@@ -19,7 +19,9 @@ export type FileKind =
   /** Values, one a line. */
   | "list"
   /** A folder the sensor makes itself; not looked at. */
-  | "folder";
+  | "folder"
+  /** A file the sensor writes; not looked at. */
+  | "written";
 
 export type KeyNote = {
   /** What the key means, sentences in Markdown. */

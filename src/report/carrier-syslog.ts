@@ -18,6 +18,8 @@ import { createUdpTransport } from "./transport-udp.ts";
 /** RFC 5424 section 6.1 and RFC 5426 section 3.2 ask receivers for 2048 at least; common ones take these. */
 const DEFAULT_UDP_BYTES = 8192;
 const DEFAULT_STREAM_BYTES = 64 * 1024;
+/** A file or a request has room for a whole event. */
+const DEFAULT_LINE_BYTES = 256 * 1024;
 /** Below this an event cannot be told any more. */
 export const MIN_MESSAGE_BYTES = 2048;
 /** What an IPv4 datagram can hold. */
@@ -53,7 +55,8 @@ export function syslogSettings(destination: SiemConfig, sensorId: string): Syslo
 /** The most bytes of one message to a destination. */
 export function maxMessageBytes({ syslog, max_message_size }: SiemConfig): number {
   const byUdp = syslog?.startsWith("udp:") ?? false;
-  const wanted = max_message_size ?? (byUdp ? DEFAULT_UDP_BYTES : DEFAULT_STREAM_BYTES);
+  const usual = syslog === undefined ? DEFAULT_LINE_BYTES : byUdp ? DEFAULT_UDP_BYTES : DEFAULT_STREAM_BYTES;
+  const wanted = max_message_size ?? usual;
   return Math.max(MIN_MESSAGE_BYTES, byUdp ? Math.min(wanted, MAX_UDP_BYTES) : wanted);
 }
 

@@ -89,6 +89,8 @@ export function startDelivery(options: {
   let lastError: string | null = null;
   let delivered = 0;
   let faults = 0;
+  /** What the destination asked for with its last fault, milliseconds. */
+  let retryAfter = 0;
   /** Everything up to here is carried or unwanted. */
   let carried = 0;
   let committed = 0;
@@ -165,6 +167,7 @@ export function startDelivery(options: {
       if (fault !== null) {
         const last = first.events[count - 1];
         if (last !== undefined) passTo(last.seq);
+        retryAfter = first.result.retryAfter ?? 0;
         // What a stop interrupts is no fault of the destination.
         if (!stopped) goDown(fault);
         return true;
@@ -250,7 +253,7 @@ export function startDelivery(options: {
         await Promise.all(open.map(({ over }) => over));
         open = [];
         read = carried;
-        await pause(pauseAfter(faults));
+        await pause(Math.max(retryAfter, pauseAfter(faults)));
         continue;
       }
       try {

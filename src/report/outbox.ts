@@ -1,20 +1,25 @@
 /**
- * Reporting: every event to every syslog destination that wants it, each at its own pace.
+ * Reporting: every event to every destination that wants it, each at its own pace.
  *
- * Destinations of the configuration in, syslog messages out. A destination that is down holds no other up and
+ * Destinations of the configuration in; out go syslog messages, lines of files and requests by HTTPS. A destination that is down holds no other up and
  * loses nothing: its events wait in the outbox, in order (delivery.ts). One event that cannot be formatted is sent
  * in a plainer form and never blocks the others. The cursors must exist: Spool.setDestinations comes first.
  */
 import type { SiemConfig } from "../config/schema.ts";
-import { asSensorError } from "../errors.ts";
+import { asSensorError, SensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
 import type { Spool } from "../spool/spool.ts";
-import { toJsonLine } from "../text.ts";
+import { escapeControls, toJsonLine } from "../text.ts";
 import { atLeast } from "../verdict/verdict.ts";
-import { createSyslogCarrier, maxMessageBytes, syslogSettings } from "./carrier-syslog.ts";
+import { VERSION } from "../version.ts";
+import { createFileCarrier } from "./carrier-file.ts";
+import { createHttpsCarrier, type HttpsSettings } from "./carrier-https.ts";
+import { createSyslogCarrier, maxMessageBytes, syslogSettings, tlsSettings } from "./carrier-syslog.ts";
+import { composeState } from "./compose.ts";
 import { type Carrier, type DestinationStatus, startDelivery } from "./delivery.ts";
 import type { SensorEvent } from "./event.ts";
 import { createFormatter, type Formatter } from "./formats/formatter.ts";
+import { elastic, type HttpsKind, splunkHec, webhook } from "./https-kinds.ts";
 import { formatSyslog, type SyslogSettings, syslogHeader } from "./syslog.ts";
 
 export type Reporting = {
@@ -39,10 +44,30 @@ export function startReporting(options: {
 }): Reporting {
   const log = options.log.with({ stage: "report" });
   // Everything that can be wrong is found before the first loop starts.
-  const carriers = options.destinations.map((destination) => ({
-    destination,
-    carrier: createCarrier(destination, options.sensorId, log.with({ destination: siemCursor(destination) })),
-  }));
+  const carriers = options.destinations.map((destination) => {
+    const ownLog = log.with({ destination: siemCursor(destination) });
+    const onRefused = (event: SensorEvent, reason: string) => {
+      const said = `the destination ${destination.name} refused the event ${event.id} for good: ${reason}`;
+      ownLog.error("an event was refused for good, it is passed", {
+        event_id: event.id,
+        ...faultFields(new SensorError("SIEM_REFUSED", reason)),
+      });
+      // Told to the other destinations, too; but a refusal of this very message would have no end.
+      if (event.type === "sensor.state") return;
+      const state = composeState(
+        "event_refused",
+        said,
+        { id: options.sensorId, version: VERSION },
+        Date.now(),
+      );
+      options.spool
+        .putEvents([state])
+        .catch((thrown: unknown) =>
+          ownLog.warn("the refusal is not in the outbox", faultFields(asSensorError(thrown))),
+        );
+    };
+    return { destination, carrier: createCarrier(destination, options.sensorId, ownLog, onRefused) };
+  });
   const loops = carriers.map(({ destination, carrier }) => {
     const types = new Set(destination.events);
     return startDelivery({
@@ -51,7 +76,7 @@ export function startReporting(options: {
       spool: options.spool,
       log,
       carrier,
-      batch: BATCH,
+      batch: destination.https?.max_batch_events ?? BATCH,
       wants: ({ type, verdict }) =>
         types.has(type) &&
         (type === "mail.failed" || verdict === undefined || atLeast(verdict, destination.min_verdict)),
@@ -65,16 +90,76 @@ export function startReporting(options: {
   };
 }
 
-function createCarrier(destination: SiemConfig, sensorId: string, log: Log): Carrier {
-  const settings = syslogSettings(destination, sensorId);
+function createCarrier(
+  destination: SiemConfig,
+  sensorId: string,
+  log: Log,
+  onRefused: (event: SensorEvent, reason: string) => void,
+): Carrier {
   const formatter = createFormatter(destination, log);
   const maxBytes = maxMessageBytes(destination);
-  return createSyslogCarrier(
-    destination,
-    destination.syslog,
-    (event) => formatMessages(event, settings, formatter, maxBytes, log),
-    log,
+  const { syslog, file, https } = destination;
+  if (syslog !== undefined) {
+    const settings = syslogSettings(destination, sensorId);
+    const messagesOf = (event: SensorEvent) => formatMessages(event, settings, formatter, maxBytes, log);
+    return createSyslogCarrier(destination, syslog, messagesOf, log);
+  }
+  const linesOf = (event: SensorEvent) => formatLines(event, formatter, maxBytes, log);
+  if (file !== undefined) {
+    const { path, max_size, max_age, keep } = file;
+    return createFileCarrier({ path, maxSize: max_size, maxAge: max_age, keep }, linesOf);
+  }
+  if (https !== undefined) {
+    const settings: HttpsSettings = {
+      url: https.url,
+      kind: httpsKind(https),
+      tokenFile: https.token_file,
+      headers: https.headers.map(({ name, value, value_file }) => ({ name, value, valueFile: value_file })),
+      tls: tlsSettings(destination.tls),
+      gzip: https.gzip,
+      timeout: destination.timeout,
+      maxBytes: https.max_batch_size,
+    };
+    return createHttpsCarrier(settings, linesOf, onRefused);
+  }
+  throw new SensorError(
+    "CONFIG_INVALID",
+    `siem destination ${destination.name}: needs syslog, file or https`,
   );
+}
+
+function httpsKind(https: NonNullable<SiemConfig["https"]>): HttpsKind {
+  switch (https.kind) {
+    case "splunk_hec":
+      return splunkHec({ index: https.index, source: https.source, sourcetype: https.sourcetype });
+    case "elastic":
+      return elastic(https.data_stream);
+    case "webhook":
+      return webhook(https.body);
+  }
+}
+
+/** The lines of an event; whatever is wrong with it, it costs no other its place. */
+export function formatLines(
+  event: SensorEvent,
+  formatter: Formatter,
+  maxBytes: number,
+  log: Log,
+): readonly string[] {
+  try {
+    return formatter.format(event, () => maxBytes).map(({ text }) => escapeControls(text));
+  } catch (thrown) {
+    return [bareLine(event, thrown, log)];
+  }
+}
+
+/** What can be said of an event that no format takes. */
+function bareLine({ schema, id, type, time }: SensorEvent, thrown: unknown, log: Log): string {
+  log.error("an event could not be formatted, only its id is sent", {
+    event_id: String(id),
+    ...faultFields(asSensorError(thrown)),
+  });
+  return toJsonLine({ schema, id, type, time, truncated: [""] });
 }
 
 /** The syslog messages of an event; whatever is wrong with it, it costs no other its place. */
@@ -91,12 +176,6 @@ export function formatMessages(
       .format(event, room)
       .map(({ event: about, text }) => Buffer.from(formatSyslog(about, text, settings)));
   } catch (thrown) {
-    log.error("an event could not be formatted, only its id is sent", {
-      event_id: String(event.id),
-      ...faultFields(asSensorError(thrown)),
-    });
-    const { schema, id, type, time } = event;
-    const bare = toJsonLine({ schema, id, type, time, truncated: [""] });
-    return [Buffer.from(`<131>1 - - - - - - ${bare}`)];
+    return [Buffer.from(`<131>1 - - - - - - ${bareLine(event, thrown, log)}`)];
   }
 }

@@ -4,7 +4,12 @@
 import type { SensorError } from "../errors.ts";
 
 /** How many of what was handed over, counted from the first, need not be sent again; and why not all. */
-export type Delivery = { readonly delivered: number; readonly fault: SensorError | null };
+export type Delivery = {
+  readonly delivered: number;
+  readonly fault: SensorError | null;
+  /** Milliseconds the receiver wants to be left alone for. */
+  readonly retryAfter?: number;
+};
 
 export type Transport = {
   /**

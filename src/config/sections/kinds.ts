@@ -83,7 +83,7 @@ export const path = (file: FileKind) =>
       .min(1, "must name a file")
       .max(4096, "must be at most 4096 characters")
       .regex(/^[^\0]*$/, "must not hold a NUL character"),
-    { kind: file === "folder" ? "folder" : `file (${file})`, file },
+    { kind: file === "folder" ? "folder" : file === "written" ? "file" : `file (${file})`, file },
   );
 
 /** Text in the header of a syslog message: RFC 5424 section 6, PRINTUSASCII. */

@@ -15,7 +15,9 @@ import {
   type Conflict,
   choice,
   destinationName,
+  duration,
   flag,
+  isEmpty,
   key,
   path,
   printable,
@@ -26,6 +28,7 @@ import {
   VERDICTS,
   wait,
   when,
+  whole,
 } from "./kinds.ts";
 
 const SYSLOG_TARGET = /^(udp|tcp|tls|relp):\/\//;
@@ -89,6 +92,145 @@ export const tlsSection = () =>
       ]),
     );
 
+const fileSection = () =>
+  z.strictObject({
+    path: key(
+      "The file. Its folder must be there, and the sensor may make files in it. It may be moved away at any time (logrotate): the sensor makes a new one.",
+      path("written"),
+      { example: "/var/log/email-sensor/events.json" },
+    ),
+    max_size: key(
+      "Size after which the file becomes PATH.1, PATH.1 becomes PATH.2, and so on.",
+      size("64KB", "1TB").prefault("100MB"),
+    ),
+    max_age: key("Age after which it does the same.", duration("1m", "3650d").optional(), { example: "1d" }),
+    keep: key("Older files to keep.", whole(0, 1000).prefault(10)),
+  });
+
+const HEADER_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$/;
+/** The carrier sets these itself. */
+const OWN_HEADERS = [
+  "content-type",
+  "content-length",
+  "content-encoding",
+  "transfer-encoding",
+  "host",
+  "connection",
+];
+
+const headerName = () =>
+  noted(
+    z
+      .string()
+      .regex(HEADER_NAME, "must be a header name")
+      .refine((name) => !OWN_HEADERS.includes(name.toLowerCase()), "is set by the sensor itself"),
+    { kind: "name" },
+  );
+const headerValue = () =>
+  noted(z.string().regex(/^[ -~]{1,1024}$/, "must be printable ASCII"), { kind: "text" });
+const dataStream = () =>
+  noted(z.string().regex(/^[a-z0-9][a-z0-9_.-]{0,99}$/, "must be lower-case letters, digits, -, _ and ."), {
+    kind: "name",
+  });
+
+const httpsSection = () =>
+  z
+    .strictObject({
+      kind: key(
+        "Who takes the events: `splunk_hec` (HTTP Event Collector), `elastic` (bulk API of Elasticsearch, into a data stream), or `webhook`, anything that takes JSON and answers 2xx when it has it.",
+        choice(["splunk_hec", "elastic", "webhook"]),
+        { example: "webhook" },
+      ),
+      url: key(
+        "Its address. Without a path, `splunk_hec` and `elastic` take the usual one. `http://` sends events and token unencrypted.",
+        httpsTarget(),
+        { example: "https://siem.example.org/events" },
+      ),
+      token_file: key(
+        "File with the secret of the Authorization header: the token of `splunk_hec`, the API key of `elastic` (the encoded one), or a bearer token.",
+        path("secret").optional(),
+        { example: "/etc/email-sensor/siem.token" },
+      ),
+      headers: key(
+        "More headers of the request.",
+        z
+          .array(
+            z
+              .strictObject({
+                name: key("Its name.", headerName(), { example: "X-Source" }),
+                value: key("Its value.", headerValue().optional(), { example: "email-sensor" }),
+                value_file: key("A file with a secret value.", path("secret").optional(), {
+                  alternative: true,
+                  example: "/etc/email-sensor/siem.header",
+                }),
+              })
+              .check(
+                rule(({ value, value_file }) =>
+                  when(
+                    (value === undefined) === (value_file === undefined),
+                    "",
+                    "needs either value or value_file",
+                  ),
+                ),
+              ),
+          )
+          .max(16)
+          .prefault([]),
+      ),
+      index: key("Index, of `splunk_hec`.", printable(80).optional(), {
+        fallback: "that of the token",
+        example: "mail",
+      }),
+      source: key("Source, of `splunk_hec`.", printable(255).optional(), {
+        fallback: "that of the token",
+        example: "email-sensor",
+      }),
+      sourcetype: key("Source type, of `splunk_hec`.", printable(255).optional(), {
+        fallback: "that of the token",
+        example: "_json",
+      }),
+      data_stream: key("Data stream, of `elastic`.", dataStream().prefault("logs-email_sensor-default")),
+      body: key(
+        "Body of a `webhook`: an `array` of events, or `ndjson`, one a line.",
+        choice(["array", "ndjson"]).prefault("array"),
+      ),
+      gzip: key("Whether requests are compressed.", flag().prefault(false)),
+      max_batch_events: key("Most events in a request.", whole(1, 10_000).prefault(500)),
+      max_batch_size: key(
+        "Most bytes in a request, before it is compressed.",
+        size("16KB", "100MB").prefault("1MB"),
+      ),
+    })
+    .check(
+      rule(({ kind, token_file, ...https }) => [
+        ...when(
+          (kind === "splunk_hec" || kind === "elastic") && token_file === undefined && isEmpty(https.headers),
+          "",
+          "needs token_file",
+        ),
+        ...["index", "source", "sourcetype"].flatMap((name) =>
+          when(https[name] !== undefined && kind !== "splunk_hec", name, "needs kind: splunk_hec"),
+        ),
+      ]),
+    );
+
+function httpsTarget() {
+  return noted(
+    z.string().superRefine((value, context) => {
+      const url = URL.canParse(value) ? new URL(value) : null;
+      const usable = url !== null && /^https?:$/.test(url.protocol);
+      if (usable && url.username === "" && url.password === "" && url.hash === "") return;
+      context.addIssue({
+        code: "custom",
+        message: usable
+          ? "must have no user, password or #"
+          : "must be https://HOST or https://HOST:PORT/PATH",
+      });
+    }),
+    { kind: "`https://HOST/PATH`" },
+  );
+}
+
 /** RFC 5424 section 6.2.1, table 2. */
 const SEVERITY_NAMES = Object.keys(SEVERITIES) as readonly Severity[];
 const severity = (of: string, name: keyof SeverityMap) =>
@@ -106,15 +248,21 @@ export const siemDestination = z
     ),
     syslog: key(
       "Where to send syslog: by UDP (RFC 5426), TCP (RFC 6587), TLS (RFC 5425) or RELP. UDP gives no sign of loss. RELP alone has every message acknowledged: take it where no event may be missing. With `tls`, RELP goes over TLS.",
-      syslogTarget(),
+      syslogTarget().optional(),
       { example: "tcp://siem.example.org:514" },
     ),
+    file: key("Writes events into a file instead, a line each.", fileSection().optional(), {
+      alternative: true,
+    }),
+    https: key("Sends events by HTTPS instead, in batches.", httpsSection().optional(), {
+      alternative: true,
+    }),
     failover: key(
       "Addresses to take, in this order, while `syslog` cannot be reached; of the same kind. The sensor goes back to `syslog` within a minute after it can be reached again.",
       z.array(syslogTarget()).max(8).optional(),
       { example: ["tcp://siem2.example.org:514"] },
     ),
-    tls: key("TLS of `tls://` and `relp://`.", tlsSection().optional(), { alternative: true }),
+    tls: key("TLS of `tls://`, `relp://` and `https`.", tlsSection().optional(), { alternative: true }),
     format: key(
       "Form of an event: `json` as in event.schema.json, or `template`, a text of your own.",
       choice(["json", "template"]).prefault("json"),
@@ -176,12 +324,12 @@ export const siemDestination = z
       { fallback: "none", example: "emailsensor@32473" },
     ),
     max_message_size: key(
-      "Longest syslog message; longer events are cut with a note in `truncated`, never dropped.",
+      "Longest message or line; longer events are cut with a note in `truncated`, never dropped.",
       size("2KB", "16MB").optional(),
-      { fallback: "8KB by UDP, 64KB by TCP", example: "8KB" },
+      { fallback: "8KB by UDP, 64KB by TCP, TLS and RELP, 256KB for the others", example: "8KB" },
     ),
     timeout: key(
-      "Longest wait for a TCP connection or a write before it is tried again.",
+      "Longest wait for a connection, a write or the answer to a request before it is tried again.",
       wait().prefault("10s"),
     ),
   })
@@ -201,16 +349,31 @@ export const siemDestination = z
     rule(transportConflicts),
   );
 
+const KINDS = ["syslog", "file", "https"] as const;
+
 /** What cannot be had of the transport of a destination. */
 function transportConflicts(siem: Unchecked): readonly Conflict[] {
-  if (typeof siem.syslog !== "string") return [];
+  const given = KINDS.filter((name) => siem[name] !== undefined);
+  const [first, ...more] = given;
+  if (first === undefined) return when(true, "", "needs where to send: one of syslog, file, https");
+  const double = more.flatMap((name) => when(true, name, `conflicts with ${first}: keep one of the two`));
+  if (typeof siem.syslog !== "string") {
+    return [
+      ...double,
+      ...when(siem.tls !== undefined && first === "file", "tls", "has no meaning for a file"),
+      ...["failover", "structured_data"].flatMap((name) =>
+        when(siem[name] !== undefined, name, "is of syslog alone"),
+      ),
+    ];
+  }
   const scheme = siem.syslog.slice(0, siem.syslog.indexOf("://"));
   const others: readonly unknown[] = Array.isArray(siem.failover) ? siem.failover : [];
   return [
+    ...double,
     ...when(
-      siem.tls !== undefined && scheme !== "tls" && scheme !== "relp",
+      siem.tls !== undefined && !given.includes("https") && scheme !== "tls" && scheme !== "relp",
       "tls",
-      "needs tls:// or relp:// in syslog",
+      "needs tls:// or relp:// in syslog, or https",
     ),
     ...when(
       others.length > 0 && scheme === "udp",

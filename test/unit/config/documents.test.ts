@@ -52,7 +52,11 @@ describe("sensor.example.yaml", () => {
     const told = (await messages(text)).filter((message) => !message.endsWith("does not exist"));
     expect(told).toEqual([
       "vmray.api_key: conflicts with api_key_file: keep one of the two",
-      "siem[0].tls: needs tls:// or relp:// in syslog",
+      "siem[0].file: conflicts with syslog: keep one of the two",
+      "siem[0].https: conflicts with syslog: keep one of the two",
+      "siem[0].https.index: needs kind: splunk_hec",
+      "siem[0].https.source: needs kind: splunk_hec",
+      "siem[0].https.sourcetype: needs kind: splunk_hec",
       "siem[0].template: needs format: template",
       "siem[0].template_file: needs format: template",
       "alerts[0]: reaches nobody: set to, or to_recipients with domains",

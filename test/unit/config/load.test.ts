@@ -90,6 +90,10 @@ describe("a good configuration", () => {
       siem: [
         { facility: "mail", severity: { malicious: "alert", suspicious: "warning" } },
         { syslog: "relp://siem.example.org:2514", tls: { verify: false } },
+        { file: { max_size: 10 * 1024 * 1024 } },
+        { https: { kind: "splunk_hec", max_batch_events: 500 } },
+        { https: { kind: "elastic" } },
+        { https: { kind: "webhook", body: "ndjson" } },
         { syslog: "udp://[::1]:1514", facility: "local0" },
       ],
       alerts: [{ domains: ["example.org", "xn--bcher-kva.example"], to_recipients: true }],

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
-import { writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { SiemConfig } from "../../../src/config/schema.ts";
 import { SensorError } from "../../../src/errors.ts";
@@ -177,6 +177,58 @@ describe("reporting", () => {
     await reporting.stop();
     expect(peer.messages.map((message) => eventOf(message).id)).toEqual(wanted.map(({ id }) => id));
     expect(await spool.cursor("siem:a")).toBe(await spool.lastSeq());
+  });
+
+  test("writes files and requests as it sends messages, and tells what a receiver refused for good", async () => {
+    const folder = temporaryFolder();
+    closing.push(folder.remove);
+    const path = join(folder.path, "events.json");
+    const bodies: string[] = [];
+    const server = Bun.serve({
+      port: 0,
+      hostname: "127.0.0.1",
+      async fetch(request) {
+        const body = await request.text();
+        bodies.push(body);
+        return new Response("", { status: body.includes("too much") ? 413 : 200 });
+      },
+    });
+    closing.push(() => server.stop(true));
+    const spool = await someSpool(["siem:file", "siem:hook"]);
+    const { syslog: _, ...none } = siem("file", "udp://127.0.0.1:9");
+    report(spool, [
+      { ...none, file: { path, max_size: 1_000_000, keep: 1 } },
+      {
+        ...none,
+        name: "hook",
+        https: {
+          kind: "webhook",
+          url: `http://127.0.0.1:${server.port}`,
+          headers: [],
+          data_stream: "logs",
+          body: "ndjson",
+          gzip: false,
+          max_batch_events: 2,
+          max_batch_size: 100_000,
+        },
+      },
+    ]);
+    const failed = composeFailed(mailRow(), "EXTRACT_FAILED: too much", SENSOR, NOON);
+    await spool.putEvents([...states(3), failed, ...states(1, 3)]);
+    const lines = () => (existsSync(path) ? readFileSync(path, "utf8").split("\n").slice(0, -1) : []);
+    await until(() => lines().length === 6);
+    expect(lines().map((line) => eventOf(line).type)).toEqual([
+      "sensor.state",
+      "sensor.state",
+      "sensor.state",
+      "mail.failed",
+      "sensor.state",
+      "sensor.state",
+    ]);
+    const told = eventOf(lines().at(-1) ?? "").state;
+    expect(told?.name).toBe("event_refused");
+    expect(told?.message).toContain(failed.id);
+    await until(() => bodies.some((body) => body.includes('"message":"3"')));
   });
 
   test("tells of a mail that failed also where only malicious mails are wanted", async () => {

@@ -1,0 +1,199 @@
+/**
+ * The HTTPS carrier: events go to a receiver in batches, one request after the other, so that their order is kept.
+ *
+ * A request that fails in whole or in part ends with a fault, and what was not taken is sent again by the caller
+ * after a pause, or when the receiver says. What a receiver refuses for good (one event, not the request) is told
+ * and passed, so that it holds up nothing. Answers are bounded in size and time; redirects are not followed.
+ */
+
+import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { gzipSync } from "node:zlib";
+import { loadSecret } from "../config/files.ts";
+import { asSensorError, SensorError } from "../errors.ts";
+import type { Carrier } from "./delivery.ts";
+import type { SensorEvent } from "./event.ts";
+import type { HttpsKind, Item, Outcome } from "./https-kinds.ts";
+import type { TlsSettings } from "./stream.ts";
+import type { Delivery } from "./transport.ts";
+
+export type HttpsSettings = {
+  readonly url: string;
+  readonly kind: HttpsKind;
+  readonly tokenFile?: string | undefined;
+  readonly headers: readonly {
+    readonly name: string;
+    readonly value?: string | undefined;
+    readonly valueFile?: string | undefined;
+  }[];
+  readonly tls?: TlsSettings | undefined;
+  readonly gzip: boolean;
+  /** Milliseconds for one request with its answer. */
+  readonly timeout: number;
+  /** Bytes of one request before it is compressed; a single event may be longer. */
+  readonly maxBytes: number;
+};
+
+const MAX_ANSWER = 8 * 1024 * 1024;
+const LONGEST_WAIT_MS = 5 * 60_000;
+
+/**
+ * `linesOf` gives the texts of an event and never throws; `onRefused` is told which event the receiver refused for
+ * good, and why.
+ */
+export function createHttpsCarrier(
+  settings: HttpsSettings,
+  linesOf: (event: SensorEvent) => readonly string[],
+  onRefused: (event: SensorEvent, reason: string) => void,
+): Carrier {
+  const { kind } = settings;
+  const target = new URL(settings.url);
+  if (target.pathname === "/") target.pathname = kind.path;
+  const stopping = new AbortController();
+  let queue: Promise<unknown> = Promise.resolve();
+  let waiting = 0;
+  /** Counts faults: a call made before one must not send after it. */
+  let faults = 0;
+
+  const headersOf = async (): Promise<Record<string, string>> => {
+    const headers: Record<string, string> = { "content-type": kind.contentType };
+    if (settings.tokenFile !== undefined) {
+      headers.authorization = `${kind.scheme} ${await loadSecret(settings.tokenFile)}`;
+    }
+    for (const { name, value, valueFile } of settings.headers) {
+      headers[name.toLowerCase()] = valueFile === undefined ? (value ?? "") : await loadSecret(valueFile);
+    }
+    if (settings.gzip) headers["content-encoding"] = "gzip";
+    return headers;
+  };
+
+  const post = async (items: readonly Item[]): Promise<{ outcome: Outcome; retryAfter: number }> => {
+    const body = Buffer.from(kind.body(items));
+    const response = await fetch(target, {
+      method: "POST",
+      headers: await headersOf(),
+      body: settings.gzip ? gzipSync(body) : body,
+      redirect: "manual",
+      signal: AbortSignal.any([AbortSignal.timeout(settings.timeout), stopping.signal]),
+      tls: tlsOptions(settings.tls, target.hostname),
+    });
+    const answer = { status: response.status, body: await boundedText(response) };
+    return {
+      outcome: kind.read(answer, items.length),
+      retryAfter: retryAfterOf(response.headers.get("retry-after")),
+    };
+  };
+
+  /** Sends the items of events in order; resolves with how many are settled. */
+  const sendAll = async (
+    items: readonly Item[],
+  ): Promise<{ settled: number } & Omit<Delivery, "delivered">> => {
+    let settled = 0;
+    let most = items.length;
+    while (settled < items.length) {
+      const batch = firstOf(items.slice(settled, settled + most), settings.maxBytes);
+      try {
+        const { outcome, retryAfter } = await post(batch);
+        for (const { index, reason } of outcome.refused) {
+          const item = batch[index];
+          if (item !== undefined) onRefused(item.event, reason);
+        }
+        settled += outcome.settled;
+        if (outcome.tooLarge === true) {
+          const [single] = batch;
+          if (batch.length === 1 && single !== undefined) {
+            onRefused(single.event, "it is too large for the receiver");
+            settled += 1;
+          } else most = Math.ceil(batch.length / 2);
+        } else if (outcome.fault !== null) {
+          return { settled, fault: new SensorError("SIEM_UNREACHABLE", outcome.fault), retryAfter };
+        }
+      } catch (thrown) {
+        return { settled, fault: faultOf(thrown) };
+      }
+    }
+    return { settled, fault: null };
+  };
+
+  const carryNow = async (events: readonly SensorEvent[], calledAfter: number): Promise<Delivery> => {
+    if (calledAfter !== faults) {
+      return { delivered: 0, fault: new SensorError("SIEM_UNREACHABLE", "what was before it failed") };
+    }
+    const perEvent = events.map((event) =>
+      linesOf(event).map((text, n): Item => ({ event, text, id: n === 0 ? event.id : `${event.id}-${n}` })),
+    );
+    const { settled, ...rest } = await sendAll(perEvent.flat());
+    if (rest.fault !== null) faults += 1;
+    let end = 0;
+    const cut = perEvent.findIndex((one) => {
+      end += one.length;
+      return end > settled;
+    });
+    return { delivered: cut === -1 ? events.length : cut, ...rest };
+  };
+
+  return {
+    carry(events) {
+      const calledAfter = faults;
+      waiting += 1;
+      const turn = queue.then(() => carryNow(events, calledAfter));
+      queue = turn;
+      return turn.finally(() => {
+        waiting -= 1;
+      });
+    },
+    full: () => waiting > 0,
+    async close() {
+      // What is under way has its own time-out.
+      const timer = setTimeout(() => stopping.abort(), settings.timeout);
+      await queue;
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** The first items that fit, at least one. */
+function firstOf(items: readonly Item[], maxBytes: number): readonly Item[] {
+  let bytes = 0;
+  const end = items.findIndex(({ text }, index) => {
+    bytes += Buffer.byteLength(text);
+    return index > 0 && bytes > maxBytes;
+  });
+  return end === -1 ? items : items.slice(0, end);
+}
+
+/** Seconds or a date (RFC 9110 section 10.2.3) as milliseconds from now; 0 where there is none. */
+function retryAfterOf(header: string | null): number {
+  if (header === null) return 0;
+  const wait = /^\d{1,9}$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
+  return Number.isFinite(wait) ? Math.min(LONGEST_WAIT_MS, Math.max(0, wait)) : 0;
+}
+
+async function boundedText(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of response.body ?? []) {
+    length += chunk.length;
+    if (length > MAX_ANSWER) throw new Error("the answer is too long");
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
+}
+
+function tlsOptions(tls: TlsSettings | undefined, host: string) {
+  const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path, "utf8"));
+  const [ca, cert, key] = [read(tls?.ca), read(tls?.cert), read(tls?.key)];
+  const name = tls?.serverName ?? host;
+  return {
+    rejectUnauthorized: tls?.verify ?? true,
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
+    ...(tls?.serverName !== undefined && isIP(name) === 0 && { serverName: name }),
+  };
+}
+
+function faultOf(thrown: unknown): SensorError {
+  if (thrown instanceof SensorError) return thrown;
+  return new SensorError("SIEM_UNREACHABLE", asSensorError(thrown).message, { cause: thrown });
+}

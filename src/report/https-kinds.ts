@@ -1,0 +1,174 @@
+/**
+ * What the receivers of events by HTTPS want and say: Splunk HEC, Elasticsearch, webhooks.
+ *
+ * Pure: items in, a body out; an answer in, out comes how many items are taken, which are refused for good, and what
+ * keeps the rest from being taken. What a receiver says is untrusted.
+ */
+import { escapeControls } from "../text.ts";
+import type { SensorEvent } from "./event.ts";
+
+export type Item = {
+  readonly event: SensorEvent;
+  /** What the format made of it, one line. */
+  readonly text: string;
+  /** The same whenever it is sent again. */
+  readonly id: string;
+};
+
+/** What an answer means for the items of a request. */
+export type Outcome = {
+  /** From the first on: taken or refused for good. */
+  readonly settled: number;
+  /** Among those settled. */
+  readonly refused: readonly { readonly index: number; readonly reason: string }[];
+  /** Why the rest is to be sent again; null where there is no rest, or it is to be sent at once. */
+  readonly fault: string | null;
+  /** The request was too large: fewer items at once. */
+  readonly tooLarge?: boolean;
+};
+
+export type Answer = { readonly status: number; readonly body: string };
+
+export type HttpsKind = {
+  /** Behind the configured address where that names no path. */
+  readonly path: string;
+  /** Scheme of the Authorization header. */
+  readonly scheme: string;
+  readonly contentType: string;
+  body(items: readonly Item[]): string;
+  read(answer: Answer, count: number): Outcome;
+};
+
+const MAX_REASON = 300;
+
+const retry = (fault: string): Outcome => ({ settled: 0, refused: [], fault });
+const all = (count: number): Outcome => ({ settled: count, refused: [], fault: null });
+const short = (text: string) => escapeControls(text.slice(0, MAX_REASON));
+
+function parsed(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    return null;
+  }
+}
+
+const field = (value: unknown, name: string): unknown =>
+  typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
+
+/** What any receiver may answer; null where it is for the kind to read. */
+function common({ status, body }: Answer): Outcome | null {
+  if (status === 413) return { settled: 0, refused: [], fault: null, tooLarge: true };
+  if (status >= 300) return retry(`it answered ${status}: ${short(body)}`);
+  return null;
+}
+
+/** An object as it stands, anything else as a text in JSON. */
+const embedded = (text: string): string => (isObject(text) ? text : JSON.stringify(text));
+const isObject = (text: string) => text.startsWith("{") && typeof parsed(text) === "object";
+
+/** The HTTP Event Collector of Splunk. */
+export function splunkHec(settings: {
+  readonly index?: string | undefined;
+  readonly source?: string | undefined;
+  readonly sourcetype?: string | undefined;
+}): HttpsKind {
+  /** Of Splunk's "Possible error codes": what is wrong with one event. */
+  const EVENT_CODES: readonly unknown[] = [5, 6, 12, 13, 15];
+  return {
+    path: "/services/collector/event",
+    scheme: "Splunk",
+    contentType: "application/json",
+    body: (items) =>
+      items
+        .map(({ event, text, id }) => {
+          const head = JSON.stringify({
+            time: Date.parse(event.time) / 1000,
+            host: event.sensor.id,
+            ...settings,
+            fields: { event_id: id },
+          });
+          return `${head.slice(0, -1)},"event":${embedded(text)}}`;
+        })
+        .join("\n"),
+    read(answer, count) {
+      const said = parsed(answer.body);
+      const code = field(said, "code");
+      const at = field(said, "invalid-event-number");
+      if (answer.status === 400 && EVENT_CODES.includes(code)) {
+        const index = typeof at === "number" && Number.isInteger(at) ? at : count === 1 ? 0 : -1;
+        if (index >= 0 && index < count) {
+          const reason = short(String(field(said, "text") ?? "no reason given"));
+          return { settled: index + 1, refused: [{ index, reason }], fault: null };
+        }
+      }
+      const known = common(answer);
+      if (known !== null) return known;
+      return code === 0 ? all(count) : retry(`it does not answer as Splunk HEC does: ${short(answer.body)}`);
+    },
+  };
+}
+
+/** The bulk API of Elasticsearch, into a data stream. The id makes what is sent twice one document. */
+export function elastic(dataStream: string): HttpsKind {
+  return {
+    path: "/_bulk",
+    scheme: "ApiKey",
+    contentType: "application/x-ndjson",
+    body: (items) =>
+      items
+        .map(({ event, text, id }) => {
+          const action = JSON.stringify({ create: { _index: dataStream, _id: id } });
+          return `${action}\n${elasticDocument(event, text)}\n`;
+        })
+        .join(""),
+    read(answer, count) {
+      const known = common(answer);
+      if (known !== null) return known;
+      const said = parsed(answer.body);
+      const results = field(said, "items");
+      if (!Array.isArray(results) || results.length !== count) {
+        return retry(`it does not answer as Elasticsearch does: ${short(answer.body)}`);
+      }
+      const refused: { index: number; reason: string }[] = [];
+      for (const [index, result] of results.entries()) {
+        const outcome = field(result, "create");
+        const status = field(outcome, "status");
+        if (typeof status !== "number")
+          return { ...retry("a result has no status"), settled: index, refused };
+        // 409: it is there already.
+        if ((status >= 200 && status < 300) || status === 409) continue;
+        const error = field(outcome, "error");
+        const reason = short(`${status} ${String(field(error, "type"))}: ${String(field(error, "reason"))}`);
+        if (status !== 400 && status !== 413) return { settled: index, refused, fault: reason };
+        refused.push({ index, reason });
+      }
+      return { settled: count, refused, fault: null };
+    },
+  };
+}
+
+/** A document needs @timestamp; a text that is no object becomes its message. */
+function elasticDocument(event: SensorEvent, text: string): string {
+  const stamp = JSON.stringify({ "@timestamp": event.time });
+  if (!isObject(text)) {
+    return JSON.stringify({ "@timestamp": event.time, event: { id: event.id }, message: text });
+  }
+  const document: unknown = JSON.parse(text);
+  if (field(document, "@timestamp") !== undefined) return text;
+  return text === "{}" ? stamp : `${stamp.slice(0, -1)},${text.slice(text.indexOf("{") + 1)}`;
+}
+
+/** Any receiver of JSON: one array, or an object a line. Every 2xx takes the whole request. */
+export function webhook(form: "array" | "ndjson"): HttpsKind {
+  return {
+    path: "",
+    scheme: "Bearer",
+    contentType: form === "array" ? "application/json" : "application/x-ndjson",
+    body: (items) => {
+      const texts = items.map(({ text }) => embedded(text));
+      return form === "array" ? `[${texts.join(",")}]` : `${texts.join("\n")}\n`;
+    },
+    read: (answer, count) => common(answer) ?? all(count),
+  };
+}

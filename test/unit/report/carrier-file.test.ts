@@ -1,0 +1,105 @@
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createFileCarrier, type FileSettings } from "../../../src/report/carrier-file.ts";
+import { composeState } from "../../../src/report/compose.ts";
+import type { SensorEvent } from "../../../src/report/event.ts";
+import { temporaryFolder } from "../spool/fixtures.ts";
+import { NOON, SENSOR } from "./fixtures.ts";
+
+let folder: ReturnType<typeof temporaryFolder>;
+let path: string;
+const closing: (() => Promise<void>)[] = [];
+beforeEach(() => {
+  folder = temporaryFolder();
+  path = join(folder.path, "events.json");
+});
+afterEach(async () => {
+  for (const close of closing.splice(0)) await close();
+  folder.remove();
+});
+
+function carrier(change: Partial<FileSettings> = {}) {
+  const made = createFileCarrier({ path, maxSize: 1_000_000, keep: 3, ...change }, ({ state }) => [
+    state?.message ?? "",
+  ]);
+  closing.push(() => made.close());
+  return made;
+}
+
+const events = (...texts: string[]): SensorEvent[] =>
+  texts.map((text) => composeState("x", text, SENSOR, NOON));
+const linesOf = (file: string) => readFileSync(file, "utf8").split("\n").slice(0, -1);
+
+describe("a file of events", () => {
+  test("has a line for each event in order, and is appended to after a restart", async () => {
+    const first = carrier();
+    const results = await Promise.all([first.carry(events("a", "b")), first.carry(events("c"))]);
+    expect(results).toEqual([
+      { delivered: 2, fault: null },
+      { delivered: 1, fault: null },
+    ]);
+    await first.close();
+    await carrier().carry(events("d"));
+    expect(linesOf(path)).toEqual(["a", "b", "c", "d"]);
+  });
+
+  test("is rotated by size, keeps as many as it is told, and cuts no line", async () => {
+    const writer = carrier({ maxSize: 10, keep: 2 });
+    for (const text of ["one-1", "two-2", "three", "four4", "five5"]) {
+      expect((await writer.carry(events(text))).fault).toBeNull();
+    }
+    expect([path, `${path}.1`, `${path}.2`].map(linesOf)).toEqual([["five5"], ["four4"], ["three"]]);
+    expect(existsSync(`${path}.3`)).toBe(false);
+  });
+
+  test("is rotated by age", async () => {
+    let time = Date.now();
+    const writer = carrier({ maxAge: 60_000, now: () => time });
+    await writer.carry(events("a"));
+    time += 59_000;
+    await writer.carry(events("b"));
+    time += 2_000;
+    await writer.carry(events("c"));
+    expect([linesOf(`${path}.1`), linesOf(path)]).toEqual([["a", "b"], ["c"]]);
+  });
+
+  test("is made anew where somebody moved it away", async () => {
+    const writer = carrier();
+    await writer.carry(events("a"));
+    renameSync(path, `${path}-moved`);
+    await writer.carry(events("b"));
+    expect([linesOf(`${path}-moved`), linesOf(path)]).toEqual([["a"], ["b"]]);
+    writeFileSync(path, "");
+    await writer.carry(events("c"));
+    expect(linesOf(path)).toEqual(["c"]);
+  });
+
+  test("loses the half line that a crash left, and no whole one", async () => {
+    writeFileSync(path, `whole\n${"x".repeat(200_000)}`);
+    await carrier().carry(events("next"));
+    expect(linesOf(path)).toEqual(["whole", "next"]);
+  });
+
+  test("is down while it cannot be written, for every call made before, and up when it can", async () => {
+    const below = join(folder.path, "later", "events.json");
+    const writer = carrier({ path: below });
+    for (const { delivered, fault } of await Promise.all([
+      writer.carry(events("a")),
+      writer.carry(events("b")),
+    ])) {
+      expect([delivered, fault?.code]).toEqual([0, "SIEM_UNREACHABLE"]);
+    }
+    mkdirSync(join(folder.path, "later"));
+    expect(await writer.carry(events("a", "b"))).toEqual({ delivered: 2, fault: null });
+    expect(linesOf(below)).toEqual(["a", "b"]);
+    appendFileSync(below, "");
+  });
+
+  test("is no device and no folder", async () => {
+    expect((await carrier({ path: "/dev/full" }).carry(events("a"))).fault?.message).toContain(
+      "no plain file",
+    );
+    expect((await carrier({ path: folder.path }).carry(events("a"))).fault?.code).toBe("SIEM_UNREACHABLE");
+  });
+});

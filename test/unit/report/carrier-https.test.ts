@@ -1,0 +1,269 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { createHttpsCarrier, type HttpsSettings } from "../../../src/report/carrier-https.ts";
+import { composeState } from "../../../src/report/compose.ts";
+import type { SensorEvent } from "../../../src/report/event.ts";
+import { elastic, splunkHec, webhook } from "../../../src/report/https-kinds.ts";
+import { toJsonLine } from "../../../src/text.ts";
+import { type Certificates, makeCertificates } from "./certificates.ts";
+import { NOON, SENSOR } from "./fixtures.ts";
+
+let made: Certificates;
+beforeAll(() => {
+  made = makeCertificates("siem.test");
+  writeFileSync(join(made.folder, "token"), "s3cret\n", { mode: 0o600 });
+});
+afterAll(() => made.remove());
+
+const closing: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+type Seen = { readonly path: string; readonly headers: Headers; readonly body: string };
+
+/** A receiver that answers with what `answer` says, and remembers what it got. */
+function receiver(answer: (seen: Seen) => Response | Promise<Response>, tls = false) {
+  const seen: Seen[] = [];
+  const server = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    ...(tls && {
+      tls: {
+        cert: readFileSync(made.server.cert, "utf8"),
+        key: readFileSync(made.server.key, "utf8"),
+        ca: readFileSync(made.ca, "utf8"),
+        requestCert: true,
+        rejectUnauthorized: true,
+      },
+    }),
+    async fetch(request) {
+      const bytes = Buffer.from(await request.arrayBuffer());
+      const body =
+        request.headers.get("content-encoding") === "gzip" ? gunzipSync(bytes).toString() : bytes.toString();
+      const one = { path: new URL(request.url).pathname, headers: request.headers, body };
+      seen.push(one);
+      return answer(one);
+    },
+  });
+  closing.push(() => server.stop(true));
+  return { seen, url: `${tls ? "https" : "http"}://127.0.0.1:${server.port}` };
+}
+
+function carrier(url: string, change: Partial<HttpsSettings> = {}) {
+  const refused: [string, string][] = [];
+  const one = createHttpsCarrier(
+    {
+      url,
+      kind: webhook("array"),
+      headers: [],
+      gzip: false,
+      timeout: 1000,
+      maxBytes: 1_000_000,
+      ...change,
+    },
+    (event) => [toJsonLine(event)],
+    (event, reason) => refused.push([event.state?.message ?? "", reason]),
+  );
+  closing.push(() => one.close());
+  return { ...one, refused };
+}
+
+const events = (...texts: string[]): SensorEvent[] =>
+  texts.map((text) => composeState("x", text, SENSOR, NOON));
+const ok = () => new Response("");
+const messages = (body: string) => (JSON.parse(body) as SensorEvent[]).map(({ state }) => state?.message);
+
+describe("a webhook", () => {
+  test("gets events as one array, in order, with the headers and the secret of the configuration", async () => {
+    const { seen, url } = receiver(ok);
+    const token = join(made.folder, "token");
+    const sender = carrier(`${url}/in`, {
+      tokenFile: token,
+      headers: [
+        { name: "X-A", value: "b c" },
+        { name: "X-Key", valueFile: token },
+      ],
+      gzip: true,
+    });
+    expect(await sender.carry(events("1", "2"))).toEqual({ delivered: 2, fault: null });
+    expect(await sender.carry(events("3"))).toEqual({ delivered: 1, fault: null });
+    expect(seen.map(({ body }) => messages(body))).toEqual([["1", "2"], ["3"]]);
+    const [first] = seen;
+    expect(first?.path).toBe("/in");
+    expect(["authorization", "x-a", "x-key", "content-type"].map((name) => first?.headers.get(name))).toEqual(
+      ["Bearer s3cret", "b c", "s3cret", "application/json"],
+    );
+  });
+
+  test("may get an object a line, and requests no longer than told", async () => {
+    const { seen, url } = receiver(ok);
+    const sender = carrier(url, { kind: webhook("ndjson"), maxBytes: 600 });
+    await sender.carry(events("1", "2", "3", "4", "5"));
+    expect(seen.length).toBeGreaterThan(1);
+    const lines = seen.flatMap(({ body }) => body.trimEnd().split("\n"));
+    expect(lines.map((line) => (JSON.parse(line) as SensorEvent).state?.message)).toEqual([
+      "1",
+      "2",
+      "3",
+      "4",
+      "5",
+    ]);
+    for (const { body } of seen) expect(body.length).toBeLessThan(1200);
+  });
+
+  test("that fails, redirects, is silent or talks without end gets the events again", async () => {
+    const answers = [
+      () => new Response("busy", { status: 503, headers: { "retry-after": "7" } }),
+      () => Response.redirect("http://127.0.0.1:1/", 307),
+      () => Bun.sleep(2000).then(() => new Response("")),
+      () => new Response("x".repeat(9 * 1024 * 1024)),
+      ok,
+    ];
+    const { seen, url } = receiver(() => (answers.shift() ?? ok)());
+    const sender = carrier(url);
+    const results = [];
+    for (let tries = 0; tries < 5; tries += 1) results.push(await sender.carry(events("1")));
+    expect(results.map(({ delivered }) => delivered)).toEqual([0, 0, 0, 0, 1]);
+    expect(results.map(({ fault }) => fault?.code)).toEqual([
+      ...Array<"SIEM_UNREACHABLE">(4).fill("SIEM_UNREACHABLE"),
+      undefined,
+    ]);
+    expect(results[0]?.retryAfter).toBe(7000);
+    expect(seen).toHaveLength(5);
+  });
+
+  test("that takes less at once gets less, and one event that is too large alone is told and passed", async () => {
+    const { url, seen } = receiver(({ body }) => new Response("", { status: body.length > 700 ? 413 : 200 }));
+    const sender = carrier(url);
+    expect(await sender.carry(events("1", "2", "x".repeat(900), "4"))).toEqual({ delivered: 4, fault: null });
+    const taken = seen.filter(({ body }) => body.length <= 700).flatMap(({ body }) => messages(body));
+    expect(taken).toEqual(["1", "2", "4"]);
+    expect(sender.refused.map(([, reason]) => reason)).toEqual(["it is too large for the receiver"]);
+  });
+
+  test("is spoken to over TLS with a client certificate, and only where its own is good", async () => {
+    const { seen, url } = receiver(ok, true);
+    const good = { ca: made.ca, serverName: "siem.test", verify: true, ...made.client };
+    expect((await carrier(url, { tls: good }).carry(events("1"))).fault).toBeNull();
+    for (const tls of [
+      { ...good, ca: undefined },
+      { ...good, serverName: "other.test" },
+      { ca: made.ca, serverName: "siem.test", verify: true },
+    ]) {
+      expect((await carrier(url, { tls }).carry(events("2"))).fault?.code).toBe("SIEM_UNREACHABLE");
+    }
+    expect(seen).toHaveLength(1);
+  });
+});
+
+describe("Splunk HEC", () => {
+  test("gets events in its envelope, at its path, with its token", async () => {
+    const { seen, url } = receiver(() => Response.json({ text: "Success", code: 0 }));
+    const kind = splunkHec({ index: "mail", source: "email-sensor", sourcetype: "_json" });
+    const sent = events('a"} {"b', "c");
+    expect(
+      (await carrier(url, { kind, tokenFile: join(made.folder, "token") }).carry(sent)).fault,
+    ).toBeNull();
+    expect(seen[0]?.path).toBe("/services/collector/event");
+    expect(seen[0]?.headers.get("authorization")).toBe("Splunk s3cret");
+    const bodies = (seen[0]?.body ?? "").split("\n").map((line) => JSON.parse(line));
+    expect(bodies).toMatchObject(
+      sent.map((event) => ({
+        time: NOON / 1000,
+        host: "sensor-1",
+        index: "mail",
+        source: "email-sensor",
+        sourcetype: "_json",
+        fields: { event_id: event.id },
+        event: { id: event.id, state: event.state },
+      })),
+    );
+  });
+
+  test("is told what it refused, and gets the rest; nothing is passed for its own trouble", async () => {
+    const answers = [
+      () =>
+        Response.json({ text: "Invalid data format", code: 6, "invalid-event-number": 1 }, { status: 400 }),
+      () => Response.json({ text: "Server is busy", code: 9 }, { status: 503 }),
+      () => Response.json({ text: "Incorrect index", code: 7, "invalid-event-number": 0 }, { status: 400 }),
+      () => new Response("<html>login</html>"),
+      () => Response.json({ text: "Success", code: 0 }),
+    ];
+    const { url } = receiver(() => (answers.shift() ?? ok)());
+    const sender = carrier(url, { kind: splunkHec({}) });
+    expect(await sender.carry(events("1", "bad", "3"))).toMatchObject({ delivered: 2, fault: {} });
+    expect(sender.refused).toEqual([["bad", "Invalid data format"]]);
+    expect((await sender.carry(events("3"))).delivered).toBe(0);
+    expect((await sender.carry(events("3"))).fault?.message).toContain("does not answer as Splunk HEC does");
+    expect(await sender.carry(events("3"))).toEqual({ delivered: 1, fault: null });
+  });
+});
+
+describe("Elasticsearch", () => {
+  const results = (...statuses: number[]) =>
+    Response.json({
+      errors: true,
+      items: statuses.map((status) => ({
+        create: { status, error: { type: "some_exception", reason: "why" } },
+      })),
+    });
+
+  test("gets documents with a time stamp, created under the id of the event", async () => {
+    const { seen, url } = receiver(() => results(201, 409));
+    const kind = elastic("logs-email_sensor-default");
+    const sent = events("1", "2");
+    const sender = carrier(url, { kind, tokenFile: join(made.folder, "token") });
+    expect(await sender.carry(sent)).toEqual({ delivered: 2, fault: null });
+    expect(seen[0]?.path).toBe("/_bulk");
+    expect(seen[0]?.headers.get("authorization")).toBe("ApiKey s3cret");
+    const lines = (seen[0]?.body ?? "")
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(lines).toMatchObject(
+      sent.flatMap((event) => [
+        { create: { _index: "logs-email_sensor-default", _id: event.id } },
+        { "@timestamp": event.time, id: event.id, state: event.state },
+      ]),
+    );
+  });
+
+  test("refuses single documents for good, and takes others later", async () => {
+    const answers = [() => results(201, 400, 429, 201), () => results(201, 409)];
+    const { url } = receiver(() => (answers.shift() ?? ok)());
+    const sender = carrier(url, { kind: elastic("logs") });
+    expect(await sender.carry(events("1", "bad", "3", "4"))).toMatchObject({
+      delivered: 2,
+      fault: { code: "SIEM_UNREACHABLE" },
+    });
+    expect(sender.refused).toEqual([["bad", "400 some_exception: why"]]);
+    expect(await sender.carry(events("3", "4"))).toEqual({ delivered: 2, fault: null });
+  });
+
+  test("is not believed where the answer does not fit the request", async () => {
+    const answers = [() => results(201), () => Response.json({}), () => new Response("{")];
+    const { url } = receiver(() => (answers.shift() ?? ok)());
+    const sender = carrier(url, { kind: elastic("logs") });
+    for (let tries = 0; tries < 3; tries += 1) {
+      expect((await sender.carry(events("1", "2"))).delivered).toBe(0);
+    }
+  });
+
+  test("gets a text that is no object as a message", () => {
+    const [event] = events("1");
+    if (event === undefined) throw new Error("no event");
+    const body = elastic("logs").body([
+      { event, text: 'CEF:0|"x"', id: "i" },
+      { event, text: '{"@timestamp":"mine"}', id: "j" },
+    ]);
+    expect(JSON.parse(body.split("\n")[1] ?? "")).toEqual({
+      "@timestamp": event.time,
+      event: { id: event.id },
+      message: 'CEF:0|"x"',
+    });
+    expect(body.split("\n")[3]).toBe('{"@timestamp":"mine"}');
+  });
+});
