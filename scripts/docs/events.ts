@@ -48,6 +48,21 @@ function sampleMail(): MailRow {
       reason: null,
       threat_names: ["EICAR-Test-File"],
       vmray: { sample_id: 1207, submission_id: 1544, url: "https://vmray.example.org/samples/1207" },
+      evidence: {
+        classifications: ["Downloader"],
+        indicators: [
+          { category: "Antivirus", operation: "Malicious content was detected by heuristic scan", score: 4 },
+        ],
+        techniques: [{ id: "T1204.002", name: "Malicious File", tactics: ["Execution"] }],
+        iocs: {
+          urls: ["http://load.example.net/2"],
+          domains: ["load.example.net"],
+          ips: ["192.0.2.80"],
+          files: ["275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f"],
+          email_addresses: [],
+        },
+      },
+      cost: { calls: 12, submissions: 1, quota: 1, seconds: 38.4 },
     },
   };
   const member: ArtifactRow = {

@@ -1,7 +1,7 @@
 /**
  * `mail ID`: the whole way of one mail through a running sensor.
  */
-import type { Attachment, Mail, Url } from "../../gen/emailsensor/v1/sensor.ts";
+import type { Attachment, Judgement, Mail, Url } from "../../gen/emailsensor/v1/sensor.ts";
 import {
   actionWord,
   mailDetailJson,
@@ -30,6 +30,7 @@ Exit codes: 0 done, 1 no such mail or refused, 2 bad usage, 3 no sensor answers.
 `;
 
 const LABEL = 12;
+const IOC_KINDS = ["urls", "domains", "ips", "files", "emailAddresses"] as const;
 
 function field(label: string, values: readonly string[], indent = 0): readonly string[] {
   const first = " ".repeat(indent) + label.padEnd(LABEL);
@@ -53,6 +54,37 @@ function judgementLines({ decision, judgement }: Attachment | Url, screen: Scree
     `    verdict     ${screen.colour(verdict)}${how}${reason}`,
     ...field("threats", judgement.threatNames, 4),
     ...field("VMRay", vmray?.url === undefined ? (numbers === "" ? [] : [numbers]) : [vmray.url], 4),
+    ...evidenceLines(judgement),
+  ];
+}
+
+function evidenceLines({ evidence, cost, analyzer }: Judgement): readonly string[] {
+  const iocs = evidence?.iocs;
+  const costs =
+    cost === undefined
+      ? []
+      : [
+          `${cost.calls} calls, ${cost.submissions} submissions`,
+          ...(cost.quota === undefined ? [] : [`${cost.quota} of the quota`]),
+          `${Math.round(cost.seconds * 10) / 10} s`,
+        ];
+  return [
+    ...field("classes", evidence?.classifications ?? [], 4),
+    ...field(
+      "indicators",
+      (evidence?.indicators ?? []).map((one) => `${one.score}/5 ${one.category}: ${one.operation}`),
+      4,
+    ),
+    ...field(
+      "techniques",
+      (evidence?.techniques ?? []).map(({ id, name, tactics }) =>
+        tactics.length === 0 ? `${id} ${name}` : `${id} ${name} (${tactics.join(", ")})`,
+      ),
+      4,
+    ),
+    ...field("IOCs", iocs === undefined ? [] : IOC_KINDS.flatMap((kind) => iocs[kind]), 4),
+    ...field("cost", costs.length === 0 ? [] : [costs.join(", ")], 4),
+    ...field("analyzer", analyzer === undefined ? [] : [analyzer], 4),
   ];
 }
 

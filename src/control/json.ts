@@ -8,6 +8,7 @@ import type {
   Destination,
   Envelope,
   Event,
+  Evidence,
   Judgement,
   Mail,
   MailHeader,
@@ -52,6 +53,44 @@ function vmrayJson(reference: VmrayReference | undefined) {
   };
 }
 
+function evidenceJson(evidence: Evidence | undefined) {
+  if (evidence === undefined) return {};
+  const { classifications, indicators, techniques, iocs } = evidence;
+  return {
+    classifications,
+    indicators: indicators.map(({ category, operation, score }) => ({ category, operation, score })),
+    techniques: techniques.map(({ id, name, tactics }) => ({ id, name, tactics })),
+    iocs: {
+      urls: iocs?.urls ?? [],
+      domains: iocs?.domains ?? [],
+      ips: iocs?.ips ?? [],
+      files: iocs?.files ?? [],
+      email_addresses: iocs?.emailAddresses ?? [],
+    },
+  };
+}
+
+/** What came of a part beside its verdict; what it does not have is missing, as in the event. */
+function partJson(part: Pick<Judgement, "evidence" | "cost" | "analyzer">) {
+  const { evidence, cost, analyzer } = part;
+  return {
+    ...evidenceJson(evidence),
+    ...(cost !== undefined && {
+      cost: {
+        calls: Number(cost.calls),
+        submissions: Number(cost.submissions),
+        quota: cost.quota ?? null,
+        seconds: cost.seconds,
+      },
+    }),
+    ...(analyzer !== undefined && { analyzer }),
+  };
+}
+
+function decidedJson({ action, rule }: Event["attachments"][number] | Event["urls"][number]) {
+  return { ...(action !== 0 && { action: actionWord(action) }), ...(rule !== "" && { rule }) };
+}
+
 function envelopeJson(envelope: Envelope | undefined) {
   if (envelope === undefined) return null;
   const { from, to, clientIp, helo, tls } = envelope;
@@ -88,6 +127,7 @@ function judgementJson(judgement: Judgement | undefined) {
     reason: judgement?.reason ?? null,
     threat_names: judgement?.threatNames ?? [],
     vmray: vmrayJson(judgement?.vmray),
+    ...(judgement !== undefined && partJson(judgement)),
   };
 }
 
@@ -189,6 +229,8 @@ export function eventJson(event: Event) {
         reason: attachment.reason ?? null,
         threat_names: attachment.threatNames,
         vmray: vmrayJson(attachment.vmray),
+        ...decidedJson(attachment),
+        ...partJson(attachment),
       })),
       urls: event.urls.map((url) => ({
         url: url.url,
@@ -199,6 +241,8 @@ export function eventJson(event: Event) {
         reason: url.reason ?? null,
         threat_names: url.threatNames,
         vmray: vmrayJson(url.vmray),
+        ...decidedJson(url),
+        ...partJson(url),
       })),
       flags: event.flags,
     }),

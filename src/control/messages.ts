@@ -5,10 +5,13 @@
  * 4 MB unless told otherwise): where it would be larger, long texts and lists are cut, and the message says so.
  */
 import {
+  Decision_Action as ApiAction,
   type Attachment as ApiAttachment,
+  type Cost as ApiCost,
   type Decision as ApiDecision,
   type Envelope as ApiEnvelope,
   type Event as ApiEvent,
+  type Evidence as ApiEvidence,
   type Judgement as ApiJudgement,
   type Mail as ApiMail,
   type MailHeader as ApiMailHeader,
@@ -20,11 +23,11 @@ import {
 } from "../../gen/emailsensor/v1/sensor.ts";
 import type { MailFacts } from "../extract/extraction.ts";
 import type { Envelope } from "../intake/mail.ts";
-import type { SensorEvent } from "../report/event.ts";
+import type { EventPart, SensorEvent } from "../report/event.ts";
 import type { ArtifactRow, MailRow, SpoolCounts } from "../spool/spool.ts";
 import { cutText } from "../text.ts";
 import type { Decision } from "../triage/plan.ts";
-import type { ContentVerdict, Verdict, VmrayReference } from "../verdict/verdict.ts";
+import type { ContentVerdict, Cost, Evidence, Verdict, VmrayReference } from "../verdict/verdict.ts";
 import type { DestinationStatus, ExtraStatus } from "./status.ts";
 import {
   API_ACTION,
@@ -143,6 +146,64 @@ function judgementMessage(cut: Cutter, judged: ContentVerdict | null): ApiJudgem
     reason: present(cut, judged.reason),
     threatNames: texts(cut, judged.threat_names),
     vmray: vmrayMessage(cut, judged.vmray),
+    evidence: judged.evidence === undefined ? undefined : evidenceMessage(cut, judged.evidence),
+    cost: costMessage(judged.cost),
+    analyzer: present(cut, judged.analyzer ?? null),
+  };
+}
+
+function evidenceMessage(cut: Cutter, evidence: Evidence): ApiEvidence {
+  const { classifications, indicators, techniques, iocs } = evidence;
+  return {
+    classifications: texts(cut, classifications),
+    indicators: cut.list(indicators).map(({ category, operation, score }) => ({
+      category: cut.text(category),
+      operation: cut.text(operation),
+      score,
+    })),
+    techniques: cut.list(techniques).map(({ id, name, tactics }) => ({
+      id: cut.text(id),
+      name: cut.text(name),
+      tactics: texts(cut, tactics),
+    })),
+    iocs: {
+      urls: texts(cut, iocs.urls),
+      domains: texts(cut, iocs.domains),
+      ips: texts(cut, iocs.ips),
+      files: texts(cut, iocs.files),
+      emailAddresses: texts(cut, iocs.email_addresses),
+    },
+  };
+}
+
+function costMessage(cost: Cost | undefined): ApiCost | undefined {
+  if (cost === undefined) return undefined;
+  return {
+    calls: BigInt(cost.calls),
+    submissions: BigInt(cost.submissions),
+    quota: cost.quota ?? undefined,
+    seconds: cost.seconds,
+  };
+}
+
+/** What an event says of a part beside its verdict. */
+function partMessage(cut: Cutter, part: EventPart) {
+  const { classifications, indicators, techniques, iocs } = part;
+  const evidence =
+    iocs === undefined
+      ? undefined
+      : evidenceMessage(cut, {
+          classifications: classifications ?? [],
+          indicators: indicators ?? [],
+          techniques: techniques ?? [],
+          iocs,
+        });
+  return {
+    action: part.action === undefined ? ApiAction.UNSPECIFIED : API_ACTION[part.action],
+    rule: cut.text(part.rule ?? ""),
+    evidence,
+    cost: costMessage(part.cost),
+    analyzer: present(cut, part.analyzer ?? null),
   };
 }
 
@@ -279,6 +340,7 @@ export function eventMessage(seq: number, event: SensorEvent): ApiEvent {
         reason: present(cut, attachment.reason),
         threatNames: texts(cut, attachment.threat_names),
         vmray: vmrayMessage(cut, attachment.vmray),
+        ...partMessage(cut, attachment),
       })),
       urls: cut.list(event.urls ?? []).map((url) => ({
         url: cut.text(url.url),
@@ -289,6 +351,7 @@ export function eventMessage(seq: number, event: SensorEvent): ApiEvent {
         reason: present(cut, url.reason),
         threatNames: texts(cut, url.threat_names),
         vmray: vmrayMessage(cut, url.vmray),
+        ...partMessage(cut, url),
       })),
       flags: texts(cut, event.flags ?? []),
       state: event.state,

@@ -6,8 +6,8 @@
  */
 
 import { cutText } from "../text.ts";
-import { VERDICT_ORDER } from "../verdict/verdict.ts";
-import type { EventAttachment, EventMail, EventUrl, SensorEvent } from "./event.ts";
+import { type Indicator, type Iocs, type Technique, VERDICT_ORDER } from "../verdict/verdict.ts";
+import type { EventAttachment, EventMail, EventPart, EventUrl, SensorEvent } from "./event.ts";
 
 /** Texts in UTF-16 units, lists in items. docs/event.schema.json repeats these. */
 export type EventLimits = {
@@ -35,6 +35,13 @@ export type EventLimits = {
   readonly facts: number;
   readonly sources: number;
   readonly unwrapped: number;
+  readonly classifications: number;
+  readonly indicators: number;
+  readonly techniques: number;
+  readonly tactics: number;
+  /** Of each kind. */
+  readonly iocs: number;
+  readonly ioc: number;
 };
 
 export const LIMITS: EventLimits = {
@@ -62,6 +69,12 @@ export const LIMITS: EventLimits = {
   facts: 30,
   sources: 20,
   unwrapped: 10,
+  classifications: 20,
+  indicators: 20,
+  techniques: 30,
+  tactics: 5,
+  iocs: 20,
+  ioc: 1024,
 };
 
 /** More pointers than this are given as the lists they lie in. */
@@ -107,22 +120,64 @@ export function boundEvent(event: SensorEvent, limits: EventLimits = LIMITS): Se
       sha256: mail.sha256,
     };
   };
-  const judged = (part: EventAttachment | EventUrl, place: Place) => ({
-    outcome: part.outcome,
-    verdict: part.verdict,
-    reason: nullable(part.reason, limits.reason, into(place, "reason")),
-    threat_names: strings(
-      part.threat_names,
-      limits.threatNames,
-      limits.threatName,
-      into(place, "threat_names"),
-    ),
-    vmray: part.vmray && {
-      sample_id: part.vmray.sample_id,
-      submission_id: part.vmray.submission_id,
-      url: nullable(part.vmray.url, limits.url, into(into(place, "vmray"), "url")),
-    },
+  const boundIndicator = ({ category, operation, score }: Indicator, place: Place): Indicator => ({
+    category: cuts.text(category, limits.threatName, into(place, "category")),
+    operation: cuts.text(operation, limits.reason, into(place, "operation")),
+    score,
   });
+  const boundTechnique = ({ id, name, tactics }: Technique, place: Place): Technique => ({
+    id: cuts.text(id, limits.flag, into(place, "id")),
+    name: cuts.text(name, limits.threatName, into(place, "name")),
+    tactics: strings(tactics, limits.tactics, limits.threatName, into(place, "tactics")),
+  });
+  const boundIocs = (iocs: Iocs, place: Place): Iocs => {
+    const kind = (name: keyof Iocs) => strings(iocs[name], limits.iocs, limits.ioc, into(place, name));
+    return {
+      urls: kind("urls"),
+      domains: kind("domains"),
+      ips: kind("ips"),
+      files: kind("files"),
+      email_addresses: kind("email_addresses"),
+    };
+  };
+  const judged = (part: EventPart, place: Place): EventPart => {
+    const { classifications, indicators, techniques, iocs, action, rule, cost, analyzer } = part;
+    const below = (name: keyof EventPart) => into(place, name);
+    return {
+      outcome: part.outcome,
+      verdict: part.verdict,
+      reason: nullable(part.reason, limits.reason, below("reason")),
+      threat_names: strings(part.threat_names, limits.threatNames, limits.threatName, below("threat_names")),
+      vmray: part.vmray && {
+        sample_id: part.vmray.sample_id,
+        submission_id: part.vmray.submission_id,
+        url: nullable(part.vmray.url, limits.url, into(below("vmray"), "url")),
+      },
+      ...(action && { action }),
+      ...(rule !== undefined && { rule: cuts.text(rule, limits.threatName, below("rule")) }),
+      ...(classifications && {
+        classifications: strings(
+          classifications,
+          limits.classifications,
+          limits.threatName,
+          below("classifications"),
+        ),
+      }),
+      ...(indicators && {
+        indicators: cuts
+          .list(indicators, limits.indicators, below("indicators"))
+          .map(([one, at]) => boundIndicator(one, at)),
+      }),
+      ...(techniques && {
+        techniques: cuts
+          .list(techniques, limits.techniques, below("techniques"))
+          .map(([one, at]) => boundTechnique(one, at)),
+      }),
+      ...(iocs && { iocs: boundIocs(iocs, below("iocs")) }),
+      ...(cost && { cost }),
+      ...(analyzer !== undefined && { analyzer: cuts.text(analyzer, limits.flag, below("analyzer")) }),
+    };
+  };
   const boundAttachment = (part: EventAttachment, place: Place): EventAttachment => ({
     filename: nullable(part.filename, limits.filename, into(place, "filename")),
     sha256: part.sha256,
@@ -242,6 +297,13 @@ function dividedLimits(divisor: number, leastItems: number): EventLimits {
     facts: list("facts"),
     sources: list("sources"),
     unwrapped: list("unwrapped"),
+    classifications: list("classifications"),
+    indicators: list("indicators"),
+    techniques: list("techniques"),
+    tactics: list("tactics"),
+    iocs: list("iocs"),
+    // Half of an IOC would be another one.
+    ioc: LIMITS.ioc,
   };
 }
 

@@ -11,7 +11,7 @@ import { toJsonLine } from "../text.ts";
 import { type Judgement, partVerdict, UNDECIDED } from "../verdict/judge.ts";
 import { type ContentVerdict, VERDICT_ORDER } from "../verdict/verdict.ts";
 import { boundEvent, LIMITS, shrinkEvent } from "./bounds.ts";
-import type { EventAttachment, EventMail, EventType, EventUrl, SensorEvent } from "./event.ts";
+import type { EventAttachment, EventMail, EventPart, EventType, EventUrl, SensorEvent } from "./event.ts";
 
 export const EVENT_SCHEMA = "email-sensor/event/1";
 
@@ -152,15 +152,21 @@ function eventUrl(artifact: ArtifactRow & { readonly url: FoundUrl }): EventUrl 
   return { url, sources, ...(unwrapped_from && { unwrapped_from }), ...judgedPart(artifact) };
 }
 
-function judgedPart(artifact: ArtifactRow) {
+function judgedPart(artifact: ArtifactRow): EventPart {
   const content: ContentVerdict = artifact.verdict ?? UNDECIDED;
-  const { vmray } = content;
+  const { vmray, evidence, cost, analyzer } = content;
+  const { action, rule } = artifact.decision;
   return {
     outcome: content.outcome,
     verdict: partVerdict(content),
     reason: content.reason,
     threat_names: content.threat_names,
     vmray: vmray && { sample_id: vmray.sample_id, submission_id: vmray.submission_id, url: vmray.url },
+    action,
+    rule,
+    ...evidence,
+    ...(cost && { cost }),
+    ...(analyzer !== undefined && { analyzer }),
   };
 }
 

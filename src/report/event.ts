@@ -3,7 +3,16 @@
  */
 import type { MailFacts } from "../extract/extraction.ts";
 import type { Envelope } from "../intake/mail.ts";
-import type { ContentVerdict, Verdict, VmrayReference } from "../verdict/verdict.ts";
+import type { Action } from "../triage/plan.ts";
+import type {
+  ContentVerdict,
+  Cost,
+  Indicator,
+  Iocs,
+  Technique,
+  Verdict,
+  VmrayReference,
+} from "../verdict/verdict.ts";
 
 export const EVENT_TYPES = [
   "mail.received",
@@ -25,7 +34,29 @@ export type EventMail = Omit<MailFacts, "date"> & {
   readonly sha256: string;
 };
 
-export type EventAttachment = {
+/** What both kinds of parts have. */
+export type EventPart = {
+  /** Tells a part that policy left out from one whose analysis failed: both are not_available. */
+  readonly outcome: ContentVerdict["outcome"];
+  readonly verdict: Verdict;
+  readonly reason: string | null;
+  readonly threat_names: readonly string[];
+  readonly vmray: VmrayReference | null;
+  /** What policy wanted, and its rule. Missing in events of older releases. */
+  readonly action?: Action;
+  readonly rule?: string;
+  /** Of a malicious or suspicious verdict of VMRay. */
+  readonly classifications?: readonly string[];
+  readonly indicators?: readonly Indicator[];
+  readonly techniques?: readonly Technique[];
+  readonly iocs?: Iocs;
+  /** Missing where no call was made. */
+  readonly cost?: Cost;
+  /** Missing where one analyzer alone is configured. */
+  readonly analyzer?: string;
+};
+
+export type EventAttachment = EventPart & {
   readonly filename: string | null;
   readonly sha256: string;
   readonly sha1: string;
@@ -35,24 +66,13 @@ export type EventAttachment = {
   /** Names of the containers it lies in, outermost first. */
   readonly path: readonly string[];
   readonly facts: readonly string[];
-  /** Tells a part that policy left out from one whose analysis failed: both are not_available. */
-  readonly outcome: ContentVerdict["outcome"];
-  readonly verdict: Verdict;
-  readonly reason: string | null;
-  readonly threat_names: readonly string[];
-  readonly vmray: VmrayReference | null;
 };
 
-export type EventUrl = {
+export type EventUrl = EventPart & {
   readonly url: string;
   readonly sources: readonly string[];
   /** Missing where it stood there itself. */
   readonly unwrapped_from?: readonly string[];
-  readonly outcome: ContentVerdict["outcome"];
-  readonly verdict: Verdict;
-  readonly reason: string | null;
-  readonly threat_names: readonly string[];
-  readonly vmray: VmrayReference | null;
 };
 
 export type SensorEvent = {

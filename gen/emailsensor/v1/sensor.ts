@@ -528,7 +528,19 @@ export interface Judgement {
   readonly reason?: string | undefined;
   readonly threatNames: readonly string[];
   /** Absent where VMRay has nothing. */
-  readonly vmray: VmrayReference | undefined;
+  readonly vmray:
+    | VmrayReference
+    | undefined;
+  /** Why a verdict is bad; absent where it is not, or VMRay did not say. */
+  readonly evidence:
+    | Evidence
+    | undefined;
+  /** Absent where no call was made. */
+  readonly cost:
+    | Cost
+    | undefined;
+  /** Name of the analyzer that judged; absent where one alone is configured. */
+  readonly analyzer?: string | undefined;
 }
 
 export const Judgement_Outcome = {
@@ -548,6 +560,54 @@ export namespace Judgement_Outcome {
   export type JUDGED = typeof Judgement_Outcome.JUDGED;
   export type FAILED = typeof Judgement_Outcome.FAILED;
   export type SKIPPED = typeof Judgement_Outcome.SKIPPED;
+}
+
+/** Why VMRay says malicious or suspicious. */
+export interface Evidence {
+  readonly classifications: readonly string[];
+  /** Score 3 and more, worst first. */
+  readonly indicators: readonly Indicator[];
+  readonly techniques: readonly Technique[];
+  readonly iocs: Iocs | undefined;
+}
+
+/** What VMRay saw a content do or be. */
+export interface Indicator {
+  readonly category: string;
+  readonly operation: string;
+  /** 5 is the worst. */
+  readonly score: number;
+}
+
+/** A technique of MITRE ATT&CK. */
+export interface Technique {
+  /** Like T1055.012. */
+  readonly id: string;
+  readonly name: string;
+  readonly tactics: readonly string[];
+}
+
+/** Indicators of compromise, worst first; none that VMRay calls clean. */
+export interface Iocs {
+  readonly urls: readonly string[];
+  readonly domains: readonly string[];
+  readonly ips: readonly string[];
+  /** SHA-256, hex. */
+  readonly files: readonly string[];
+  readonly emailAddresses: readonly string[];
+}
+
+/** What a verdict took. */
+export interface Cost {
+  /** Requests to VMRay that were no submissions. */
+  readonly calls: bigint;
+  readonly submissions: bigint;
+  /** Of VMRay's quota; absent where it does not say. */
+  readonly quota?:
+    | number
+    | undefined;
+  /** From when the verdict was wanted until it was there. */
+  readonly seconds: number;
 }
 
 /** Where VMRay keeps what it found. */
@@ -651,6 +711,20 @@ export interface EventAttachment {
   readonly facts: readonly string[];
   /** Tells what policy left out from what could not be judged. */
   readonly outcome: Judgement_Outcome;
+  /** What policy wanted; unspecified in events of older releases. */
+  readonly action: Decision_Action;
+  /** Name of the rule that decided so. */
+  readonly rule: string;
+  /** Absent where the verdict is not bad. */
+  readonly evidence:
+    | Evidence
+    | undefined;
+  /** Absent where no call was made. */
+  readonly cost:
+    | Cost
+    | undefined;
+  /** Absent where one analyzer alone is configured. */
+  readonly analyzer?: string | undefined;
 }
 
 /** A URL in an event. */
@@ -668,6 +742,20 @@ export interface EventUrl {
   readonly unwrappedFrom: readonly string[];
   /** Tells what policy left out from what could not be judged. */
   readonly outcome: Judgement_Outcome;
+  /** What policy wanted; unspecified in events of older releases. */
+  readonly action: Decision_Action;
+  /** Name of the rule that decided so. */
+  readonly rule: string;
+  /** Absent where the verdict is not bad. */
+  readonly evidence:
+    | Evidence
+    | undefined;
+  /** Absent where no call was made. */
+  readonly cost:
+    | Cost
+    | undefined;
+  /** Absent where one analyzer alone is configured. */
+  readonly analyzer?: string | undefined;
 }
 
 /** A change of the sensor itself. */
@@ -2821,7 +2909,16 @@ export const Decision: MessageFns<Decision> = {
 };
 
 function createBaseJudgement(): Judgement {
-  return { outcome: 0, verdict: 0, reason: undefined, threatNames: [], vmray: undefined };
+  return {
+    outcome: 0,
+    verdict: 0,
+    reason: undefined,
+    threatNames: [],
+    vmray: undefined,
+    evidence: undefined,
+    cost: undefined,
+    analyzer: undefined,
+  };
 }
 
 export const Judgement: MessageFns<Judgement> = {
@@ -2840,6 +2937,15 @@ export const Judgement: MessageFns<Judgement> = {
     }
     if (message.vmray !== undefined) {
       VmrayReference.encode(message.vmray, writer.uint32(42).fork()).join();
+    }
+    if (message.evidence !== undefined) {
+      Evidence.encode(message.evidence, writer.uint32(50).fork()).join();
+    }
+    if (message.cost !== undefined) {
+      Cost.encode(message.cost, writer.uint32(58).fork()).join();
+    }
+    if (message.analyzer !== undefined) {
+      writer.uint32(66).string(message.analyzer);
     }
     return writer;
   },
@@ -2895,6 +3001,420 @@ export const Judgement: MessageFns<Judgement> = {
             }
 
             message.vmray = VmrayReference.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.evidence = Evidence.decode(reader, reader.uint32());
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.cost = Cost.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.analyzer = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseEvidence(): Evidence {
+  return { classifications: [], indicators: [], techniques: [], iocs: undefined };
+}
+
+export const Evidence: MessageFns<Evidence> = {
+  encode(message: Evidence, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.classifications) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.indicators) {
+      Indicator.encode(v!, writer.uint32(18).fork()).join();
+    }
+    for (const v of message.techniques) {
+      Technique.encode(v!, writer.uint32(26).fork()).join();
+    }
+    if (message.iocs !== undefined) {
+      Iocs.encode(message.iocs, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Evidence {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseEvidence() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.classifications.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.indicators.push(Indicator.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.techniques.push(Technique.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.iocs = Iocs.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseIndicator(): Indicator {
+  return { category: "", operation: "", score: 0 };
+}
+
+export const Indicator: MessageFns<Indicator> = {
+  encode(message: Indicator, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.category !== "") {
+      writer.uint32(10).string(message.category);
+    }
+    if (message.operation !== "") {
+      writer.uint32(18).string(message.operation);
+    }
+    if (message.score !== 0) {
+      writer.uint32(25).double(message.score);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Indicator {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIndicator() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.category = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.operation = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.score = reader.double();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTechnique(): Technique {
+  return { id: "", name: "", tactics: [] };
+}
+
+export const Technique: MessageFns<Technique> = {
+  encode(message: Technique, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.name !== "") {
+      writer.uint32(18).string(message.name);
+    }
+    for (const v of message.tactics) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Technique {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTechnique() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.tactics.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseIocs(): Iocs {
+  return { urls: [], domains: [], ips: [], files: [], emailAddresses: [] };
+}
+
+export const Iocs: MessageFns<Iocs> = {
+  encode(message: Iocs, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.urls) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.domains) {
+      writer.uint32(18).string(v!);
+    }
+    for (const v of message.ips) {
+      writer.uint32(26).string(v!);
+    }
+    for (const v of message.files) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.emailAddresses) {
+      writer.uint32(42).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Iocs {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIocs() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.urls.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.domains.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.ips.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.files.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.emailAddresses.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCost(): Cost {
+  return { calls: 0n, submissions: 0n, quota: undefined, seconds: 0 };
+}
+
+export const Cost: MessageFns<Cost> = {
+  encode(message: Cost, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.calls !== 0n) {
+      if (BigInt.asIntN(64, message.calls) !== message.calls) {
+        throw new globalThis.Error("value provided for field message.calls of type int64 too large");
+      }
+      writer.uint32(8).int64(message.calls);
+    }
+    if (message.submissions !== 0n) {
+      if (BigInt.asIntN(64, message.submissions) !== message.submissions) {
+        throw new globalThis.Error("value provided for field message.submissions of type int64 too large");
+      }
+      writer.uint32(16).int64(message.submissions);
+    }
+    if (message.quota !== undefined) {
+      writer.uint32(25).double(message.quota);
+    }
+    if (message.seconds !== 0) {
+      writer.uint32(33).double(message.seconds);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Cost {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCost() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.calls = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.submissions = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 25) {
+              break;
+            }
+
+            message.quota = reader.double();
+            continue;
+          }
+          case 4: {
+            if (tag !== 33) {
+              break;
+            }
+
+            message.seconds = reader.double();
             continue;
           }
         }
@@ -3453,6 +3973,11 @@ function createBaseEventAttachment(): EventAttachment {
     path: [],
     facts: [],
     outcome: 0,
+    action: 0,
+    rule: "",
+    evidence: undefined,
+    cost: undefined,
+    analyzer: undefined,
   };
 }
 
@@ -3499,6 +4024,21 @@ export const EventAttachment: MessageFns<EventAttachment> = {
     }
     if (message.outcome !== 0) {
       writer.uint32(104).int32(message.outcome);
+    }
+    if (message.action !== 0) {
+      writer.uint32(112).int32(message.action);
+    }
+    if (message.rule !== "") {
+      writer.uint32(122).string(message.rule);
+    }
+    if (message.evidence !== undefined) {
+      Evidence.encode(message.evidence, writer.uint32(130).fork()).join();
+    }
+    if (message.cost !== undefined) {
+      Cost.encode(message.cost, writer.uint32(138).fork()).join();
+    }
+    if (message.analyzer !== undefined) {
+      writer.uint32(146).string(message.analyzer);
     }
     return writer;
   },
@@ -3620,6 +4160,46 @@ export const EventAttachment: MessageFns<EventAttachment> = {
             message.outcome = reader.int32() as any;
             continue;
           }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.action = reader.int32() as any;
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.rule = reader.string();
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.evidence = Evidence.decode(reader, reader.uint32());
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.cost = Cost.decode(reader, reader.uint32());
+            continue;
+          }
+          case 18: {
+            if (tag !== 146) {
+              break;
+            }
+
+            message.analyzer = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3643,6 +4223,11 @@ function createBaseEventUrl(): EventUrl {
     sources: [],
     unwrappedFrom: [],
     outcome: 0,
+    action: 0,
+    rule: "",
+    evidence: undefined,
+    cost: undefined,
+    analyzer: undefined,
   };
 }
 
@@ -3671,6 +4256,21 @@ export const EventUrl: MessageFns<EventUrl> = {
     }
     if (message.outcome !== 0) {
       writer.uint32(64).int32(message.outcome);
+    }
+    if (message.action !== 0) {
+      writer.uint32(72).int32(message.action);
+    }
+    if (message.rule !== "") {
+      writer.uint32(82).string(message.rule);
+    }
+    if (message.evidence !== undefined) {
+      Evidence.encode(message.evidence, writer.uint32(90).fork()).join();
+    }
+    if (message.cost !== undefined) {
+      Cost.encode(message.cost, writer.uint32(98).fork()).join();
+    }
+    if (message.analyzer !== undefined) {
+      writer.uint32(106).string(message.analyzer);
     }
     return writer;
   },
@@ -3750,6 +4350,46 @@ export const EventUrl: MessageFns<EventUrl> = {
             }
 
             message.outcome = reader.int32() as any;
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.action = reader.int32() as any;
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.rule = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.evidence = Evidence.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.cost = Cost.decode(reader, reader.uint32());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.analyzer = reader.string();
             continue;
           }
         }

@@ -55,6 +55,20 @@ async function doneMail(spool: Spool, subject: string, to = ["b@example.org"]): 
         reason: "it runs a miner",
         threat_names: ["Miner"],
         vmray: { sample_id: 2 ** 40, submission_id: null, url: "https://vmray.example/samples/1" },
+        evidence: {
+          classifications: ["Miner"],
+          indicators: [{ category: "Heuristics", operation: "Mines coins", score: 4 }],
+          techniques: [{ id: "T1496", name: "Resource Hijacking", tactics: ["Impact"] }],
+          iocs: {
+            urls: [],
+            domains: ["pool.example"],
+            ips: [],
+            files: [],
+            email_addresses: ["m@pool.example"],
+          },
+        },
+        cost: { calls: 9, submissions: 1, quota: 2, seconds: 61.25 },
+        analyzer: "cloud",
       },
       null,
     );
@@ -146,6 +160,14 @@ describe("GetMail", () => {
         verdict: Verdict.MALICIOUS,
         threatNames: ["Miner"],
         vmray: { sampleId: 2n ** 40n, url: "https://vmray.example/samples/1" },
+        evidence: {
+          classifications: ["Miner"],
+          indicators: [{ category: "Heuristics", operation: "Mines coins", score: 4 }],
+          techniques: [{ id: "T1496", name: "Resource Hijacking", tactics: ["Impact"] }],
+          iocs: { urls: [], domains: ["pool.example"], emailAddresses: ["m@pool.example"] },
+        },
+        cost: { calls: 9n, submissions: 1n, quota: 2, seconds: 61.25 },
+        analyzer: "cloud",
       },
     });
     expect(mail?.finishedAt?.getTime()).toBeGreaterThanOrEqual(mail?.receivedAt?.getTime() ?? Number.NaN);

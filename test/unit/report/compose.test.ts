@@ -16,6 +16,7 @@ import { EVENT_TYPES, type EventType, type SensorEvent } from "../../../src/repo
 import { formatJson } from "../../../src/report/formats/json.ts";
 import { toJsonLine } from "../../../src/text.ts";
 import { judge } from "../../../src/verdict/judge.ts";
+import type { ContentVerdict } from "../../../src/verdict/verdict.ts";
 import { content, file, link, mailRow, NO_TYPES, NOON, SENSOR, SHA, verdictEvent } from "./fixtures.ts";
 
 const ajv = new Ajv2020({ strict: true, allErrors: true, strictRequired: false, allowUnionTypes: true });
@@ -47,16 +48,41 @@ const ordinary = () =>
     link("http://a.example/", content({ outcome: "failed", verdict: "not_available", reason: "time-out" })),
   ]);
 
+/** What VMRay may say beside a verdict, `count` times each. */
+function proofs(count: number, text: string): Pick<ContentVerdict, "evidence" | "cost" | "analyzer"> {
+  const many = <T>(value: T): readonly T[] => new Array(count).fill(value);
+  return {
+    evidence: {
+      classifications: many(text),
+      indicators: many({ category: text, operation: text, score: 5 }),
+      techniques: many({ id: "T1055.012", name: text, tactics: many(text) }),
+      iocs: {
+        urls: many(`http://ioc.example/${text}`),
+        domains: many("ioc.example"),
+        ips: many("192.0.2.1"),
+        files: many(SHA),
+        email_addresses: many("a@ioc.example"),
+      },
+    },
+    cost: { calls: 7, submissions: 1, quota: null, seconds: 1.5 },
+    analyzer: "cloud",
+  };
+}
+
 /** A mail in which everything is as long as it can be. */
 function hugeMail() {
   const long = '\u00fc\u{1F600}"\\\u0001'.repeat(2000);
   return mailRow(
     Array.from({ length: 600 }, (_, n) =>
       n % 2 === 0
-        ? file(long + n, content({ reason: long, threat_names: new Array(30).fill(long) }), {
-            path: new Array(50).fill(long),
-            facts: new Array(100).fill(long),
-          })
+        ? file(
+            long + n,
+            content({ reason: long, threat_names: new Array(30).fill(long), ...proofs(99, long) }),
+            {
+              path: new Array(50).fill(long),
+              facts: new Array(100).fill(long),
+            },
+          )
         : link(`http://${long}`, content({ verdict: n === 599 ? "malicious" : "clean", reason: long }), {
             sources: new Array(50).fill(long),
             unwrapped_from: new Array(50).fill(long),
@@ -118,9 +144,32 @@ describe("an event", () => {
       reason: null,
       threat_names: ["EICAR-Test-File"],
       vmray,
+      action: "dynamic",
+      rule: "default.archives",
     });
     expect(event.urls?.map(({ verdict }) => verdict)).toEqual(["not_available"]);
     expect(event).not.toHaveProperty("truncated");
+  });
+
+  test("says why a verdict is bad, what it took and who judged, on parts of both kinds", () => {
+    const judged = content({ verdict: "malicious", ...proofs(1, "Injection") });
+    const event = verdictEvent(mailRow([file("x.exe", judged), link("http://a.example/", judged)]));
+    expectValid(event);
+    for (const part of [event.attachments?.[0], event.urls?.[0]]) {
+      expect(part).toMatchObject({
+        ...judged.evidence,
+        cost: { calls: 7, submissions: 1, quota: null, seconds: 1.5 },
+        analyzer: "cloud",
+      });
+    }
+  });
+
+  test("never holds half of an IOC", () => {
+    const judged = content({ verdict: "malicious", ...proofs(20, "p".repeat(500)) });
+    const parsed = JSON.parse(formatJson(verdictEvent(mailRow([file("x.exe", judged)])), 6000));
+    const { urls } = parsed.attachments[0].iocs;
+    expect(urls.length).toBeLessThan(20);
+    expect(new Set([...urls, judged.evidence?.iocs.urls[0]]).size).toBe(1);
   });
 
   test("says where a part lay and what is true of it", () => {
@@ -267,6 +316,12 @@ describe("an event", () => {
       facts: attachment.properties.facts.maxItems,
       sources: url.properties.sources.maxItems,
       unwrapped: url.properties.unwrapped_from.maxItems,
+      classifications: url.properties.classifications.maxItems,
+      indicators: url.properties.indicators.maxItems,
+      techniques: url.properties.techniques.maxItems,
+      tactics: schema.$defs.technique.properties.tactics.maxItems,
+      iocs: schema.$defs.iocs.properties.urls.maxItems,
+      ioc: schema.$defs.iocs.properties.urls.items.maxLength,
     }).toEqual({ ...LIMITS });
     expect(schema.properties.flags.items.maxLength).toBe(LIMITS.flag);
     expect(attachment.properties.path.items.maxLength).toBe(LIMITS.filename);
