@@ -4,7 +4,8 @@
  */
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type AlertLimit, createAlertLimit } from "./alert/limit.ts";
+import { alertSecret } from "./alert/marker.ts";
+import { createOwnAlerts } from "./alert/own.ts";
 import { alertCursor, startAlerts } from "./alert/stage.ts";
 import { startAnalyzer } from "./analyzer/analyzer.ts";
 import { createVmrayClient } from "./analyzer/client.ts";
@@ -61,15 +62,8 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
   let intake: Intake | null = null;
   let control = "";
   let intakeIdentity = identityOf(config.smtp);
-  // Kept over a reload: who was just alerted is not alerted again for it.
-  const limits = new Map<string, AlertLimit>();
-  const limitOf = (name: string): AlertLimit => {
-    const limit = limits.get(name) ?? createAlertLimit();
-    limits.set(name, limit);
-    return limit;
-  };
   try {
-    ({ stages, control } = await startStages(config, spool, limitOf, log));
+    ({ stages, control } = await startStages(config, spool, log));
     intake = await startIntake(config.smtp, spool, log);
     await putState(spool, config, "started", `email-sensor ${VERSION} takes mails`);
   } catch (thrown) {
@@ -114,7 +108,7 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
       await stopAll(stages, log);
       stages = [];
       try {
-        ({ stages, control } = await startStages(next, spool, limitOf, log));
+        ({ stages, control } = await startStages(next, spool, log));
         if (intakeNow !== intakeBefore) {
           await intake?.stop(INTAKE_GRACE);
           intake = await startIntake(next.smtp, spool, log);
@@ -123,7 +117,7 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
         config = next;
       } catch (thrown) {
         await stopAll(stages, log);
-        ({ stages, control } = await startStages(old, spool, limitOf, log));
+        ({ stages, control } = await startStages(old, spool, log));
         if (intake === null || intakeNow !== intakeBefore) {
           await intake?.stop(0);
           intake = await startIntake(old.smtp, spool, log);
@@ -139,7 +133,6 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
 async function startStages(
   config: Config,
   spool: Spool,
-  limitOf: (name: string) => AlertLimit,
   log: Log,
 ): Promise<{ readonly stages: Stopping[]; readonly control: string }> {
   const identity = { id: config.sensor.id, version: VERSION };
@@ -158,9 +151,11 @@ async function startStages(
       "reporting",
       startReporting({ destinations: config.siem, spool, sensorId: config.sensor.id, log }),
     );
+    const secret = alertSecret(config.spool.path);
+    const ownAlerts = createOwnAlerts({ secret, log: log.with({ stage: "alert" }) });
     const alerts = started(
       "alerts",
-      startAlerts({ alerts: config.alerts, limitOf, spool, sensor: identity, log }),
+      startAlerts({ alerts: config.alerts, secret, spool, sensor: identity, log }),
     );
     started(
       "verdicts",
@@ -196,7 +191,8 @@ async function startStages(
       "extraction",
       startExtraction({
         spool,
-        extract: (raw, copiedTo, begun) => pool.extract(raw, { copiedTo, begun }),
+        extract: async (raw, copiedTo, begun) =>
+          (await ownAlerts.recognise(raw)) ?? (await pool.extract(raw, { copiedTo, begun })),
         triage: (mail) => triage(mail, policy, lists),
         failedEvent: (mail, error) =>
           composeFailed(mail, `${error.code}: ${error.message}`, identity, Date.now()),

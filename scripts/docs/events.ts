@@ -281,11 +281,7 @@ export function eventReference(): string {
     "",
     "## Alert mails",
     "",
-    "`alerts[]` makes a plain text mail of a `mail.verdict` with an attachment as bad as `min_verdict`. Hosts in it are",
-    "defanged (`hxxps[:]//host[.]example`), its return path is empty, and `Auto-Submitted`, `X-Auto-Response-Suppress`",
-    "and `X-Email-Sensor-Alert` mark it. Its Message-ID is made from event and recipient: an alert that had to be sent",
-    "twice is the same mail to a mail server. Recipients of the mail are those of the SMTP envelope; where the MTA sends",
-    "its copy to a fixed address (as `always_bcc` does), use `to`. Alerts that come back to the sensor make no alert.",
+    "`alerts[]` makes mails to people of `mail.verdict` and, where asked for, `verdict.changed`: [alerts.md](alerts.md).",
     "",
     "## Examples",
     ...sampleEvents().flatMap((event) => [

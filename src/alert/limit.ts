@@ -1,41 +1,45 @@
 /**
- * How many alerts an address gets within an hour, counted over a sliding window.
+ * How many alerts went out within the last hour, by minutes: a sliding window that is small enough to be kept on disk.
  *
- * In memory: a restart forgets, a reload does not. Bounded: the addresses longest without an alert are forgotten first.
+ * Pure. States in, states out; the ledger keeps them.
  */
 
-const HOUR_MS = 3_600_000;
-const MAX_ADDRESSES = 100_000;
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
 
-export type AlertLimit = {
-  /** True where one more may be sent to `address` at `now`; where not, it is counted as left out. */
-  allows(address: string, now: number, perHour: number): boolean;
-  /** Alerts left out for the address since one was sent. */
-  leftOut(address: string): number;
-  /** Counts a sent alert and forgets what was left out before it. */
-  sent(address: string, now: number): void;
+export type HourCount = {
+  /** Start of a minute and how many went out in it, oldest first, at most 61. */
+  readonly minutes: readonly (readonly [minute: number, count: number])[];
+  /** Alerts left out since one was sent. */
+  readonly leftOut: number;
 };
 
-export function createAlertLimit(): AlertLimit {
-  const addresses = new Map<string, { readonly times: readonly number[]; readonly leftOut: number }>();
-  const put = (address: string, times: readonly number[], leftOut: number) => {
-    addresses.delete(address);
-    addresses.set(address, { times, leftOut });
-    if (addresses.size <= MAX_ADDRESSES) return;
-    const oldest = addresses.keys().next();
-    if (!oldest.done) addresses.delete(oldest.value);
-  };
-  const recent = (address: string, now: number) =>
-    (addresses.get(address)?.times ?? []).filter((time) => time > now - HOUR_MS);
-  const leftOut = (address: string) => addresses.get(address)?.leftOut ?? 0;
+export const NO_ALERTS: HourCount = { minutes: [], leftOut: 0 };
+
+const recent = (count: HourCount, now: number) =>
+  count.minutes.filter(([minute]) => minute + HOUR_MS > now && minute <= now);
+
+/** True where one more may be sent. */
+export function allows(count: HourCount, now: number, perHour: number): boolean {
+  return recent(count, now).reduce((sum, [, sent]) => sum + sent, 0) < perHour;
+}
+
+export function withSent(count: HourCount, now: number): HourCount {
+  const minute = now - (now % MINUTE_MS);
+  const before = recent(count, now);
+  const last = before.at(-1);
   return {
-    allows(address, now, perHour) {
-      const times = recent(address, now);
-      if (times.length < perHour) return true;
-      put(address, times, leftOut(address) + 1);
-      return false;
-    },
-    leftOut,
-    sent: (address, now) => put(address, [...recent(address, now), now], 0),
+    minutes:
+      last?.[0] === minute ? [...before.slice(0, -1), [minute, last[1] + 1]] : [...before, [minute, 1]],
+    leftOut: 0,
   };
+}
+
+export function withLeftOut(count: HourCount, now: number): HourCount {
+  return { minutes: recent(count, now), leftOut: count.leftOut + 1 };
+}
+
+/** True where forgetting it changes nothing. */
+export function isForgettable(count: HourCount, now: number): boolean {
+  return count.leftOut === 0 && recent(count, now).length === 0;
 }

@@ -8,20 +8,36 @@ import { domainToASCII } from "node:url";
 import { readMailAddress } from "../config/address.ts";
 import type { AlertConfig } from "../config/schema.ts";
 
-/** Fixed ones first, each address once without regard to case. */
+/** Local parts in which mail servers may find another address: percent hack, bang path, route. */
+const REROUTED = /[%!]/;
+
+export type AlertRecipients = {
+  /** From the configuration. */
+  readonly fixed: readonly string[];
+  /** Of the mail, within the named domains, none of the fixed ones; their domains are A-labels. */
+  readonly own: readonly string[];
+};
+
+/** Each address once without regard to case. */
 export function alertRecipients(
   envelopeTo: readonly string[],
   config: Pick<AlertConfig, "to" | "to_recipients" | "domains">,
-): readonly string[] {
+): AlertRecipients {
   const domains = new Set(config.domains.map(normalDomain).filter((domain) => domain !== ""));
-  const own = config.to_recipients ? envelopeTo.filter((address) => domains.has(domainOf(address))) : [];
-  const found = new Map<string, string>();
-  for (const address of [...config.to, ...own]) {
-    if (typeof readMailAddress(address) !== "string") continue;
-    const key = addressKey(address);
-    if (!found.has(key)) found.set(key, address);
-  }
-  return [...found.values()];
+  const known = new Set<string>();
+  const firsts = (addresses: readonly string[]) =>
+    addresses.filter((address) => {
+      if (known.has(addressKey(address))) return false;
+      known.add(addressKey(address));
+      return true;
+    });
+  const fixed = firsts(config.to.filter((address) => typeof readMailAddress(address) === "string"));
+  // Written with the very domain that was compared: another spelling may be another domain to a mail server.
+  const own = envelopeTo
+    .filter((address) => domains.has(domainOf(address)))
+    .map((address) => `${address.slice(0, address.lastIndexOf("@"))}@${domainOf(address)}`)
+    .filter((address) => typeof readMailAddress(address) === "string" && !REROUTED.test(address));
+  return { fixed, own: config.to_recipients ? firsts(own) : [] };
 }
 
 /** One spelling for all spellings of an address that differ in case or in the form of the domain. */

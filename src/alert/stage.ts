@@ -1,26 +1,27 @@
 /**
- * Alert mails: `mail.verdict` events out of the outbox in, plain text mails to people out, through a relay.
+ * Alert mails: verdicts out of the outbox in, mails to people out, through a relay.
  *
- * One destination an alert of the configuration, with the cursor, order and patience of every destination
- * (report/delivery.ts). One mail a recipient, with the null return path, so that recipients do not see each other
- * and no bounce comes back. A relay that cannot be reached or refuses for now is tried again until it takes
- * the alert; a recipient it refuses for good is logged and left; one it keeps putting off for a day too. A crash may
- * send an alert twice, with the same Message-ID.
+ * One destination an alert of the configuration. Its events are noted in the ledger, which is durable, and leave the
+ * outbox then; what is due is sent one mail a recipient, with the null return path, so that recipients do not see each
+ * other and no bounce comes back. A relay that cannot be reached is tried again until it takes the alert; a recipient
+ * it refuses for good is logged and left; one it keeps putting off for a day too. A crash may send an alert twice, with
+ * the same Message-ID.
  */
 import type { AlertConfig } from "../config/schema.ts";
 import { asSensorError, SensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
 import type { SensorIdentity } from "../report/compose.ts";
-import { type Carrier, type DestinationStatus, startDelivery } from "../report/delivery.ts";
-import type { EventMail, SensorEvent } from "../report/event.ts";
-import { compileTemplate, type Template } from "../report/formats/template.ts";
-import type { Delivery } from "../report/transport.ts";
+import { type Carrier, type DestinationStatus, pauseAfter, startDelivery } from "../report/delivery.ts";
+import type { SensorEvent } from "../report/event.ts";
+import { createSleeper } from "../sleeper.ts";
 import type { Spool } from "../spool/spool.ts";
-import { atLeast } from "../verdict/verdict.ts";
-import { alertingAttachments, composeAlert, isOwnAlert, MAX_SUBJECT } from "./compose.ts";
-import type { AlertLimit } from "./limit.ts";
-import { addressKey, alertRecipients } from "./recipients.ts";
-import { createRelay } from "./relay.ts";
+import { type Composer, createComposer } from "./compose.ts";
+import { alertingParts, isAmong, keepEvent } from "./facts.ts";
+import { type Ledger, openLedger, type WaitingNote } from "./ledger.ts";
+import { alertMessage } from "./message.ts";
+import { alertRecipients } from "./recipients.ts";
+import { createRelay, type Relay } from "./relay.ts";
+import { wantsAlert } from "./wanted.ts";
 
 export type Alerts = {
   status(): Promise<readonly DestinationStatus[]>;
@@ -28,14 +29,13 @@ export type Alerts = {
   stop(): Promise<void>;
 };
 
-/** Alerts that may be open at once: behind a recipient the relay puts off. */
-const MAX_OPEN = 50;
+const BATCH = 100;
 /** A recipient the relay puts off for so long is given up. */
 const GIVE_UP_MS = 24 * 3_600_000;
 const FIRST_RETRY_MS = 5_000;
 const LONGEST_RETRY_MS = 15 * 60_000;
-/** Mails whose served recipients are remembered. */
-const MAX_REMEMBERED = 1000;
+/** How often a look at the clock is due whatever happens. */
+const POLL_MS = 1000;
 
 /** The name of the outbox cursor of an alert. */
 export function alertCursor(alert: Pick<AlertConfig, "name">): string {
@@ -44,8 +44,8 @@ export function alertCursor(alert: Pick<AlertConfig, "name">): string {
 
 export function startAlerts(options: {
   readonly alerts: readonly AlertConfig[];
-  /** Counts the alerts of a destination of this name. */
-  readonly limitOf: (name: string) => AlertLimit;
+  /** Of the installation: signs the marker. */
+  readonly secret: Uint8Array;
   readonly spool: Spool;
   readonly sensor: SensorIdentity;
   readonly log: Log;
@@ -53,265 +53,230 @@ export function startAlerts(options: {
 }): Alerts {
   const log = options.log.with({ stage: "alert" });
   const now = options.now ?? Date.now;
-  const carriers = options.alerts.map((config) => ({
-    config,
-    carrier: createAlertCarrier({
+  // Everything that can be wrong is found before the first loop starts.
+  const senders = options.alerts.map((config) => {
+    const own = log.with({ destination: alertCursor(config) });
+    const composer = createComposer({
       config,
-      limit: options.limitOf(config.name),
+      sensorId: options.sensor.id,
+      secret: options.secret,
+      failed: (fault, eventId) =>
+        own.error("a template failed, the built-in one is used", {
+          event_id: eventId,
+          ...faultFields(fault),
+        }),
+    });
+    const relay = createRelay(config, options.sensor.id);
+    return startSender({
+      config,
+      composer,
+      relay,
+      secret: options.secret,
       spool: options.spool,
-      sensor: options.sensor,
-      log: log.with({ destination: alertCursor(config) }),
+      log: own,
       now,
-    }),
-  }));
-  const loops = carriers.map(({ config, carrier }) =>
-    startDelivery({
-      destination: alertCursor(config),
-      name: config.name,
+    });
+  });
+  const loops = senders.map((sender) => ({
+    sender,
+    loop: startDelivery({
+      destination: alertCursor(sender.config),
+      name: sender.config.name,
       spool: options.spool,
       log,
-      carrier,
-      batch: 1,
-      maxOpen: MAX_OPEN,
-      wants: (event) => wantsAlert(event, config, options.sensor),
+      carrier: sender.carrier,
+      batch: BATCH,
+      maxOpen: BATCH,
+      wants: (event) => wantsAlert(event, sender.config),
     }),
-  );
+  }));
   return {
-    status: () => Promise.all(loops.map((loop) => loop.status())),
+    status: () =>
+      Promise.all(
+        loops.map(async ({ sender, loop }) => {
+          const outbox = await loop.status();
+          const own = sender.status();
+          return { ...outbox, ...own, backlog: outbox.backlog + own.backlog };
+        }),
+      ),
     async stop() {
-      await Promise.all(loops.map((loop) => loop.stop()));
+      await Promise.all(loops.map(({ loop }) => loop.stop()));
     },
   };
 }
 
-/** True for a mail.verdict that is bad enough by an attachment, unless the mail is an alert of this sensor. */
-export function wantsAlert(
-  event: SensorEvent,
-  config: Pick<AlertConfig, "min_verdict" | "from">,
-  sensor: SensorIdentity,
-): boolean {
-  return (
-    event.type === "mail.verdict" &&
-    event.mail !== undefined &&
-    event.verdict !== undefined &&
-    atLeast(event.verdict, config.min_verdict) &&
-    alertingAttachments(event, config.min_verdict).length > 0 &&
-    !isOwnAlert(event.mail, config.from, sensor)
-  );
-}
-
-type Job = {
-  readonly event: SensorEvent;
-  readonly mail: EventMail;
-  readonly settle: (delivery: Delivery) => void;
-};
-
-/** Where one recipient of one mail stands, as long as the mail is remembered. */
-type Progress = { readonly state: "served" } | Waiting;
-
-type Waiting = {
-  readonly state: "waiting";
-  readonly attempts: number;
-  /** The first try. */
-  readonly since: number;
-  readonly nextAt: number;
-};
-
-export function createAlertCarrier(options: {
+type Sender = {
   readonly config: AlertConfig;
-  readonly limit: AlertLimit;
-  readonly spool: Pick<Spool, "mail">;
-  readonly sensor: SensorIdentity;
+  readonly carrier: Carrier;
+  status(): Pick<DestinationStatus, "state" | "backlog" | "lastError" | "delivered">;
+};
+
+function startSender(options: {
+  readonly config: AlertConfig;
+  readonly composer: Composer;
+  readonly relay: Relay;
+  readonly secret: Uint8Array;
+  readonly spool: Pick<Spool, "mail" | "alertNotes" | "putAlertNotes">;
   readonly log: Log;
   readonly now: () => number;
-}): Carrier {
-  const { config, sensor, log, now } = options;
-  const relay = createRelay(config, sensor.id);
-  const subjectTemplate = compileSubject(config);
-  const { limit } = options;
-  /**
-   * By mail, then by recipient: survives a fault of the relay, after which events come again. Several journal reports
-   * of one mail have an event each, with the id of the mail.
-   */
-  const remembered = new Map<string, Map<string, Progress>>();
-  let jobs: Job[] = [];
+}): Sender {
+  const { config, composer, relay, spool, log, now } = options;
+  const sleeper = createSleeper();
   let closing = false;
-  let working: Promise<void> | null = null;
-  let woken = false;
-  let wake: (() => void) | null = null;
+  let faults = 0;
+  let state: DestinationStatus["state"] = "idle";
+  let lastError: string | null = null;
+  let delivered = 0;
+  let open: Ledger | null = null;
 
-  const progressOf = (mailId: string) => {
-    const known = remembered.get(mailId) ?? new Map<string, Progress>();
-    remembered.delete(mailId);
-    remembered.set(mailId, known);
-    if (remembered.size > MAX_REMEMBERED) {
-      const oldest = remembered.keys().next();
-      if (!oldest.done) remembered.delete(oldest.value);
+  const opening = async (): Promise<Ledger> => {
+    for (let tries = 1; ; tries += 1) {
+      try {
+        open = await openLedger({ destination: alertCursor(config), settings: config, spool, now });
+        return open;
+      } catch (thrown) {
+        const fault = asSensorError(thrown);
+        log.warn("the alerts that wait cannot be read, it is tried again", faultFields(fault));
+        if (closing) throw fault;
+        await pause(pauseAfter(tries));
+      }
     }
-    return known;
+  };
+
+  const pause = async (milliseconds: number) => {
+    const until = performance.now() + milliseconds;
+    while (!closing && performance.now() < until) {
+      sleeper.forget();
+      await sleeper.sleep(until - performance.now());
+    }
   };
 
   /** The event names only so many recipients: where it was cut, the spool knows the others. */
-  const envelopeOf = async ({ event, mail }: Job): Promise<readonly string[]> => {
+  const envelopeOf = async (event: SensorEvent): Promise<readonly string[]> => {
     const cut = event.truncated?.some((pointer) => "/mail/envelope/to".startsWith(pointer)) === true;
-    const row = cut ? await options.spool.mail(mail.id) : null;
-    return row?.envelope.to ?? mail.envelope.to;
+    const row = cut && event.mail !== undefined ? await spool.mail(event.mail.id) : null;
+    return row?.envelope.to ?? event.mail?.envelope.to ?? [];
   };
 
-  const subjectOf = ({ event }: Job): string | null => {
-    if (subjectTemplate === null) return null;
-    try {
-      return subjectTemplate.render(event, MAX_SUBJECT * 4);
-    } catch (thrown) {
-      log.error("the subject template failed, the built-in subject is used", {
-        event_id: event.id,
-        ...faultFields(asSensorError(thrown)),
-      });
-      return null;
-    }
-  };
-
-  /** One try for one recipient. Throws where the relay as a whole is at fault. */
-  const serve = async (
-    job: Job,
-    recipient: string,
-    envelopeTo: readonly string[],
-    before: Waiting | undefined,
-  ): Promise<Progress> => {
-    const ids = { mail_id: job.mail.id, event_id: job.event.id };
-    const key = addressKey(recipient);
-    if (before === undefined && !limit.allows(key, now(), config.max_per_recipient_hour)) {
-      log.warn("an alert is left out: its recipient had enough within the hour", {
-        ...ids,
-        left_out: limit.leftOut(key),
-      });
-      return { state: "served" };
-    }
-    const alert = composeAlert({
-      event: job.event,
-      mail: job.mail,
-      minimum: config.min_verdict,
-      recipient,
+  const record = async (ledger: Ledger, event: SensorEvent) => {
+    const envelopeTo = await envelopeOf(event);
+    const { fixed, own } = alertRecipients(envelopeTo, config);
+    const { attachments, urls } = alertingParts(event, config.min_verdict, config.on);
+    ledger.record(
+      keepEvent(event, config.min_verdict, config.on),
+      [...attachments.map(({ sha256 }) => `file:${sha256}`), ...urls.map(({ url }) => `url:${url}`)],
+      [
+        ...fixed.map((address) => ({ address, fixed: true, yours: isAmong(address, envelopeTo) })),
+        ...own.map((address) => ({ address, fixed: false, yours: true })),
+      ],
       envelopeTo,
-      from: config.from,
-      sensor,
-      subject: subjectOf(job),
-      leftOut: limit.leftOut(key),
-    });
-    const answer = await relay.send(alert, recipient);
-    if (answer.state === "taken") {
-      limit.sent(key, now());
-      log.info("alert sent", ids);
-      return { state: "served" };
+    );
+  };
+
+  /** One try of one alert. Throws where the relay as a whole is at fault. */
+  const serve = async (ledger: Ledger, note: WaitingNote): Promise<void> => {
+    const event = note.rows.at(-1)?.event;
+    const ids = { mail_id: event?.mail?.id, event_id: event?.id };
+    if (!ledger.allows(note)) {
+      ledger.dropped(note, "limit");
+      log.warn("an alert is left out: there were enough within the hour", {
+        ...ids,
+        left_out: ledger.leftOut(note),
+      });
+      return;
     }
-    const since = before?.since ?? now();
-    const attempts = (before?.attempts ?? 0) + 1;
-    if (answer.permanent || now() - since >= GIVE_UP_MS) {
-      const why = new SensorError("ALERT_REFUSED", answer.message);
+    const message = await alertMessage({
+      alert: composer.compose(note, ledger.leftOut(note)),
+      from: config.from,
+      to: note.address,
+      logo: composer.logo,
+      secret: options.secret,
+      now: now(),
+    });
+    const answer = await relay.send(message, note.address);
+    if (answer.state === "taken") {
+      ledger.sent(note);
+      delivered += 1;
+      log.info("alert sent", { ...ids, mails: note.mails });
+      return;
+    }
+    if (answer.permanent || now() - (note.triedAt ?? now()) >= GIVE_UP_MS) {
+      ledger.dropped(note, "refused");
       log.error("the relay refuses a recipient, the alert is given up", {
         ...ids,
-        attempts,
-        ...faultFields(why),
+        attempts: note.attempts + 1,
+        ...faultFields(new SensorError("ALERT_REFUSED", answer.message)),
       });
-      return { state: "served" };
+      return;
     }
-    if (attempts === 1) {
+    if (note.attempts === 0) {
       const why = new SensorError("ALERT_UNREACHABLE", answer.message);
       log.warn("the relay puts a recipient off, the alert is tried again", { ...ids, ...faultFields(why) });
     }
-    const wait = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempts - 1, 16));
-    return { state: "waiting", attempts, since, nextAt: now() + wait };
+    const wait = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(note.attempts, 16));
+    ledger.postponed(note, now() + wait);
   };
 
-  /** Tries everyone of a job who is due; resolves to when the next one is, null when none is left. */
-  const advance = async (job: Job): Promise<number | null> => {
-    const envelopeTo = await envelopeOf(job);
-    const progress = progressOf(job.mail.id);
-    let next: number | null = null;
-    for (const recipient of alertRecipients(envelopeTo, config)) {
-      const key = addressKey(recipient);
-      let current = progress.get(key);
-      if (current?.state === "served") continue;
-      if (closing) return now();
-      if (current === undefined || current.nextAt <= now()) {
-        current = await serve(job, recipient, envelopeTo, current);
-        progress.set(key, current);
-      }
-      if (current.state === "waiting") next = Math.min(next ?? current.nextAt, current.nextAt);
-    }
-    return next;
+  const goDown = (fault: SensorError) => {
+    faults += 1;
+    lastError = `${fault.code}: ${fault.message}`;
+    if (state !== "down") log.warn("the destination is down, its alerts wait", faultFields(fault));
+    state = "down";
+  };
+  const goUp = () => {
+    if (state === "down") log.info("the destination is up again");
+    state = "up";
+    faults = 0;
   };
 
-  const work = async () => {
-    while (!closing && jobs.length > 0) {
-      woken = false;
-      let next = Number.POSITIVE_INFINITY;
-      for (const job of [...jobs]) {
-        if (closing) break;
-        try {
-          const due = await advance(job);
-          if (due === null) {
-            jobs = jobs.filter((other) => other !== job);
-            job.settle({ delivered: 1, fault: null });
-          } else next = Math.min(next, due);
-        } catch (thrown) {
-          // The relay (or the spool) as a whole: every open event ends with the fault and comes again.
-          const fault = asSensorError(thrown);
-          for (const open of jobs.splice(0)) open.settle({ delivered: 0, fault });
-          break;
+  const work = async (ledger: Ledger) => {
+    while (!closing) {
+      sleeper.forget();
+      try {
+        for (const note of ledger.due(now())) {
+          if (closing) break;
+          await serve(ledger, note);
+          await ledger.save();
+          goUp();
         }
+        await ledger.save();
+      } catch (thrown) {
+        goDown(asSensorError(thrown));
+        await pause(pauseAfter(faults));
+        continue;
       }
-      if (!closing && !woken && jobs.length > 0) await sleepUntil(next);
+      const next = ledger.nextAt();
+      if (!closing)
+        await sleeper.sleep(Math.min(POLL_MS, next === null ? POLL_MS : Math.max(0, next - now())));
     }
   };
 
-  const sleepUntil = (time: number) =>
-    new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, Math.max(0, Math.min(time - now(), LONGEST_RETRY_MS)));
-      wake = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-    }).finally(() => {
-      wake = null;
-    });
-
-  const rouse = () => {
-    woken = true;
-    wake?.();
-    working ??= work().finally(() => {
-      working = null;
-      if (jobs.length > 0 && !closing) rouse();
-    });
-  };
-
+  const ready = opening();
+  const working = ready.then(work, () => undefined);
   return {
-    carry(events) {
-      const [event] = events;
-      if (event?.mail === undefined) return Promise.resolve({ delivered: events.length, fault: null });
-      const { mail } = event;
-      return new Promise<Delivery>((settle) => {
-        jobs.push({ event, mail, settle });
-        rouse();
-      });
-    },
-    async close() {
-      closing = true;
-      wake?.();
-      await working;
-      relay.close();
-      const fault = new SensorError("ALERT_UNREACHABLE", "the sensor stops");
-      for (const job of jobs.splice(0)) job.settle({ delivered: 0, fault });
+    config,
+    status: () => ({ state, lastError, delivered, backlog: open?.waiting() ?? 0 }),
+    carrier: {
+      async carry(events) {
+        const ledger = await ready;
+        while (!closing && !ledger.hasRoom()) await Bun.sleep(POLL_MS);
+        if (closing) return { delivered: 0, fault: new SensorError("ALERT_UNREACHABLE", "the sensor stops") };
+        for (const event of events) await record(ledger, event);
+        await ledger.save();
+        sleeper.wake();
+        return { delivered: events.length, fault: null };
+      },
+      async close() {
+        closing = true;
+        sleeper.wake();
+        await working;
+        await open
+          ?.save()
+          .catch((thrown: unknown) =>
+            log.warn("what alerts remember could not be kept", faultFields(asSensorError(thrown))),
+          );
+        relay.close();
+      },
     },
   };
-}
-
-function compileSubject(config: Pick<AlertConfig, "name" | "subject">): Template | null {
-  if (config.subject === undefined) return null;
-  try {
-    return compileTemplate(config.subject);
-  } catch (thrown) {
-    const message = `alert ${config.name}: subject: ${asSensorError(thrown).message}`;
-    throw new SensorError("CONFIG_INVALID", message, { cause: thrown });
-  }
 }

@@ -5,6 +5,7 @@
  */
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { open, stat } from "node:fs/promises";
+import { MAX_LOGO_BYTES, readLogo } from "../alert/logo.ts";
 import { asSensorError, SensorError } from "../errors.ts";
 import { compileTemplate } from "../report/formats/template.ts";
 import type { FileKind } from "./note.ts";
@@ -179,6 +180,13 @@ export async function checkFile(path: string, kind: FileKind, now: Date): Promis
       return certificateFinding(file.bytes, now);
     case "private key":
       return privateKeyFinding(file);
+    case "image":
+      if (file.bytes.length > MAX_LOGO_BYTES) {
+        return { problem: `is larger than ${MAX_LOGO_BYTES / 1024} KB`, warning: null };
+      }
+      return readLogo(file.bytes) === null
+        ? { problem: "holds no PNG or JPEG image", warning: null }
+        : NOTHING;
     case "template": {
       const text = utf8(file.bytes);
       const fault = text === null ? "not UTF-8 text" : templateFault(text);

@@ -16,6 +16,8 @@ export type FileKind =
   | "certificate"
   /** A template, see compileTemplate. */
   | "template"
+  /** A PNG or JPEG of at most 64 KB. */
+  | "image"
   /** Values, one a line. */
   | "list"
   /** A folder the sensor makes itself; not looked at. */

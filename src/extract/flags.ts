@@ -16,6 +16,11 @@ import { URL_FLAGS } from "./urls/flags.ts";
 
 /** Bounds of a mail as a whole, and what its header does not keep. */
 export const MAIL_FLAGS = {
+  own_alert: {
+    complete: true,
+    meaning:
+      "The mail is an alert of this sensor that was copied to it, known by its signed marker; it is archived and not analysed.",
+  },
   mail_size_exceeded: {
     complete: false,
     meaning: "The mail is larger than `extract.max_mail_size`; only its beginning was read.",

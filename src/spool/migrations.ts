@@ -92,4 +92,13 @@ export const MIGRATIONS: readonly string[] = [
     SELECT each.value, a.key FROM analyses a, json_each(a.progress, '$.submissionIds') each
     WHERE a.open = 1 AND a.submitted = 1;
   `,
+  // What alerts remember.
+  `
+  CREATE TABLE alert_notes (
+    destination TEXT NOT NULL,
+    id TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (destination, id)
+  ) WITHOUT ROWID;
+  `,
 ];

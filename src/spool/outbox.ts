@@ -31,6 +31,7 @@ export function outboxStore({ read, write }: StoreAccess): OutboxStore {
           if (!names.includes(destination))
             db.query("DELETE FROM cursors WHERE destination = ?").run(destination);
         }
+        db.query("DELETE FROM alert_notes WHERE destination NOT IN (SELECT destination FROM cursors)").run();
         for (const name of names) {
           db.query("INSERT OR IGNORE INTO cursors (destination, seq) VALUES (?, ?)").run(name, last);
         }

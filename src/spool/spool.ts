@@ -119,6 +119,9 @@ export type OutboxEvent = {
   readonly event: SensorEvent;
 };
 
+/** What an alert remembers: a JSON text under an id of its own. */
+export type AlertNote = { readonly id: string; readonly body: string };
+
 export type OutboxCursor = {
   readonly destination: string;
   /** Everything up to this seq was delivered or is not wanted. */
@@ -252,6 +255,15 @@ export type Spool = {
   advanceCursor(destination: string, seq: number): Promise<void>;
   /** The seq of the newest event, 0 where there was none. */
   lastSeq(): Promise<number>;
+
+  // alert
+  /** The notes of a destination, in no order. They go with the destination (setDestinations). */
+  alertNotes(destination: string): Promise<readonly AlertNote[]>;
+  /** Writes notes, in one commit; a body of null forgets the note. */
+  putAlertNotes(
+    destination: string,
+    notes: readonly { readonly id: string; readonly body: string | null }[],
+  ): Promise<void>;
 
   // control
   mail(id: string): Promise<MailRow | null>;

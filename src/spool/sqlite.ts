@@ -25,6 +25,7 @@ import type { Envelope, RawMail } from "../intake/mail.ts";
 import type { Log } from "../log.ts";
 import type { PlannedArtifact } from "../triage/plan.ts";
 import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
+import { alertStore } from "./alerts.ts";
 import { analysisKey, analysisStore, knownVerdict, skipped, wantAnalysis } from "./analyses.ts";
 import { createBody, ignoreMissing, largeFile } from "./body.ts";
 import { openDatabase } from "./database.ts";
@@ -322,6 +323,7 @@ export async function openSpool(
       }),
 
     ...outboxStore(access),
+    ...alertStore(access),
 
     mail: async (id) =>
       store.read((db) => {

@@ -184,6 +184,8 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
     cursor: remote("cursor"),
     advanceCursor: remote("advanceCursor"),
     lastSeq: remote("lastSeq"),
+    alertNotes: remote("alertNotes"),
+    putAlertNotes: remote("putAlertNotes"),
 
     mail: remote("mail"),
     mails: remote("mails"),

@@ -100,6 +100,7 @@ export async function runDemo(
           relay: `127.0.0.1:${relay.port}`,
           from: "email-sensor@demo.example",
           to: [ALERT_ADDRESS],
+          campaign_wait: "0s",
         },
       ],
       control: { listen: `unix:${join(folder, "control.sock")}` },

@@ -29,7 +29,7 @@ export type Sample = {
     readonly complete: boolean;
     /** File name or URL of the part that decides, null where the mail has no part. */
     readonly finding: string | null;
-    /** True where it must be alerted: a malicious attachment. */
+    /** True where it must be alerted: a malicious attachment that was not alerted before. */
     readonly alert: boolean;
   };
   /** Contents that the analyzer must get for it, once in the whole run: SHA-256 of a file, or a URL. */
@@ -215,7 +215,7 @@ function sameAttachmentAgain(run: Run): Sample {
       text: "We sent this before.\n",
       attachments: [attach(part)],
     },
-    expected: { verdict: "malicious", complete: true, finding: part.filename, alert: true },
+    expected: { verdict: "malicious", complete: true, finding: part.filename, alert: false },
     contents: [sha256(part.bytes)],
   };
 }

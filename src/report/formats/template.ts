@@ -30,7 +30,8 @@ export type Template = {
 /** Tags that load other templates. */
 const FORBIDDEN_TAGS = ["include", "render", "layout", "block"];
 
-function createEngine(): Liquid {
+/** An engine without files and with limits; `outputEscape` makes text of each value that is put in. */
+export function createEngine(outputEscape: (value: unknown) => string = escapeOutput): Liquid {
   const engine = new Liquid({
     templates: {},
     strictFilters: true,
@@ -38,8 +39,7 @@ function createEngine(): Liquid {
     ownPropertyOnly: true,
     dynamicPartials: false,
     cache: false,
-    outputEscape: (value: unknown) =>
-      escapeControls(typeof value === "object" && value !== null ? toJsonLine(value) : String(value ?? "")),
+    outputEscape,
     timezoneOffset: 0,
     locale: "en-US",
     parseLimit: MAX_TEMPLATE_LENGTH,
@@ -49,6 +49,13 @@ function createEngine(): Liquid {
   for (const tag of FORBIDDEN_TAGS) delete engine.tags[tag];
   engine.registerFilter("json", { raw: true, handler: (value: unknown) => toJsonLine(value ?? null) });
   return engine;
+}
+
+/** The text of a value, on one line. */
+export function escapeOutput(value: unknown): string {
+  return escapeControls(
+    typeof value === "object" && value !== null ? toJsonLine(value) : String(value ?? ""),
+  );
 }
 
 /** Throws CONFIG_INVALID, with the line where the engine knows it. */
@@ -94,7 +101,7 @@ function cutBytes(text: string, maxBytes: number): string {
 }
 
 /** What a template may not do has one code; the message names the line and no text of an event. */
-function attempt<T>(work: () => T, code: "CONFIG_INVALID" | "TEMPLATE_FAILED"): T {
+export function attempt<T>(work: () => T, code: "CONFIG_INVALID" | "TEMPLATE_FAILED"): T {
   try {
     return work();
   } catch (thrown) {

@@ -1,243 +1,277 @@
-import { describe, expect, test } from "bun:test";
-import fc from "fast-check";
-import { alertMessageId, composeAlert, defang, isOwnAlert } from "../../../src/alert/compose.ts";
-import { createAlertLimit } from "../../../src/alert/limit.ts";
-import { alertRecipients } from "../../../src/alert/recipients.ts";
-import { wantsAlert } from "../../../src/alert/stage.ts";
+import { afterAll, describe, expect, test } from "bun:test";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Parser } from "htmlparser2";
+import { alertMessageId, createComposer } from "../../../src/alert/compose.ts";
+import type { Note } from "../../../src/alert/ledger.ts";
+import type { SensorError } from "../../../src/errors.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
 import type { MailRow } from "../../../src/spool/spool.ts";
-import { content, file, link, mailRow, SENSOR, SHA, verdictEvent } from "../report/fixtures.ts";
+import { content, file, link, mailRow, SHA, verdictEvent } from "../report/fixtures.ts";
+import { alertConfig, FROM, malicious, note, SECRET } from "./fixtures.ts";
 
-const FROM = "email-sensor@example.org";
-const malicious = content({
-  verdict: "malicious",
-  threat_names: ["EICAR-Test-File"],
-  vmray: { sample_id: 7, submission_id: 8, url: "https://vmray.example/samples/7?a=b" },
-});
+const folder = mkdtempSync(join(tmpdir(), "alert-compose-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+const saved = (name: string, text: string | Uint8Array) => {
+  writeFileSync(join(folder, name), text);
+  return join(folder, name);
+};
 
-function compose(event: SensorEvent, change: Partial<Parameters<typeof composeAlert>[0]> = {}) {
-  const { mail } = event;
-  if (mail === undefined) throw new Error("the event has no mail");
-  return composeAlert({
-    event,
-    mail,
-    minimum: "malicious",
-    recipient: "anna@example.org",
-    envelopeTo: mail.envelope.to,
-    from: FROM,
-    sensor: SENSOR,
-    subject: null,
-    leftOut: 0,
-    ...change,
+function compose(
+  event: SensorEvent,
+  change: Partial<Note> = {},
+  config: Readonly<Record<string, unknown>> = {},
+  leftOut = 0,
+) {
+  const faults: SensorError[] = [];
+  const composer = createComposer({
+    config: alertConfig(config),
+    sensorId: "sensor-1",
+    secret: SECRET,
+    failed: (fault) => faults.push(fault),
   });
+  return { ...composer.compose(note(event, change), leftOut), logo: composer.logo, faults };
 }
 
-describe("an alert", () => {
-  const event = verdictEvent(mailRow([file("invoice.zip", malicious), file("fine.pdf", content())]));
+/** What can be clicked or loaded in a page, and its text. */
+function page(html: string) {
+  const links: string[] = [];
+  const tags = new Set<string>();
+  let text = "";
+  const parser = new Parser({
+    onopentag(name, attributes) {
+      tags.add(name);
+      for (const [key, value] of Object.entries(attributes)) {
+        if (["href", "src", "action", "background", "srcset", "data"].includes(key)) links.push(value);
+        if (key.startsWith("on")) links.push(key);
+      }
+    },
+    ontext: (piece) => {
+      text += piece;
+    },
+  });
+  parser.end(html);
+  return { links, tags: [...tags], text: text.replace(/\s+/g, " ") };
+}
 
-  test("tells a recipient what was found, that it was delivered, and what to do", () => {
-    const { subject, text, headers } = compose(event);
+const event = verdictEvent(mailRow([file("invoice.zip", malicious), file("fine.pdf", content())]));
+
+describe("an alert for a recipient", () => {
+  test("tells what was found, that it was delivered, what to do and whom to ask, and nothing more", () => {
+    const { subject, text, html } = compose(event, {}, { contact: "IT security, phone 1234" });
     expect(subject).toBe('Malicious attachment: "invoice[.]zip"');
     expect(text).toStartWith("A mail that was delivered to you has a malicious attachment.");
-    expect(text).toContain("was NOT blocked");
-    expect(text).toContain("Do not open the attachment");
-    expect(text).toContain('Attachment "invoice[.]zip"');
-    expect(text).toContain(SHA);
-    expect(text).toContain("EICAR-Test-File");
-    expect(text).toContain("https://vmray.example/samples/7?a=b");
-    expect(text).not.toContain("fine");
-    expect(text).not.toContain("ben@");
-    expect(headers).toEqual({
-      "Auto-Submitted": "auto-generated",
-      "X-Auto-Response-Suppress": "All",
-      "X-Email-Sensor-Alert": event.id,
-    });
-  });
-
-  test("tells a fixed address who got the mail", () => {
-    const { text } = compose(event, { recipient: "soc@example.org" });
-    expect(text).toStartWith("A mail in your organization has");
-    expect(text).toContain("anna@example[.]org, ben@example[.]org");
-  });
-
-  test("has nothing to click, no forged line and no hidden character, whatever the mail says", () => {
-    const evil =
-      "see http://evil.example/a?b=1\r\nVerdict: clean\u202E www.evil.example\u0000 x@evil.example";
-    const row: MailRow = mailRow(
-      [
-        file(evil, {
-          ...malicious,
-          threat_names: [evil],
-          vmray: { sample_id: 1, submission_id: 1, url: "javascript:alert(1)" },
-        }),
-      ],
-      { envelope: { from: evil, to: [evil], client_ip: "::1", helo: evil, tls: null } },
-      { mail: { message_id: evil, subject: evil, from: [evil], to: [], cc: [], date: null } },
-    );
-    const { subject, text } = compose(verdictEvent(row), { recipient: "soc@example.org" });
-    for (const out of [subject, text.replaceAll("\n", "")]) {
-      expect(out).not.toMatch(/[\u0000-\u001F\u007F-\u009F\u200B-\u200F\u2028-\u202E\u2060-\u2069]/);
-      expect(out).not.toMatch(/https?:|:\/\/|evil\.example|javascript:/);
+    for (const shown of [text, page(html).text]) {
+      expect(shown).toContain("was NOT blocked");
+      expect(shown).toContain("Do not open the attachment");
+      expect(shown).toContain("invoice[.]zip");
+      expect(shown).toContain("EICAR-Test-File");
+      expect(shown).toContain("sender@example[.]net");
+      expect(shown).toContain("2 January 2026");
+      expect(shown).toContain("Questions? IT security, phone 1234");
+      for (const absent of [SHA, "fine", "ben@", "vmray", "undefined", "null"]) {
+        expect(shown).not.toContain(absent);
+      }
     }
-    expect(text).not.toMatch(/^Verdict: clean/m);
-    expect(text).toContain("hxxp[:]//evil[.]example");
+    expect(page(html).links).toEqual([]);
+    expect(text.length).toBeLessThan(1500);
+  });
+
+  test("is in German where that is asked for, with times of the place", () => {
+    const { subject, text, html } = compose(event, {}, { language: "de", time_zone: "Europe/Berlin" });
+    expect(subject).toBe('Sch\u00e4dlicher Anhang: "invoice[.]zip"');
+    expect(text).toStartWith(
+      "Eine Mail, die Ihnen zugestellt wurde, enth\u00e4lt einen sch\u00e4dlichen Anhang.",
+    );
+    expect(text).toContain("2. Januar 2026");
+    expect(text).toContain("12:59 MEZ");
+    expect(html).toContain('<html lang="de">');
+    expect(page(html).text).toContain("\u00d6ffnen Sie den Anhang nicht");
+  });
+
+  test("about a link speaks of the link", () => {
+    const row = mailRow([link("http://evil.example/login?x=1", malicious)]);
+    const { subject, text } = compose(verdictEvent(row));
+    expect(subject).toBe('Malicious link: "Invoice"');
+    expect(text).toContain("has a malicious link.");
+    expect(text).toContain("hxxp[:]//evil[.]example/login?x=1");
+    expect(text).toContain("enter no password there");
+  });
+
+  test("says how many alerts were left out before it", () => {
+    expect(compose(event, {}, {}, 3).text).toContain("3 earlier alerts to you had to be left out");
+    expect(compose(event, {}, { language: "de" }, 1).text).toContain(
+      "1 fr\u00fchere Warnung an Sie entfiel:",
+    );
+  });
+});
+
+describe("an alert for an analyst", () => {
+  const analyst = { address: "soc@example.org", fixed: true, yours: false };
+
+  test("has hashes, threat names, recipients and the link to VMRay, which is all that can be clicked", () => {
+    const { text, html } = compose(event, analyst);
+    expect(text).toStartWith("A mail in your organization has");
+    for (const shown of [text, page(html).text]) {
+      for (const wanted of [
+        SHA,
+        "0".repeat(40),
+        "EICAR-Test-File",
+        "anna@example[.]org, ben@example[.]org",
+      ]) {
+        expect(shown).toContain(wanted);
+      }
+    }
+    expect(text).toContain("https://vmray.example/samples/7?a=b");
+    expect(page(html).links).toEqual(["https://vmray.example/samples/7?a=b"]);
+  });
+
+  test("counts the mails and recipients of a campaign", () => {
+    const kept = note(event).rows[0]?.event;
+    if (kept === undefined) throw new Error("no row");
+    const recipients = Array.from({ length: 40 }, (_, n) => `r${n}@example.org`);
+    const { subject, text } = compose(event, {
+      ...analyst,
+      mails: 12,
+      recipients,
+      rows: [{ event: kept, mails: 12, contents: [] }],
+    });
+    expect(subject).toBe('Malicious attachment: "invoice[.]zip" (12 mails)');
+    expect(text).toStartWith("12 mails in your organization have a malicious attachment.");
+    expect(text).toContain("40 recipients, 12 mails: r0@example[.]org");
+    expect(text).not.toContain("r20@");
   });
 
   test("is short however much there is to say", () => {
     const parts = Array.from({ length: 150 }, (_, n) => file(`${n}${"x".repeat(500)}`, malicious));
-    const { subject, text } = compose(verdictEvent(mailRow(parts)));
+    const { subject, text, html } = compose(verdictEvent(mailRow(parts)), analyst);
     expect(subject.length).toBeLessThan(150);
     expect(text.length).toBeLessThan(8000);
-    expect(text).toContain("and 140 more attachments");
-  });
-
-  test("has the same Message-ID for the same event and recipient only", () => {
-    const id = alertMessageId(event.id, "Anna@EXAMPLE.org", FROM, SENSOR);
-    expect(id).toBe(alertMessageId(event.id, "anna@example.org", FROM, SENSOR));
-    expect(id).not.toBe(alertMessageId(event.id, "ben@example.org", FROM, SENSOR));
-    expect(id).toMatch(/^<alert\.[0-9a-f-]{36}\.[0-9a-f]{24}@example\.org>$/);
-  });
-
-  test("says how many alerts were left out before it", () => {
-    expect(compose(event, { leftOut: 3 }).text).toContain("3 earlier alerts to you had to be left out");
+    expect(html.length).toBeLessThan(60_000);
+    expect(text).toContain("and 140 more");
   });
 });
 
-describe("defanging", () => {
-  test("breaks schemes, hosts and addresses", () => {
-    expect(defang("HTTPS://a.b.example/x.y ftp://1.2.3.4 m@h.example")).toBe(
-      "HxxPS[:]//a[.]b[.]example/x[.]y fxp[:]//1[.]2[.]3[.]4 m@h[.]example",
-    );
-  });
-
-  test("leaves no host name and no scheme in any text, and takes linear time", () => {
-    const piece = fc.constantFrom(
-      "http",
-      "://",
-      ".",
-      "a",
-      "example",
-      ":",
-      "/",
-      "[",
-      "]",
-      "www.",
-      "\u3002",
-      "hhttpp",
-    );
-    fc.assert(
-      fc.property(fc.array(piece, { maxLength: 30 }), (pieces) => {
-        const out = defang(pieces.join(""));
-        expect(out).not.toContain("://");
-        expect(out).not.toMatch(/[a-z]\.[a-z]/);
+describe("whatever the mail says, an alert", () => {
+  const evil =
+    "see http://evil.example/a?b=1\r\nVerdict: clean\u202E www.evil.example\u0000 x@evil.example <a href='http://evil.example'>x</a><script>\"&{{ sensor }}";
+  const row: MailRow = mailRow(
+    [
+      file(evil, {
+        ...malicious,
+        reason: evil,
+        threat_names: [evil],
+        vmray: { sample_id: 1, submission_id: 1, url: "javascript:alert(1)" },
       }),
-    );
-    const started = performance.now();
-    for (const text of ["http", ".a", ":", "a.", "://"]) defang(text.repeat(200_000));
-    expect(performance.now() - started).toBeLessThan(2000);
-  });
-});
-
-describe("the recipients of alerts", () => {
-  const config = {
-    to: ["soc@example.org"],
-    to_recipients: true,
-    domains: ["Example.org", "b\u00fccher.example"],
+      link(evil, {
+        ...malicious,
+        vmray: { sample_id: 1, submission_id: 1, url: 'https://x.example/"onload="' },
+      }),
+    ],
+    { envelope: { from: evil, to: [evil], client_ip: "::1", helo: evil, tls: null } },
+    { mail: { message_id: evil, subject: evil, from: [evil], to: [], cc: [], date: null } },
+  );
+  const own = {
+    text_file: saved("own.txt", "{{ mail.subject }} {{ attachments[0].filename | upcase }}"),
+    html_file: saved(
+      "own.html",
+      "<b title='{{ mail.subject }}'>{{ mail.subject | append: '<i>' }}{{ mail | json }}</b>",
+    ),
+    subject: "{{ mail.subject }}",
   };
-
-  test("are fixed ones and envelope recipients of the named domains, each once", () => {
-    expect(
-      alertRecipients(
-        ["anna@EXAMPLE.ORG", "Anna@example.org", "SOC@example.org", "x@other.example", "y@sub.example.org"],
-        config,
-      ),
-    ).toEqual(["soc@example.org", "anna@EXAMPLE.ORG"]);
-  });
-
-  test("may have a domain in either spelling of its name", () => {
-    expect(alertRecipients(["a@xn--bcher-kva.example", "b@B\u00dcCHER.example"], config)).toEqual([
-      "soc@example.org",
-      "a@xn--bcher-kva.example",
-      "b@B\u00dcCHER.example",
-    ]);
-  });
-
-  test("are no strings that would say more than an address", () => {
-    const odd = [
-      "a@example.org\r\nRCPT TO:<x@evil.example>",
-      "a b@example.org",
-      '"a"@example.org',
-      "@example.org",
-      "<a@example.org",
-    ];
-    expect(alertRecipients(odd, { ...config, to: [] })).toEqual([]);
-  });
-
-  test("are not those of the mail unless that is asked for", () => {
-    expect(alertRecipients(["anna@example.org"], { ...config, to_recipients: false })).toEqual([
-      "soc@example.org",
-    ]);
-  });
-});
-
-describe("what is worth an alert", () => {
-  const config = { min_verdict: "malicious", from: FROM } as const;
-  const wants = (row: MailRow, minimum: "malicious" | "suspicious" = "malicious") =>
-    wantsAlert(verdictEvent(row), { ...config, min_verdict: minimum }, SENSOR);
-
-  test("is a mail with an attachment as bad as asked", () => {
-    const suspicious = content({ verdict: "suspicious" });
-    expect(wants(mailRow([file("x", malicious)]))).toBe(true);
-    expect(wants(mailRow([file("x", suspicious)]))).toBe(false);
-    expect(wants(mailRow([file("x", suspicious)]), "suspicious")).toBe(true);
-    expect(wants(mailRow([link("http://a.example", malicious), file("x", content())]))).toBe(false);
-    expect(
-      wantsAlert({ ...verdictEvent(mailRow([file("x", malicious)])), type: "mail.failed" }, config, SENSOR),
-    ).toBe(false);
-  });
-
-  test("is never an alert that came back, and cannot be silenced by looking a little like one", () => {
-    const eventId = Bun.randomUUIDv7();
-    const like = (messageId: string, sender = "") =>
-      mailRow(
-        [file("x", malicious)],
-        { envelope: { from: sender, to: ["copy@example.org"], client_ip: "::1", helo: "x", tls: null } },
-        {
-          mail: {
-            message_id: messageId,
-            subject: null,
-            from: [FROM],
-            to: ["anna@example.org"],
-            cc: [],
-            date: null,
-          },
-        },
-      );
-    const genuine = alertMessageId(eventId, "anna@example.org", FROM, SENSOR);
-    expect(wants(like(genuine))).toBe(false);
-    expect(wants(like(genuine, "someone@example.net"))).toBe(true);
-    expect(wants(like("<anything@example.org>"))).toBe(true);
-    expect(wants(like(alertMessageId(eventId, "ben@example.org", FROM, SENSOR)))).toBe(true);
-    const { mail } = verdictEvent(like(genuine));
-    expect(mail !== undefined && isOwnAlert(mail, "other@example.org", SENSOR)).toBe(false);
-  });
-});
-
-describe("the hourly limit", () => {
-  test("counts each address over a sliding hour, and what it left out", () => {
-    const limit = createAlertLimit();
-    const minute = 60_000;
-    for (const time of [0, 10 * minute]) {
-      expect(limit.allows("a", time, 2)).toBe(true);
-      limit.sent("a", time);
+  for (const [name, config] of [
+    ["built in", {}],
+    ["of the customer's own", own],
+  ] as const) {
+    for (const fixed of [true, false]) {
+      for (const kind of ["alert", "digest"] as const) {
+        test(`${name} has nothing to click, no tag, no forged line: ${kind}, ${fixed ? "analyst" : "user"}`, () => {
+          const made = compose(verdictEvent(row), { fixed, yours: !fixed, kind }, config);
+          const { links, tags, text } = page(made.html);
+          expect(made.faults).toEqual([]);
+          expect(links).toEqual([]);
+          expect(tags).not.toContain("script");
+          expect(tags).not.toContain("i");
+          for (const out of [made.subject, made.text.replaceAll("\n", ""), text]) {
+            expect(out).not.toMatch(/[\u0000-\u001F\u007F-\u009F\u200B-\u200F\u2028-\u202E\u2060-\u2069]/);
+            expect(out).not.toMatch(/https?:|:\/\/|evil\.example|javascript:/i);
+            expect(out).not.toContain('"&sensor-1');
+          }
+          expect(made.text).not.toMatch(/^Verdict: clean/m);
+        });
+      }
     }
-    expect(limit.allows("a", 20 * minute, 2)).toBe(false);
-    expect(limit.allows("a", 30 * minute, 2)).toBe(false);
-    expect(limit.allows("b", 30 * minute, 2)).toBe(true);
-    expect(limit.leftOut("a")).toBe(2);
-    expect(limit.allows("a", 61 * minute, 2)).toBe(true);
-    limit.sent("a", 61 * minute);
-    expect(limit.leftOut("a")).toBe(0);
-    expect(limit.allows("a", 62 * minute, 2)).toBe(false);
+  }
+});
+
+describe("templates of the customer", () => {
+  test("replace subject, text and HTML, and have the logo", () => {
+    const png = Buffer.concat([Buffer.from("89504e470d0a1a0a", "hex"), Buffer.alloc(20)]);
+    const made = compose(
+      event,
+      {},
+      {
+        subject: "[{{ verdict }}] {{ mail.subject }}",
+        text_file: saved(
+          "a.txt",
+          "Hello {{ headline }}\n\n\n\n{% for step in advice %}- {{ step }}\n{% endfor %}",
+        ),
+        html_file: saved(
+          "a.html",
+          "<p>{{ attachments[0].sha256 }}{% if logo %}<img src='cid:logo'>{% endif %}</p>",
+        ),
+        logo_file: saved("logo.png", png),
+      },
+    );
+    expect(made.subject).toBe("[malicious] Invoice");
+    expect(made.text).toStartWith(
+      "Hello A mail that was delivered to you has a malicious attachment.\n\n- Do not",
+    );
+    expect(made.html).toBe(`<p>${SHA}<img src='cid:logo'></p>`);
+    expect(made.logo?.type).toBe("image/png");
+    expect(compose(event, {}, { logo_file: saved("b.png", png) }).html).toContain('src="cid:logo"');
+  });
+
+  test("that are wrong, or fail on a sample, are found at start, with the key", () => {
+    const bad = (config: Readonly<Record<string, unknown>>) => () => compose(event, {}, config);
+    expect(bad({ subject: "{{ verdict | nosuch }}" })).toThrow(/alert soc: subject: .*nosuch/);
+    expect(bad({ text_file: saved("bad.txt", "a\n{% if %}") })).toThrow(
+      /alert soc: text_file: template line 2/,
+    );
+    expect(bad({ html_file: saved("bad.html", "{% include 'x' %}") })).toThrow(/html_file: .*include/);
+    expect(bad({ html_file: saved("loop.html", "{% for a in (1..100000000) %}x{% endfor %}") })).toThrow(
+      /alert soc/,
+    );
+    expect(bad({ logo_file: saved("x.png", "GIF89a") })).toThrow(/no PNG or JPEG/);
+    expect(bad({ text_file: "/nonexistent/x" })).toThrow(/text_file/);
+  });
+
+  test("that fail on one alert give way to the built-in ones, and that is told", () => {
+    const made = compose(
+      event,
+      {},
+      {
+        text_file: saved(
+          "odd.txt",
+          '{% if mail.id != "01890a5d-ac96-774b-bcce-b302099a8056" %}{% for a in (1..9999999) %}{{ a }}{% endfor %}{% endif %}ok'.replace(
+            "",
+            "",
+          ),
+        ),
+      },
+    );
+    expect(made.faults).toHaveLength(1);
+    expect(made.text).toStartWith("A mail that was delivered to you");
+  });
+});
+
+describe("the Message-ID", () => {
+  test("is the same for the same event and recipient only, and needs the secret", () => {
+    const id = alertMessageId(event.id, "Anna@EXAMPLE.org", FROM, SECRET);
+    expect(id).toBe(alertMessageId(event.id, "anna@example.org", FROM, SECRET));
+    expect(id).not.toBe(alertMessageId(event.id, "ben@example.org", FROM, SECRET));
+    expect(id).not.toBe(alertMessageId(event.id, "anna@example.org", FROM, Buffer.alloc(32)));
+    expect(id).toMatch(/^<alert\.[0-9a-f-]{36}\.[0-9a-f]{24}@example\.org>$/);
   });
 });

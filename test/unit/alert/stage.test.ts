@@ -1,12 +1,13 @@
 import { afterEach, describe, expect, test } from "bun:test";
 import { simpleParser } from "mailparser";
-import { createAlertLimit } from "../../../src/alert/limit.ts";
+import { isOwnAlert } from "../../../src/alert/marker.ts";
 import { startAlerts } from "../../../src/alert/stage.ts";
-import type { AlertConfig } from "../../../src/config/schema.ts";
+import type { SensorEvent } from "../../../src/report/event.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
 import { content, file, mailRow, recordingLog, SENSOR, until, verdictEvent } from "../report/fixtures.ts";
 import { freePort } from "../report/peers.ts";
 import { open, someMail, temporaryFolder } from "../spool/fixtures.ts";
+import { alertConfig, SECRET } from "./fixtures.ts";
 import { type RelayServer, relayServer } from "./relay-server.ts";
 
 const closing: (() => Promise<void> | void)[] = [];
@@ -29,23 +30,18 @@ async function someRelay(port = 0): Promise<RelayServer> {
   return relay;
 }
 
-function start(spool: Spool, relay: string, change: Partial<AlertConfig> = {}, now?: () => number) {
+const SOC = { to: ["soc@example.org"], to_recipients: false };
+
+function start(
+  spool: Spool,
+  relay: string,
+  change: Readonly<Record<string, unknown>> = {},
+  now?: () => number,
+) {
   const { log, lines } = recordingLog();
-  const config: AlertConfig = {
-    name: "soc",
-    relay,
-    from: "email-sensor@example.org",
-    to_recipients: true,
-    domains: ["example.org"],
-    to: [],
-    min_verdict: "malicious",
-    max_per_recipient_hour: 10,
-    ...change,
-  };
-  const limit = createAlertLimit();
   const alerts = startAlerts({
-    alerts: [config],
-    limitOf: () => limit,
+    alerts: [alertConfig({ relay, ...change })],
+    secret: SECRET,
     spool,
     sensor: SENSOR,
     log,
@@ -55,10 +51,16 @@ function start(spool: Spool, relay: string, change: Partial<AlertConfig> = {}, n
   return { alerts, lines };
 }
 
-const bad = (filename = "x.zip") =>
-  verdictEvent(
-    mailRow([file(filename, content({ verdict: "malicious", threat_names: ["EICAR-Test-File"] }))]),
-  );
+let contents = 0;
+/** A mail with a malicious attachment whose content no other one has. */
+function bad(filename = "x.zip", sha256 = "", to?: readonly string[]): SensorEvent {
+  contents += 1;
+  const part = file(filename, content({ verdict: "malicious", threat_names: ["EICAR-Test-File"] }), {
+    sha256: sha256 === "" ? contents.toString(16).padStart(64, "0") : sha256.repeat(64),
+  });
+  const row = mailRow([part]);
+  return verdictEvent(to === undefined ? row : { ...row, envelope: { ...row.envelope, to } });
+}
 
 async function cursorAt(spool: Spool, seq: number): Promise<void> {
   for (let tries = 0; (await spool.cursor("alert:soc")) !== seq; tries += 1) {
@@ -67,12 +69,24 @@ async function cursorAt(spool: Spool, seq: number): Promise<void> {
   }
 }
 
+/** Until every alert that is due went out. */
+async function settled(spool: Spool): Promise<void> {
+  for (let tries = 0; ; tries += 1) {
+    const notes = await spool.alertNotes("alert:soc");
+    if (notes.every(({ body }) => (JSON.parse(body).dueAt ?? null) === null)) return;
+    if (tries > 500) throw new Error("alerts still wait");
+    await Bun.sleep(10);
+  }
+}
+
+const textOf = async (relay: RelayServer, at: number) =>
+  (await simpleParser(relay.taken[at]?.text ?? "")).text ?? "";
+
 describe("alerts", () => {
-  test("go to each recipient alone, from the null sender, as plain text that a mail program can read", async () => {
+  test("go to each recipient alone, from the null sender, as text and HTML", async () => {
     const [spool, relay] = [await someSpool(), await someRelay()];
     start(spool, relay.address);
-    const event = bad("r\u00e9sum\u00e9\r\nBcc: x@evil.example.zip");
-    await spool.putEvents([event]);
+    await spool.putEvents([bad("r\u00e9sum\u00e9\r\nBcc: x@evil.example.zip")]);
     await until(() => relay.taken.length === 2);
     expect(relay.taken.map(({ from, to }) => [from, ...to])).toEqual([
       ["", "anna@example.org"],
@@ -80,32 +94,47 @@ describe("alerts", () => {
     ]);
     const mail = await simpleParser(relay.taken[0]?.text ?? "");
     expect(mail.headers.get("auto-submitted")).toBe("auto-generated");
-    expect(mail.headers.get("x-email-sensor-alert")).toBe(event.id);
+    expect(mail.headers.get("x-auto-response-suppress")).toBe("All");
+    expect(mail.headers.get("content-type")).toMatchObject({ value: "multipart/alternative" });
     expect(mail.from?.value[0]?.address).toBe("email-sensor@example.org");
     expect(mail.to).toMatchObject({ value: [{ address: "anna@example.org" }] });
-    expect(mail.headers.has("bcc")).toBe(false);
+    for (const name of ["bcc", "precedence", "reply-to"]) expect(mail.headers.has(name)).toBe(false);
     expect(mail.attachments).toEqual([]);
-    expect(mail.html).toBe(false);
     expect(mail.subject).toStartWith('Malicious attachment: "r\u00e9sum\u00e9 Bcc: x@evil[.]example[.]zip"');
     expect(mail.text).toContain("EICAR-Test-File");
+    expect(mail.html).toContain("EICAR-Test-File");
+    expect(isOwnAlert(Buffer.from(relay.taken[0]?.text ?? ""), SECRET, Date.now())).toBe(true);
     await cursorAt(spool, 1);
   });
 
   test("wait while the relay is down, and none is lost or sent twice", async () => {
     const port = await freePort();
     const spool = await someSpool();
-    const { alerts, lines } = start(spool, `127.0.0.1:${port}`, {
-      to: ["soc@example.org"],
-      to_recipients: false,
-    });
+    const { alerts, lines } = start(spool, `127.0.0.1:${port}`, SOC);
     await spool.putEvents([bad(), bad(), bad()]);
     await until(() => lines.some(({ code }) => code === "ALERT_UNREACHABLE"));
     expect(await alerts.status()).toMatchObject([{ destination: "alert:soc", state: "down", backlog: 3 }]);
     const relay = await someRelay(port);
     await until(() => relay.taken.length === 3);
-    await cursorAt(spool, 3);
+    await settled(spool);
     expect(relay.taken).toHaveLength(3);
-    expect(lines.filter(({ msg }) => msg === "the destination is down, its events wait")).toHaveLength(1);
+    expect(lines.filter(({ msg }) => msg === "the destination is down, its alerts wait")).toHaveLength(1);
+    expect(await alerts.status()).toMatchObject([{ state: "up", backlog: 0, delivered: 3 }]);
+  });
+
+  test("that wait go out after a restart, once", async () => {
+    const spool = await someSpool();
+    const first = start(spool, `127.0.0.1:${await freePort()}`);
+    await spool.putEvents([bad(), bad()]);
+    await cursorAt(spool, 2);
+    await first.alerts.stop();
+    const relay = await someRelay();
+    start(spool, relay.address);
+    await until(() => relay.taken.length === 4);
+    await settled(spool);
+    const mails = await Promise.all(relay.taken.map(({ text }) => simpleParser(text)));
+    expect(new Set(mails.map(({ messageId }) => messageId)).size).toBe(4);
+    expect(relay.taken).toHaveLength(4);
   });
 
   test("go on to the others where the relay refuses one recipient for good", async () => {
@@ -114,66 +143,36 @@ describe("alerts", () => {
     const { lines } = start(spool, relay.address);
     await spool.putEvents([bad(), bad()]);
     await until(() => relay.taken.length === 2);
-    await cursorAt(spool, 2);
+    await settled(spool);
     expect(relay.asked.filter((recipient) => recipient.startsWith("anna"))).toHaveLength(2);
     expect(lines.filter(({ code }) => code === "ALERT_REFUSED")).toHaveLength(2);
   });
 
-  test("are tried again where a recipient is put off, without holding up later ones or repeating those served", async () => {
+  test("are tried again where a recipient is put off, without holding up or repeating others", async () => {
     const [spool, relay] = [await someSpool(), await someRelay()];
     let later = 0;
     relay.answer = (recipient) => (recipient.startsWith("anna") && later === 0 ? 451 : null);
     start(spool, relay.address, {}, () => Date.now() + later);
-    const events = [bad(), bad()];
-    await spool.putEvents([...events.slice(0, 1)]);
+    await spool.putEvents([bad()]);
     await until(() => relay.taken.length === 1);
-    await spool.putEvents(events.slice(1));
+    await spool.putEvents([bad()]);
     await until(() => relay.taken.length === 2);
     expect(relay.taken.map(({ to }) => to[0])).toEqual(["ben@example.org", "ben@example.org"]);
-    expect(await spool.cursor("alert:soc")).toBe(0);
     later = 60_000;
-    // Any news makes the carrier look at the clock again.
-    await spool.putEvents([bad()]);
-    await until(() => relay.taken.length === 6);
-    await cursorAt(spool, 3);
-    expect(relay.taken.filter(({ to }) => to[0] === "anna@example.org")).toHaveLength(3);
-    expect(relay.taken.filter(({ to }) => to[0] === "ben@example.org")).toHaveLength(3);
+    await until(() => relay.taken.length === 4);
+    await settled(spool);
+    expect(relay.taken.filter(({ to }) => to[0] === "anna@example.org")).toHaveLength(2);
   });
 
   test("are given up where a recipient is put off for a day", async () => {
     const [spool, relay] = [await someSpool(), await someRelay()];
     let later = 0;
     relay.answer = () => 451;
-    const { lines } = start(
-      spool,
-      relay.address,
-      { to: ["soc@example.org"], to_recipients: false },
-      () => Date.now() + later,
-    );
+    const { lines } = start(spool, relay.address, SOC, () => Date.now() + later);
     await spool.putEvents([bad()]);
     await until(() => lines.some(({ msg }) => String(msg).startsWith("the relay puts a recipient off")));
     later = 25 * 3_600_000;
-    await spool.putEvents([bad()]);
     await until(() => lines.some(({ code }) => code === "ALERT_REFUSED"));
-  });
-
-  test("are limited for a recipient, and the next one counts what was left out", async () => {
-    const [spool, relay] = [await someSpool(), await someRelay()];
-    let later = 0;
-    const { lines } = start(
-      spool,
-      relay.address,
-      { to: ["soc@example.org"], to_recipients: false, max_per_recipient_hour: 2 },
-      () => Date.now() + later,
-    );
-    await spool.putEvents(Array.from({ length: 5 }, () => bad()));
-    await cursorAt(spool, 5);
-    expect(relay.taken).toHaveLength(2);
-    expect(lines.filter(({ left_out }) => left_out !== undefined)).toHaveLength(3);
-    later = 3_700_000;
-    await spool.putEvents([bad()]);
-    await until(() => relay.taken.length === 3);
-    expect((await simpleParser(relay.taken[2]?.text ?? "")).text).toContain("3 earlier alerts to you");
   });
 
   test("reach recipients beyond those an event names", async () => {
@@ -196,10 +195,12 @@ describe("alerts", () => {
     await until(() => relay.taken.length === 1);
     expect(relay.taken[0]?.to).toEqual(["last@example.org"]);
   });
+});
 
-  test("reach a recipient once for one mail that came in several journal reports", async () => {
+describe("one content", () => {
+  test("in one mail that came in several journal reports is told to each recipient once", async () => {
     const [spool, relay] = [await someSpool(), await someRelay()];
-    start(spool, relay.address);
+    start(spool, relay.address, { to: ["soc@example.org"] });
     const row = mailRow([file("x.zip", content({ verdict: "malicious" }))]);
     const later = { ...row, id: Bun.randomUUIDv7(), sameAs: row.id };
     const { envelope } = row;
@@ -208,24 +209,136 @@ describe("alerts", () => {
       verdictEvent({ ...later, envelope: { ...envelope, to: ["Ben@example.org", "carl@example.org"] } }),
     ]);
     await cursorAt(spool, 2);
+    await settled(spool);
     expect(relay.taken.flatMap(({ to }) => to).toSorted()).toEqual([
       "anna@example.org",
       "ben@example.org",
       "carl@example.org",
+      "soc@example.org",
     ]);
   });
 
-  test("may have a subject of the customer's own, and do not start with a wrong one", async () => {
+  test("in many mails is one alert for each recipient, and one with a count for a fixed address", async () => {
     const [spool, relay] = [await someSpool(), await someRelay()];
-    expect(() => start(spool, relay.address, { subject: "{{ verdict | nosuch }}" })).toThrow(
-      /alert soc: subject: .*nosuch/,
+    let later = 0;
+    const now = () => Date.now() + later;
+    const config = { to: ["soc@example.org"], campaign_wait: "10s", campaign_window: "1h" };
+    start(spool, relay.address, config, now);
+    const mails = Array.from({ length: 30 }, (_, n) =>
+      bad(`${n}.zip`, "a", [`r${n % 10}@example.org`, "out@other.example"]),
     );
-    start(spool, relay.address, {
-      subject: "[{{ verdict }}] {{ attachments[0].filename }}",
-      to: ["soc@example.org"],
-    });
-    await spool.putEvents([bad("a\r\nb.zip")]);
-    await until(() => relay.taken.length > 0);
-    expect((await simpleParser(relay.taken[0]?.text ?? "")).subject).toBe("[malicious] a\\r\\nb[.]zip");
+    await spool.putEvents(mails);
+    await until(() => relay.taken.length === 10);
+    await cursorAt(spool, 30);
+    later = 11_000;
+    await until(() => relay.taken.length === 11);
+    expect(relay.taken[10]?.to).toEqual(["soc@example.org"]);
+    expect(await textOf(relay, 10)).toContain("11 recipients, 30 mails");
+    expect((await simpleParser(relay.taken[10]?.text ?? "")).subject).toEndWith("(30 mails)");
+
+    // More of it within the window: nobody who knows is told again; at its end the fixed address has the rest.
+    await spool.putEvents([bad("x", "a", ["r0@example.org"]), bad("x", "a", ["new@example.org"])]);
+    await until(() => relay.taken.length === 12);
+    expect(relay.taken[11]?.to).toEqual(["new@example.org"]);
+    later = 3_620_000;
+    await until(() => relay.taken.length === 13);
+    expect(relay.taken[12]?.to).toEqual(["soc@example.org"]);
+    expect(await textOf(relay, 12)).toContain("2 recipients, 2 mails");
   });
+
+  test("is told again after the window, and another content at once", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    let later = 0;
+    start(spool, relay.address, {}, () => Date.now() + later);
+    const to = ["anna@example.org"];
+    await spool.putEvents([bad("x", "b", to), bad("x", "b", to), bad("y", "c", to)]);
+    await cursorAt(spool, 3);
+    await settled(spool);
+    expect(relay.taken).toHaveLength(2);
+    later = 3_700_000;
+    await spool.putEvents([bad("x", "b", to)]);
+    await until(() => relay.taken.length === 3);
+  });
+
+  test("is remembered over a restart", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    const first = start(spool, relay.address, SOC);
+    await spool.putEvents([bad("x", "d")]);
+    await until(() => relay.taken.length === 1);
+    await settled(spool);
+    await first.alerts.stop();
+    start(spool, relay.address, { ...SOC, max_per_recipient_hour: 2 });
+    await spool.putEvents([bad("x", "d"), bad(), bad()]);
+    await cursorAt(spool, 4);
+    await until(() => relay.taken.length === 2);
+    await Bun.sleep(50);
+    // The count of the hour, too: one before the restart, one after it.
+    expect(relay.taken).toHaveLength(2);
+  });
+});
+
+describe("limits", () => {
+  test("hold for a recipient, and the next alert counts what was left out", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    let later = 0;
+    const { lines } = start(
+      spool,
+      relay.address,
+      { ...SOC, max_per_recipient_hour: 2 },
+      () => Date.now() + later,
+    );
+    await spool.putEvents(Array.from({ length: 5 }, () => bad()));
+    await cursorAt(spool, 5);
+    await settled(spool);
+    expect(relay.taken).toHaveLength(2);
+    expect(lines.filter(({ left_out }) => left_out !== undefined)).toHaveLength(3);
+    later = 3_700_000;
+    await spool.putEvents([bad()]);
+    await until(() => relay.taken.length === 3);
+    expect(await textOf(relay, 2)).toContain("3 earlier alerts to you");
+  });
+
+  test("hold for all recipients together", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    start(spool, relay.address, { max_per_hour: 3 });
+    await spool.putEvents([bad(), bad(), bad()]);
+    await cursorAt(spool, 3);
+    await settled(spool);
+    expect(relay.taken).toHaveLength(3);
+  });
+});
+
+describe("a digest", () => {
+  test("is one mail with all that came, each content once with a count, also over a restart", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    let later = 0;
+    const now = () => Date.now() + later;
+    const config = { ...SOC, digest: "1h" };
+    const first = start(spool, relay.address, config, now);
+    await spool.putEvents([bad("one.zip", "e"), bad("two.zip", "f"), bad("one.zip", "e")]);
+    await cursorAt(spool, 3);
+    await first.alerts.stop();
+    start(spool, relay.address, config, now);
+    await spool.putEvents([bad("three.zip")]);
+    await cursorAt(spool, 4);
+    expect(relay.taken).toHaveLength(0);
+    later = 3_700_000;
+    await until(() => relay.taken.length === 1);
+    const { subject, text, html } = await simpleParser(relay.taken[0]?.text ?? "");
+    expect(subject).toBe("4 mails with bad attachments or links");
+    for (const name of ["one[.]zip", "two[.]zip", "three[.]zip"]) {
+      expect(text?.split(name)).toHaveLength(2);
+      expect(html).toContain(name);
+    }
+    expect(text).toContain(", 2 mails");
+    await settled(spool);
+    expect(relay.taken).toHaveLength(1);
+  });
+});
+
+test("alerts do not start with a wrong template", async () => {
+  const spool = await someSpool();
+  expect(() => start(spool, "127.0.0.1:25", { subject: "{{ verdict | nosuch }}" })).toThrow(
+    /alert soc: subject: .*nosuch/,
+  );
 });

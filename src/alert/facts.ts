@@ -1,0 +1,367 @@
+/**
+ * What an alert says: the variables of its templates, made from an event.
+ *
+ * Pure. Every text of a mail is one line, bounded and defanged here, so that a template cannot forget it; escaping for
+ * HTML is the template engine's. Field names are those of the event (docs/events.md) where there is one.
+ */
+import { SensorError } from "../errors.ts";
+import { boundEvent, LIMITS, shrinkEvent } from "../report/bounds.ts";
+import type { EventAttachment, EventUrl, SensorEvent } from "../report/event.ts";
+import { cutText, showText, toJsonLine } from "../text.ts";
+import { atLeast, VERDICT_ORDER, type Verdict } from "../verdict/verdict.ts";
+import { showDefanged } from "./defang.ts";
+import { addressKey } from "./recipients.ts";
+import { type Found, type Language, WORDS, type Words } from "./words.ts";
+
+/** Kinds of parts an alert can be about. */
+export const PART_KINDS = ["attachment", "url"] as const;
+export type PartKind = (typeof PART_KINDS)[number];
+
+export const AUDIENCES = ["user", "analyst"] as const;
+export type Audience = (typeof AUDIENCES)[number];
+
+/** Parts of each kind that are shown. */
+export const MAX_PARTS = 10;
+export const MAX_RECIPIENTS_SHOWN = 20;
+/** Recipients of a campaign that are told apart. */
+export const MAX_RECIPIENTS_KNOWN = 200;
+const MAX_LINK = 1000;
+/** An event is kept for its alert with at most this many bytes as JSON. */
+const MAX_KEPT_BYTES = 24 * 1024;
+const KEPT_LIMITS = {
+  ...LIMITS,
+  recipients: MAX_RECIPIENTS_SHOWN,
+  headerAddresses: 5,
+  attachments: MAX_PARTS,
+  urls: MAX_PARTS,
+};
+
+/** Parts of an event as bad as `minimum` or worse, of the kinds asked for. */
+export function alertingParts(
+  event: SensorEvent,
+  minimum: Verdict,
+  kinds: readonly PartKind[],
+): { readonly attachments: readonly EventAttachment[]; readonly urls: readonly EventUrl[] } {
+  const bad = ({ verdict }: { readonly verdict: Verdict }) => atLeast(verdict, minimum);
+  return {
+    attachments: kinds.includes("attachment") ? (event.attachments ?? []).filter(bad) : [],
+    urls: kinds.includes("url") ? (event.urls ?? []).filter(bad) : [],
+  };
+}
+
+/** An event as far as alerts speak of it: only the parts they are about, worst first, and few of everything. */
+export type KeptEvent = SensorEvent & {
+  /** How many parts it had that alerts are about, shown or not. */
+  readonly counts: { readonly attachments: number; readonly urls: number };
+};
+
+export function keepEvent(event: SensorEvent, minimum: Verdict, kinds: readonly PartKind[]): KeptEvent {
+  const { attachments, urls } = alertingParts(event, minimum, kinds);
+  const worstFirst = <T extends { readonly verdict: Verdict }>(parts: readonly T[]) =>
+    parts.toSorted((a, b) => VERDICT_ORDER.indexOf(b.verdict) - VERDICT_ORDER.indexOf(a.verdict));
+  const own = { ...event, attachments: worstFirst(attachments), urls: worstFirst(urls) };
+  const kept = shrinkEvent(boundEvent(own, KEPT_LIMITS), MAX_KEPT_BYTES, toJsonLine).event;
+  return { ...kept, counts: { attachments: attachments.length, urls: urls.length } };
+}
+
+export type PartFacts = {
+  readonly verdict: Verdict;
+  readonly verdict_word: string;
+  readonly reason: string | null;
+  readonly threat_names: readonly string[];
+  /** Page of VMRay; the one thing in an alert that may be a link. Null where it is not plainly a web address. */
+  readonly report: string | null;
+};
+
+export type AttachmentFacts = PartFacts & {
+  /** Null where it has none. */
+  readonly filename: string | null;
+  /** What it lay in, outermost first. */
+  readonly path: readonly string[];
+  readonly type: string;
+  /** Bytes. */
+  readonly size: number;
+  /** "68 bytes", "1.2 MB". */
+  readonly size_text: string;
+  readonly sha256: string;
+  readonly sha1: string;
+  readonly md5: string;
+};
+
+export type UrlFacts = PartFacts & { readonly url: string };
+
+/** The mail, as alerts show it. */
+export type MailShown = {
+  readonly id: string;
+  readonly subject: string | null;
+  readonly from: readonly string[];
+  readonly envelope: { readonly from: string; readonly to: readonly string[] };
+  /** ISO 8601, UTC. */
+  readonly received_at: string;
+  /** The same in the language and time zone of the alert. */
+  readonly received: string;
+  readonly message_id: string | null;
+};
+
+export type DigestRow = {
+  readonly mail: MailShown;
+  readonly verdict: Verdict;
+  readonly verdict_word: string;
+  /** Names of bad attachments and bad URLs, a few. */
+  readonly found: readonly string[];
+  readonly threat_names: readonly string[];
+  /** Mails with the same content, this one included. */
+  readonly mails: number;
+  readonly mails_text: string;
+  /** Of the worst part that has one. */
+  readonly report: string | null;
+};
+
+export type AlertFacts = {
+  /** Of the event; of a digest, of its last one. */
+  readonly id: string;
+  readonly type: string;
+  readonly verdict: "malicious" | "suspicious";
+  readonly verdict_word: string;
+  readonly mail: MailShown;
+  readonly attachments: readonly AttachmentFacts[];
+  readonly urls: readonly UrlFacts[];
+  /** Parts beyond those listed. */
+  readonly more_attachments: number;
+  readonly more_urls: number;
+  readonly more_text: string | null;
+  /** True where the reader is a recipient of the mail. */
+  readonly yours: boolean;
+  /** True where the verdict came after an earlier, better one. */
+  readonly changed: boolean;
+  /** Mails and recipients of the campaign so far. */
+  readonly mails: number;
+  readonly recipients: readonly string[];
+  readonly more_recipients: number;
+  readonly mails_text: string;
+  readonly recipients_text: string;
+  readonly left_out: number;
+  readonly left_out_text: string | null;
+  readonly headline: string;
+  readonly delivered: string;
+  readonly changed_text: string | null;
+  readonly advice: readonly string[];
+  readonly contact: string;
+  /** True where the configuration names whom to ask. */
+  readonly contact_given: boolean;
+  readonly footer: string;
+  readonly sensor: string;
+  readonly language: Language;
+  readonly audience: Audience;
+  /** True where `cid:logo` is an image of this mail. */
+  readonly logo: boolean;
+  readonly words: Words["labels"];
+  /** Only of a digest. */
+  readonly rows: readonly DigestRow[];
+  readonly more_rows: number;
+  readonly more_rows_text: string | null;
+};
+
+/** One line of a digest, or the one content of an alert. */
+export type AlertRow = {
+  readonly event: KeptEvent;
+  /** Mails with the same content. */
+  readonly mails: number;
+};
+
+/** How an alert is written, from the configuration. */
+export type Manner = {
+  readonly language: Language;
+  readonly timeZone: string;
+  readonly contact: string | null;
+  readonly sensor: string;
+  readonly logo: boolean;
+};
+
+export function alertFacts(options: {
+  /** At least one; more only in a digest. */
+  readonly rows: readonly AlertRow[];
+  /** Null for an alert, all mails of a digest, listed or not. */
+  readonly digest: number | null;
+  readonly manner: Manner;
+  readonly audience: Audience;
+  /** True where the reader is a recipient of the mail. */
+  readonly yours: boolean;
+  /** Of all mails together, each once. */
+  readonly recipients: readonly string[];
+  /** Alerts to this recipient that a limit left out since the last one. */
+  readonly leftOut: number;
+}): AlertFacts {
+  const { manner, recipients, digest, yours } = options;
+  const last = options.rows.at(-1);
+  if (last === undefined) throw new SensorError("INTERNAL", "an alert about nothing");
+  const { event, mails } = last;
+  const words = WORDS[manner.language];
+  const attachments = (event.attachments ?? []).map((part) => attachmentFacts(part, words));
+  const urls = (event.urls ?? []).map((part) => urlFacts(part, words));
+  const verdict = worstOf(options.rows.map((row) => row.event));
+  const found: Found = { verdict, ...event.counts, yours, mails };
+  const shownTo = recipients.slice(0, MAX_RECIPIENTS_SHOWN).map((to) => showDefanged(to, 200));
+  const rows = digest === null ? [] : options.rows.map((row) => digestRow(row, words, manner));
+  const unlisted = digest === null ? 0 : Math.max(0, digest - rows.reduce((sum, row) => sum + row.mails, 0));
+  const more = event.counts.attachments + event.counts.urls - attachments.length - urls.length;
+  return {
+    id: event.id,
+    type: event.type,
+    verdict,
+    verdict_word: words.verdicts[verdict],
+    mail: mailShown(event, words, manner),
+    attachments,
+    urls,
+    more_attachments: event.counts.attachments - attachments.length,
+    more_urls: event.counts.urls - urls.length,
+    more_text: more > 0 ? words.more(more) : null,
+    yours,
+    changed: event.type === "verdict.changed",
+    mails,
+    recipients: shownTo,
+    more_recipients: recipients.length - shownTo.length,
+    mails_text: words.mails(mails),
+    recipients_text: words.recipients(recipients.length, MAX_RECIPIENTS_KNOWN),
+    left_out: options.leftOut,
+    left_out_text: options.leftOut > 0 ? words.leftOut(options.leftOut) : null,
+    headline: digest === null ? words.headline(found) : words.digestHeadline(digest),
+    delivered: words.delivered(yours, (digest ?? mails) > 1),
+    changed_text: event.type === "verdict.changed" ? words.changed : null,
+    advice: words.advice(found),
+    contact: words.contact(manner.contact),
+    contact_given: manner.contact !== null,
+    footer: words.footer(showDefanged(manner.sensor, 255)),
+    sensor: showDefanged(manner.sensor, 255),
+    language: manner.language,
+    audience: options.audience,
+    logo: manner.logo,
+    words: words.labels,
+    rows,
+    more_rows: unlisted,
+    more_rows_text: unlisted > 0 ? words.more(unlisted) : null,
+  };
+}
+
+/** The subject where the customer has none of their own. */
+export function builtInSubject(facts: AlertFacts, digest: number | null): string {
+  const words = WORDS[facts.language];
+  if (digest !== null) return words.digestSubject(digest);
+  const start = words.subject({
+    verdict: facts.verdict,
+    attachments: facts.attachments.length,
+    urls: facts.urls.length,
+    yours: facts.yours,
+    mails: facts.mails,
+  });
+  const [first] = facts.attachments;
+  const name = first === undefined ? facts.mail.subject : (first.filename ?? words.labels.unnamed);
+  const count = facts.mails > 1 ? ` (${facts.mails_text})` : "";
+  return `${start}${name === null ? "" : `: "${cutText(name, 100)}"`}${count}`;
+}
+
+/** True where an address is among the envelope recipients of a mail, whatever its case. */
+export function isAmong(address: string, envelopeTo: readonly string[]): boolean {
+  return envelopeTo.some((to) => addressKey(to) === addressKey(address));
+}
+
+function worstOf(events: readonly KeptEvent[]): "malicious" | "suspicious" {
+  const parts = events.flatMap(({ attachments, urls }) => [...(attachments ?? []), ...(urls ?? [])]);
+  return parts.some(({ verdict }) => verdict === "malicious") ? "malicious" : "suspicious";
+}
+
+function mailShown({ mail }: SensorEvent, words: Words, manner: Manner): MailShown {
+  return {
+    id: mail?.id ?? "",
+    subject: mail?.subject == null ? null : showDefanged(mail.subject, 200),
+    from: (mail?.from ?? []).slice(0, 3).map((from) => showDefanged(from, 200)),
+    envelope: {
+      from: showDefanged(mail?.envelope.from ?? "", 200),
+      to: (mail?.envelope.to ?? []).slice(0, MAX_RECIPIENTS_SHOWN).map((to) => showDefanged(to, 200)),
+    },
+    received_at: mail?.received_at ?? "",
+    received: mail === undefined ? "" : timeText(mail.received_at, words, manner.timeZone),
+    message_id: mail?.message_id == null ? null : showDefanged(mail.message_id, 200),
+  };
+}
+
+function timeText(iso: string, words: Words, timeZone: string): string {
+  const time = Date.parse(iso);
+  if (Number.isNaN(time)) return showDefanged(iso, 40);
+  return new Intl.DateTimeFormat(words.locale, {
+    timeZone,
+    day: "numeric",
+    month: "long",
+    year: "numeric",
+    hour: "2-digit",
+    minute: "2-digit",
+    timeZoneName: "short",
+  }).format(time);
+}
+
+function partFacts(part: EventAttachment | EventUrl, words: Words): PartFacts {
+  return {
+    verdict: part.verdict,
+    verdict_word: words.verdicts[part.verdict],
+    reason: part.reason === null ? null : showDefanged(part.reason, 300),
+    threat_names: part.threat_names.slice(0, 5).map((threat) => showDefanged(threat, 80)),
+    report: reportOf(part),
+  };
+}
+
+function attachmentFacts(part: EventAttachment, words: Words): AttachmentFacts {
+  return {
+    ...partFacts(part, words),
+    filename: part.filename === null ? null : showDefanged(part.filename, 150),
+    path: part.path.slice(0, 5).map((name) => showDefanged(name, 80)),
+    type: showDefanged(part.type, 100),
+    size: part.size,
+    size_text: sizeText(part.size),
+    sha256: showText(part.sha256, 64),
+    sha1: showText(part.sha1, 40),
+    md5: showText(part.md5, 32),
+  };
+}
+
+function urlFacts(part: EventUrl, words: Words): UrlFacts {
+  return { ...partFacts(part, words), url: showDefanged(part.url, 200) };
+}
+
+function digestRow({ event, mails }: AlertRow, words: Words, manner: Manner): DigestRow {
+  const parts = [...(event.attachments ?? []), ...(event.urls ?? [])];
+  const verdict = worstOf([event]);
+  const names = [
+    ...(event.attachments ?? []).map(({ filename }) => filename ?? words.labels.unnamed),
+    ...(event.urls ?? []).map(({ url }) => url),
+  ];
+  return {
+    mail: mailShown(event, words, manner),
+    verdict,
+    verdict_word: words.verdicts[verdict],
+    found: names.slice(0, 2).map((name) => showDefanged(name, 60)),
+    threat_names: [...new Set(parts.flatMap(({ threat_names }) => threat_names))]
+      .slice(0, 2)
+      .map((threat) => showDefanged(threat, 60)),
+    mails,
+    mails_text: words.mails(mails),
+    report: parts.map((part) => reportOf(part)).find((link) => link !== null) ?? null,
+  };
+}
+
+function reportOf({ vmray }: EventAttachment | EventUrl): string | null {
+  const link = vmray?.url ?? null;
+  return link !== null && isPlainLink(link) ? link : null;
+}
+
+/** The link comes from the answers of VMRay: taken as it is where it is plainly a web address. */
+function isPlainLink(link: string): boolean {
+  return (
+    link.length <= MAX_LINK && /^https?:\/\/[\w.~:/?#[\]@!$&()*+,;=%-]+$/.test(link) && URL.canParse(link)
+  );
+}
+
+function sizeText(bytes: number): string {
+  if (bytes < 1024) return `${bytes} bytes`;
+  if (bytes < 1024 ** 2) return `${(bytes / 1024).toFixed(0)} KB`;
+  return `${(bytes / 1024 ** 2).toFixed(1)} MB`;
+}

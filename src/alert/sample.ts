@@ -1,0 +1,60 @@
+/** An event like those alerts are made of: templates are tried with it at start. */
+import type { SensorEvent } from "../report/event.ts";
+
+export const SAMPLE_EVENT: SensorEvent = {
+  schema: "email-sensor/event/1",
+  id: "01890a5d-ac96-774b-bcce-b302099a8057",
+  type: "mail.verdict",
+  time: "2026-01-02T12:00:00.000Z",
+  sensor: { id: "sensor.example.org", version: "0.1.0" },
+  mail: {
+    id: "01890a5d-ac96-774b-bcce-b302099a8056",
+    message_id: "<1@example.net>",
+    received_at: "2026-01-02T11:59:00.000Z",
+    envelope: {
+      from: "sender@example.net",
+      to: ["anna@example.org"],
+      client_ip: "192.0.2.7",
+      helo: "mx.example.net",
+      tls: null,
+    },
+    from: ["sender@example.net"],
+    to: ["anna@example.org"],
+    cc: [],
+    subject: "Invoice",
+    size: 4096,
+    sha256: "0".repeat(64),
+  },
+  verdict: "malicious",
+  complete: true,
+  reasons: [],
+  attachments: [
+    {
+      filename: "invoice.zip",
+      sha256: "0".repeat(64),
+      sha1: "0".repeat(40),
+      md5: "0".repeat(32),
+      size: 68,
+      type: "application/zip",
+      path: [],
+      facts: [],
+      outcome: "judged",
+      verdict: "malicious",
+      reason: null,
+      threat_names: ["EICAR-Test-File"],
+      vmray: { sample_id: 1, submission_id: 1, url: "https://vmray.example/samples/1" },
+    },
+  ],
+  urls: [
+    {
+      url: "http://evil.example/a",
+      sources: ["html"],
+      outcome: "judged",
+      verdict: "malicious",
+      reason: null,
+      threat_names: [],
+      vmray: null,
+    },
+  ],
+  flags: [],
+};

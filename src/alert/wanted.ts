@@ -1,0 +1,30 @@
+/** Which events are worth an alert, by the rules of the configuration. Pure. */
+import type { AlertConfig } from "../config/schema.ts";
+import type { SensorEvent } from "../report/event.ts";
+import { alertingParts } from "./facts.ts";
+import { domainOf } from "./recipients.ts";
+
+/** A verdict that has a part as bad as asked, in a mail that fits `match`. */
+export function wantsAlert(
+  event: SensorEvent,
+  config: Pick<AlertConfig, "min_verdict" | "on" | "match" | "changed">,
+): boolean {
+  const isVerdict = event.type === "mail.verdict" || (event.type === "verdict.changed" && config.changed);
+  if (!isVerdict || event.mail === undefined) return false;
+  const { attachments, urls } = alertingParts(event, config.min_verdict, config.on);
+  const parts = [...attachments, ...urls];
+  if (parts.length === 0) return false;
+  const { recipient_domains: to, sender_domains: from, verdicts } = config.match ?? {};
+  const { mail } = event;
+  const worst = parts.some(({ verdict }) => verdict === "malicious") ? "malicious" : "suspicious";
+  return (
+    (to === undefined || isIn(mail.envelope.to, to)) &&
+    (from === undefined || isIn([mail.envelope.from, ...mail.from], from)) &&
+    (verdicts === undefined || verdicts.includes(worst))
+  );
+}
+
+function isIn(addresses: readonly string[], domains: readonly string[]): boolean {
+  const wanted = new Set(domains.map((domain) => domainOf(domain)));
+  return addresses.some((address) => address !== "" && wanted.has(domainOf(address)));
+}

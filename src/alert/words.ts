@@ -1,0 +1,266 @@
+/**
+ * The words of the built-in alerts, by language. A customer's template can use them as `words`.
+ *
+ * Sentences that depend on what was found are functions; they get plain values only, never text of a mail.
+ */
+import type { Verdict } from "../verdict/verdict.ts";
+
+export const LANGUAGES = ["en", "de"] as const;
+export type Language = (typeof LANGUAGES)[number];
+
+/** What an alert is about, counted. */
+export type Found = {
+  readonly verdict: "malicious" | "suspicious";
+  readonly attachments: number;
+  readonly urls: number;
+  /** True where the reader is a recipient of the mail. */
+  readonly yours: boolean;
+  /** Mails of the campaign. */
+  readonly mails: number;
+};
+
+export type Words = {
+  /** BCP 47, for dates. */
+  readonly locale: string;
+  readonly labels: Readonly<Record<(typeof LABELS)[number], string>>;
+  readonly verdicts: Readonly<Record<Verdict, string>>;
+  /** "Malicious attachment", the start of a subject. */
+  subject(found: Found): string;
+  headline(found: Found): string;
+  /** A verdict that came later than the mail. */
+  readonly changed: string;
+  delivered(yours: boolean, several: boolean): string;
+  /** What to do, one sentence each. */
+  advice(found: Found): readonly string[];
+  contact(contact: string | null): string;
+  mails(count: number): string;
+  /** `known` is how many are listed at most: beyond it the number is a least one. */
+  recipients(count: number, known: number): string;
+  leftOut(count: number): string;
+  more(count: number): string;
+  digestSubject(count: number): string;
+  digestHeadline(count: number): string;
+  footer(sensor: string): string;
+};
+
+/** Short labels, `words.subject` and so on in templates. */
+export const LABELS = [
+  "mail",
+  "subject",
+  "from",
+  "sent_by",
+  "delivered_to",
+  "received",
+  "message_id",
+  "attachment",
+  "link",
+  "found",
+  "verdict",
+  "threat",
+  "type",
+  "size",
+  "sha256",
+  "sha1",
+  "md5",
+  "classification",
+  "indicators",
+  "techniques",
+  "rule",
+  "reason",
+  "report",
+  "open_report",
+  "what_to_do",
+  "questions",
+  "none",
+  "unnamed",
+  "inside",
+  "reference",
+] as const;
+
+const plural = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;
+
+const en: Words = {
+  locale: "en-GB",
+  labels: {
+    mail: "Mail",
+    subject: "Subject",
+    from: "From",
+    sent_by: "Sent by",
+    delivered_to: "Delivered to",
+    received: "Received",
+    message_id: "Message-ID",
+    attachment: "Attachment",
+    link: "Link",
+    found: "Found",
+    verdict: "Verdict",
+    threat: "Threat",
+    type: "Type",
+    size: "Size",
+    sha256: "SHA-256",
+    sha1: "SHA-1",
+    md5: "MD5",
+    classification: "Classification",
+    indicators: "Behaviour",
+    techniques: "MITRE ATT&CK",
+    rule: "Rule",
+    reason: "Reason",
+    report: "Report",
+    open_report: "Open the report in VMRay",
+    what_to_do: "What to do now",
+    questions: "Questions?",
+    none: "(none)",
+    unnamed: "(without a name)",
+    inside: "inside",
+    reference: "Reference",
+  },
+  verdicts: {
+    malicious: "malicious",
+    suspicious: "suspicious",
+    clean: "clean",
+    not_available: "not available",
+  },
+  subject: (found) =>
+    `${found.verdict === "malicious" ? "Malicious" : "Suspicious"} ${found.attachments > 0 ? "attachment" : "link"}`,
+  headline: (found) => {
+    const what =
+      found.attachments === 0
+        ? found.urls === 1
+          ? `a ${found.verdict} link`
+          : `${found.urls} ${found.verdict} links`
+        : found.attachments === 1
+          ? `a ${found.verdict} attachment`
+          : `${found.attachments} ${found.verdict} attachments`;
+    const both =
+      found.attachments > 0 && found.urls > 0
+        ? ` and ${found.urls === 1 ? "a bad link" : `${found.urls} bad links`}`
+        : "";
+    if (found.mails > 1) return `${found.mails} mails in your organization have ${what}${both}.`;
+    return `A mail ${found.yours ? "that was delivered to you" : "in your organization"} has ${what}${both}.`;
+  },
+  changed: "This was found out after the mail had been delivered: an earlier verdict was better.",
+  delivered: (yours, several) =>
+    several
+      ? `The mails were NOT blocked, changed or removed: the originals are in ${yours ? "your mailbox" : "the mailboxes"}.`
+      : `The mail was NOT blocked, changed or removed: the original is in ${yours ? "your" : "the"} mailbox.`,
+  advice: (found) => {
+    const person = found.yours ? "you" : "a recipient";
+    return [
+      found.attachments > 0
+        ? "Do not open the attachment, and do not follow links in the mail."
+        : "Do not follow links in the mail, and enter no password there.",
+      "Do not answer or forward the mail. Delete it, unless your security team wants to see it.",
+      found.attachments > 0
+        ? `If ${person} opened the attachment already: disconnect the computer from the network and tell your security team now.`
+        : `If ${person} followed the link already: change any password that was entered there and tell your security team now.`,
+    ];
+  },
+  contact: (contact) => contact ?? "Ask your security team or your IT help desk.",
+  mails: (count) => plural(count, "mail", "mails"),
+  recipients: (count, known) =>
+    count >= known ? `${known} recipients or more` : plural(count, "recipient", "recipients"),
+  leftOut: (count) =>
+    `${plural(count, "earlier alert", "earlier alerts")} to you had to be left out: too many within an hour.`,
+  more: (count) => `and ${count} more`,
+  digestSubject: (count) => `${plural(count, "mail", "mails")} with bad attachments or links`,
+  digestHeadline: (count) =>
+    `${plural(count, "mail", "mails")} with bad attachments or links since the last digest.`,
+  footer: (sensor) =>
+    `This message was made by the email sensor ${sensor}. Nobody reads answers to it, and it has no attachment.`,
+};
+
+const de: Words = {
+  locale: "de-DE",
+  labels: {
+    mail: "Mail",
+    subject: "Betreff",
+    from: "Von",
+    sent_by: "Absender",
+    delivered_to: "Zugestellt an",
+    received: "Empfangen",
+    message_id: "Message-ID",
+    attachment: "Anhang",
+    link: "Link",
+    found: "Befund",
+    verdict: "Urteil",
+    threat: "Bedrohung",
+    type: "Typ",
+    size: "Gr\u00f6\u00dfe",
+    sha256: "SHA-256",
+    sha1: "SHA-1",
+    md5: "MD5",
+    classification: "Einordnung",
+    indicators: "Verhalten",
+    techniques: "MITRE ATT&CK",
+    rule: "Regel",
+    reason: "Grund",
+    report: "Bericht",
+    open_report: "Bericht in VMRay \u00f6ffnen",
+    what_to_do: "Was jetzt zu tun ist",
+    questions: "Fragen?",
+    none: "(keine Angabe)",
+    unnamed: "(ohne Namen)",
+    inside: "in",
+    reference: "Kennung",
+  },
+  verdicts: {
+    malicious: "sch\u00e4dlich",
+    suspicious: "verd\u00e4chtig",
+    clean: "unauff\u00e4llig",
+    not_available: "nicht verf\u00fcgbar",
+  },
+  subject: (found) => {
+    const how = found.verdict === "malicious" ? "Sch\u00e4dlicher" : "Verd\u00e4chtiger";
+    return `${how} ${found.attachments > 0 ? "Anhang" : "Link"}`;
+  },
+  headline: (found) => {
+    const bad = found.verdict === "malicious" ? "sch\u00e4dlich" : "verd\u00e4chtig";
+    const what =
+      found.attachments === 0
+        ? found.urls === 1
+          ? `einen ${bad}en Link`
+          : `${found.urls} ${bad}e Links`
+        : found.attachments === 1
+          ? `einen ${bad}en Anhang`
+          : `${found.attachments} ${bad}e Anh\u00e4nge`;
+    const both =
+      found.attachments > 0 && found.urls > 0
+        ? ` und ${found.urls === 1 ? "einen gef\u00e4hrlichen Link" : `${found.urls} gef\u00e4hrliche Links`}`
+        : "";
+    if (found.mails > 1) return `${found.mails} Mails in Ihrer Organisation enthalten ${what}${both}.`;
+    return found.yours
+      ? `Eine Mail, die Ihnen zugestellt wurde, enth\u00e4lt ${what}${both}.`
+      : `Eine Mail in Ihrer Organisation enth\u00e4lt ${what}${both}.`;
+  },
+  changed: "Das stellte sich erst nach der Zustellung heraus: Das fr\u00fchere Urteil war besser.",
+  delivered: (yours, several) =>
+    several
+      ? `Die Mails wurden NICHT aufgehalten, ver\u00e4ndert oder gel\u00f6scht: Die Originale liegen ${yours ? "in Ihrem Postfach" : "in den Postf\u00e4chern"}.`
+      : `Die Mail wurde NICHT aufgehalten, ver\u00e4ndert oder gel\u00f6scht: Das Original liegt ${yours ? "in Ihrem" : "im"} Postfach.`,
+  advice: (found) => {
+    const person = found.yours ? "Sie" : "Empf\u00e4nger";
+    return [
+      found.attachments > 0
+        ? "\u00d6ffnen Sie den Anhang nicht, und folgen Sie keinem Link in der Mail."
+        : "Folgen Sie keinem Link in der Mail, und geben Sie dort kein Passwort ein.",
+      "Antworten Sie nicht, und leiten Sie die Mail nicht weiter. L\u00f6schen Sie sie, wenn Ihr Sicherheitsteam sie nicht sehen m\u00f6chte.",
+      found.attachments > 0
+        ? `Falls ${person} den Anhang schon ge\u00f6ffnet haben: Trennen Sie den Rechner vom Netz, und informieren Sie sofort Ihr Sicherheitsteam.`
+        : `Falls ${person} dem Link schon gefolgt sind: \u00c4ndern Sie jedes dort eingegebene Passwort, und informieren Sie sofort Ihr Sicherheitsteam.`,
+    ];
+  },
+  contact: (contact) => contact ?? "Fragen Sie Ihr Sicherheitsteam oder Ihren IT-Helpdesk.",
+  mails: (count) => plural(count, "Mail", "Mails"),
+  recipients: (count, known) =>
+    count >= known ? `${known} Empf\u00e4nger oder mehr` : `${count} Empf\u00e4nger`,
+  leftOut: (count) =>
+    `${plural(count, "fr\u00fchere Warnung an Sie entfiel", "fr\u00fchere Warnungen an Sie entfielen")}: zu viele in einer Stunde.`,
+  more: (count) => `und ${count} weitere`,
+  digestSubject: (count) =>
+    `${plural(count, "Mail", "Mails")} mit gef\u00e4hrlichen Anh\u00e4ngen oder Links`,
+  digestHeadline: (count) =>
+    `${plural(count, "Mail", "Mails")} mit gef\u00e4hrlichen Anh\u00e4ngen oder Links seit der letzten \u00dcbersicht.`,
+  footer: (sensor) =>
+    `Diese Nachricht stammt vom E-Mail-Sensor ${sensor}. Antworten liest niemand; sie hat keinen Anhang.`,
+};
+
+export const WORDS: Readonly<Record<Language, Words>> = { en, de };

@@ -1,0 +1,167 @@
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { defang } from "../../../src/alert/defang.ts";
+import { allows, isForgettable, NO_ALERTS, withLeftOut, withSent } from "../../../src/alert/limit.ts";
+import { alertRecipients } from "../../../src/alert/recipients.ts";
+import { wantsAlert } from "../../../src/alert/wanted.ts";
+import type { MailRow } from "../../../src/spool/spool.ts";
+import { content, file, link, mailRow, verdictEvent } from "../report/fixtures.ts";
+import { alertConfig, malicious } from "./fixtures.ts";
+
+describe("defanging", () => {
+  test("breaks schemes, hosts, addresses and file names that are domains", () => {
+    expect(defang("HTTPS://a.b.example/x.y ftp://1.2.3.4 m@h.example invoice.com")).toBe(
+      "HxxPS[:]//a[.]b[.]example/x[.]y fxp[:]//1[.]2[.]3[.]4 m@h[.]example invoice[.]com",
+    );
+  });
+
+  test("leaves no host name and no scheme in any text, and takes linear time", () => {
+    const piece = fc.constantFrom(..."http|://|.|a|example|:|/|[|]|www.|\u3002|hhttpp".split("|"));
+    fc.assert(
+      fc.property(fc.array(piece, { maxLength: 30 }), (pieces) => {
+        const out = defang(pieces.join(""));
+        expect(out).not.toContain("://");
+        expect(out).not.toMatch(/[a-z]\.[a-z]/);
+      }),
+    );
+    const started = performance.now();
+    for (const text of ["http", ".a", ":", "a.", "://"]) defang(text.repeat(200_000));
+    expect(performance.now() - started).toBeLessThan(2000);
+  });
+});
+
+describe("the recipients of alerts", () => {
+  const config = {
+    to: ["soc@example.org"],
+    to_recipients: true,
+    domains: ["Example.org", "b\u00fccher.example"],
+  };
+
+  test("are fixed ones and envelope recipients of the named domains, each once", () => {
+    expect(
+      alertRecipients(
+        ["anna@EXAMPLE.ORG", "Anna@example.org", "SOC@example.org", "x@other.example", "y@sub.example.org"],
+        config,
+      ),
+    ).toEqual({ fixed: ["soc@example.org"], own: ["anna@example.org"] });
+  });
+
+  test("may have a domain in any spelling of its name, and are written with the one that was compared", () => {
+    const spellings = [
+      "a@xn--bcher-kva.example",
+      "b@B\u00dcCHER.example",
+      "c@\uff45xample.org",
+      "d@example\u3002org",
+    ];
+    expect(alertRecipients(spellings, { ...config, to: [] }).own).toEqual([
+      "a@xn--bcher-kva.example",
+      "b@xn--bcher-kva.example",
+      "c@example.org",
+      "d@example.org",
+    ]);
+  });
+
+  test("are never outside of the domains, however an address is written", () => {
+    const odd = [
+      "a@example.org\r\nRCPT TO:<x@evil.example>",
+      "a b@example.org",
+      '"a"@example.org',
+      '"x@evil.example"@example.org',
+      "a(comment)@example.org",
+      "a@example.org(x@evil.example)",
+      "x@evil.example@example.org",
+      "a@example.org@evil.example",
+      "a@ex\u0430mple.org",
+      "a@example.org.evil.example",
+      "a@evil.example,b@example.org",
+      "x%evil.example@example.org",
+      "evil.example!x@example.org",
+      "@evil.example:a@example.org",
+      "@example.org",
+      "<a@example.org",
+      "a@[example.org]",
+      "a@example.org\u0000",
+      "a\u200b@example.org",
+    ];
+    expect(alertRecipients(odd, { ...config, to: [] }).own).toEqual([]);
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom(...'a@.%!"(),<>: \r\n\\[]\u0430\u3002'), { maxLength: 20 }),
+        (pieces) => {
+          for (const own of alertRecipients([`${pieces.join("")}@example.org`, pieces.join("")], config)
+            .own) {
+            expect(own).toMatch(/^[^\s@%!"(),<>:\\[\]]+@example\.org$/);
+          }
+        },
+      ),
+    );
+  });
+
+  test("are not those of the mail unless that is asked for", () => {
+    expect(alertRecipients(["anna@example.org"], { ...config, to_recipients: false })).toEqual({
+      fixed: ["soc@example.org"],
+      own: [],
+    });
+  });
+});
+
+describe("what is worth an alert", () => {
+  const suspicious = content({ verdict: "suspicious" });
+  const wants = (row: MailRow, change: Readonly<Record<string, unknown>> = {}) =>
+    wantsAlert(verdictEvent(row), alertConfig(change));
+
+  test("is a mail with a part as bad as asked, of the kind asked for", () => {
+    expect(wants(mailRow([file("x", malicious)]))).toBe(true);
+    expect(wants(mailRow([file("x", suspicious)]))).toBe(false);
+    expect(wants(mailRow([file("x", suspicious)]), { min_verdict: "suspicious" })).toBe(true);
+    const url = mailRow([link("http://a.example", malicious), file("x", content())]);
+    expect(wants(url)).toBe(false);
+    expect(wants(url, { on: ["attachment", "url"] })).toBe(true);
+    expect(wants(mailRow([file("x", malicious)]), { on: ["url"] })).toBe(false);
+  });
+
+  test("is a verdict, or a changed one where that is asked for", () => {
+    const event = verdictEvent(mailRow([file("x", malicious)]));
+    expect(wantsAlert({ ...event, type: "mail.failed" }, alertConfig())).toBe(false);
+    expect(wantsAlert({ ...event, type: "attachment.verdict" }, alertConfig())).toBe(false);
+    expect(wantsAlert({ ...event, type: "verdict.changed" }, alertConfig())).toBe(false);
+    expect(wantsAlert({ ...event, type: "verdict.changed" }, alertConfig({ changed: true }))).toBe(true);
+  });
+
+  test("fits every part of match", () => {
+    const row = mailRow([file("x", malicious)]);
+    const fits = (match: Readonly<Record<string, unknown>>) => wants(row, { match });
+    expect(fits({ recipient_domains: ["EXAMPLE.org"] })).toBe(true);
+    expect(fits({ recipient_domains: ["other.example"] })).toBe(false);
+    expect(fits({ sender_domains: ["example.net"] })).toBe(true);
+    expect(fits({ sender_domains: ["net"] })).toBe(false);
+    expect(fits({ verdicts: ["suspicious"] })).toBe(false);
+    expect(fits({ recipient_domains: ["example.org"], sender_domains: ["other.example"] })).toBe(false);
+    expect(
+      fits({ recipient_domains: ["example.org"], sender_domains: ["example.net"], verdicts: ["malicious"] }),
+    ).toBe(true);
+  });
+});
+
+describe("the hourly limit", () => {
+  test("counts over a sliding hour, and what it left out", () => {
+    const minute = 60_000;
+    let count = withSent(withSent(NO_ALERTS, 0), 10 * minute);
+    expect(allows(count, 20 * minute, 2)).toBe(false);
+    expect(allows(count, 20 * minute, 3)).toBe(true);
+    count = withLeftOut(withLeftOut(count, 20 * minute), 30 * minute);
+    expect(count.leftOut).toBe(2);
+    expect(allows(count, 61 * minute, 2)).toBe(true);
+    count = withSent(count, 61 * minute);
+    expect(count.leftOut).toBe(0);
+    expect(allows(count, 62 * minute, 2)).toBe(false);
+    expect(isForgettable(count, 62 * minute)).toBe(false);
+    expect(isForgettable(count, 122 * minute)).toBe(true);
+  });
+
+  test("stays small however many there are", () => {
+    let count = NO_ALERTS;
+    for (let time = 0; time < 5_000; time += 1) count = withSent(count, time * 2_000);
+    expect(count.minutes.length).toBeLessThanOrEqual(61);
+  });
+});
