@@ -12,8 +12,12 @@ export type Certificates = {
   remove(): void;
 };
 
-/** `serverName` is the one DNS name of the server's certificate. */
-export function makeCertificates(serverName: string, under: string = tmpdir()): Certificates {
+/** The names are the one DNS name of each certificate. */
+export function makeCertificates(
+  serverName: string,
+  under: string = tmpdir(),
+  clientName = "sensor.test",
+): Certificates {
   const folder = mkdtempSync(join(under, "certificates-"));
   const path = (name: string) => join(folder, name);
   const openssl = (...args: readonly string[]) => {
@@ -47,7 +51,7 @@ export function makeCertificates(serverName: string, under: string = tmpdir()): 
     folder,
     ca: path("ca.pem"),
     server: signed("server", serverName),
-    client: signed("client", "sensor.test"),
+    client: signed("client", clientName),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
