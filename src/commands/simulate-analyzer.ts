@@ -5,7 +5,15 @@
  * was told to stop, 1 where the address cannot be bound, 2 for bad usage.
  */
 import { parseArgs } from "node:util";
+import { PLATFORMS, type Platform } from "../analyzer/simulator/platform.ts";
+import {
+  type FaultRule,
+  readFaultOption,
+  readScenario,
+  type Scenario,
+} from "../analyzer/simulator/scenario.ts";
 import { startSimulator } from "../analyzer/simulator/simulator.ts";
+import { readBounded, utf8 } from "../config/files.ts";
 import { SensorError } from "../errors.ts";
 import { parseDuration } from "../units.ts";
 import type { Command, ExitCode } from "./command.ts";
@@ -17,14 +25,23 @@ const LONGEST = 86_400_000;
 export const command: Command = {
   summary: "A VMRay Analyzer stand-in over the same REST API, for tests and trials",
   usage: `use: email-sensor simulate-analyzer --api-key KEY [--listen HOST:PORT] [--queued 1s] [--work 3s]
+     [--scenario FILE] [--fault "FAULT KEY=VALUE ..."]... [--platform VERSION] [--state PATH] [--call-log FILE]
 
 A simulator of the VMRay REST API, to try a sensor before there is a licence. It analyses nothing: verdicts
-follow fixed rules. It keeps hashes and names in memory only, and forgets them when it stops.
+follow fixed rules. It keeps hashes and names in memory, and with --state on disk; bytes of files nowhere.
 
   --api-key KEY        the key that a client has to send (Authorization: api_key KEY)
   --listen HOST:PORT   where to listen; default ${DEFAULTS.listen}; port 0 takes a free one
   --queued DURATION    how long a submission is queued; default ${DEFAULTS.queued}
   --work DURATION      how long it is then in work; default ${DEFAULTS.work}
+  --scenario FILE      YAML: faults, and verdicts, evidence, times and errors by hash, name or URL; SIGHUP reads it anew
+  --fault "FAULT ..."  one fault, as in a scenario: "status=503 endpoints=submit,lookup every=10", "slow delay=5s
+                       probability=0.1", "reset_after", "truncated", "oversized", "wrong_json", "html"; can be repeated
+  --platform VERSION   which version of the platform it is: ${PLATFORMS.join(", ")} (default)
+  --state PATH         a file or folder that keeps what it knows over a restart and a crash
+  --call-log FILE      appends a JSON line for each call
+
+docs/simulator.md describes the keys of a scenario.
 
 Files, by their bytes or, in a zip or OOXML document, those of its members; the first that applies:
   the EICAR test file              malicious, threat name EICAR-Test-File
@@ -56,7 +73,14 @@ type Options = {
   readonly port: number;
   readonly queuedMs: number;
   readonly inWorkMs: number;
+  readonly scenarioPath: string | undefined;
+  readonly faults: readonly FaultRule[];
+  readonly platform: Platform;
+  readonly statePath: string | undefined;
+  readonly callLogPath: string | undefined;
 };
+
+const MAX_SCENARIO = 4 * 1024 ** 2;
 
 /** Reads the words after the command. Throws SensorError USAGE. */
 function readOptions(args: readonly string[]): Options {
@@ -78,6 +102,11 @@ function readOptions(args: readonly string[]): Options {
     port,
     queuedMs: duration("--queued", values.queued ?? DEFAULTS.queued),
     inWorkMs: duration("--work", values.work ?? DEFAULTS.work),
+    scenarioPath: values.scenario,
+    faults: (values.fault ?? []).map(readFaultOption),
+    platform: platform(values.platform),
+    statePath: values.state,
+    callLogPath: values["call-log"],
   };
 }
 
@@ -86,7 +115,17 @@ function parse(args: readonly string[]) {
   try {
     return parseArgs({
       args: [...args],
-      options: { "api-key": text, listen: text, queued: text, work: text },
+      options: {
+        "api-key": text,
+        listen: text,
+        queued: text,
+        work: text,
+        scenario: text,
+        fault: { type: "string", multiple: true },
+        platform: text,
+        state: text,
+        "call-log": text,
+      },
     });
   } catch (cause) {
     throw new SensorError("USAGE", cause instanceof Error ? cause.message : String(cause), { cause });
@@ -101,13 +140,45 @@ function duration(option: string, value: string): number {
   return milliseconds;
 }
 
+function platform(value: string | undefined): Platform {
+  if (value === undefined) return "2026.2";
+  const known = PLATFORMS.find((name) => name === value);
+  if (known === undefined) throw new SensorError("USAGE", `--platform needs one of ${PLATFORMS.join(", ")}`);
+  return known;
+}
+
+/** Throws SensorError USAGE for a file that cannot be read, CONFIG_INVALID for what is wrong in it. */
+async function loadScenario(path: string): Promise<Scenario> {
+  const read = await readBounded(path, MAX_SCENARIO, "any");
+  if ("fault" in read) throw new SensorError("USAGE", `--scenario: the file ${path} ${read.fault}`);
+  const text = utf8(read.bytes);
+  if (text === null) throw new SensorError("USAGE", `--scenario: the file ${path} is not UTF-8 text`);
+  return readScenario(text, path);
+}
+
 async function run(args: readonly string[]): Promise<ExitCode> {
-  const { apiKey, hostname, port, queuedMs, inWorkMs } = readOptions(args);
+  const { scenarioPath, statePath, callLogPath, ...options } = readOptions(args);
   const stopped = new Promise<void>((resolve) => {
     process.once("SIGINT", resolve);
     process.once("SIGTERM", resolve);
   });
-  const simulator = await startSimulator({ apiKey, hostname, port, queuedMs, inWorkMs });
+  const simulator = await startSimulator({
+    ...options,
+    ...(scenarioPath === undefined ? {} : { scenario: await loadScenario(scenarioPath) }),
+    ...(statePath === undefined ? {} : { statePath }),
+    ...(callLogPath === undefined ? {} : { callLogPath }),
+  });
+  const reload = async (): Promise<void> => {
+    if (scenarioPath === undefined) return;
+    try {
+      simulator.setScenario(await loadScenario(scenarioPath));
+      process.stdout.write("the scenario was read anew\n");
+    } catch (fault) {
+      if (!(fault instanceof SensorError)) throw fault;
+      process.stderr.write(`analyzer simulator: the old scenario stays: ${fault.message}\n`);
+    }
+  };
+  process.on("SIGHUP", reload);
   process.stdout.write(`analyzer simulator listening on ${simulator.url}
 This is a simulator, not a VMRay Analyzer: it analyses nothing, verdicts follow fixed rules (--help).
 To use it, put the key into a file and name both in the configuration of the sensor:
@@ -116,6 +187,7 @@ To use it, put the key into a file and name both in the configuration of the sen
     api_key_file: FILE
 `);
   await stopped;
+  process.off("SIGHUP", reload);
   await simulator.stop();
   return 0;
 }

@@ -72,7 +72,7 @@ function outOfRange(side: "least" | "most", origin: string, bound: number | bigi
 }
 
 /** What a schema says where it has no words of its own. */
-function wordsFor(issue: z.core.$ZodRawIssue): string {
+export function wordsFor(issue: z.core.$ZodRawIssue): string {
   switch (issue.code) {
     case "invalid_type":
       return wrongType(issue.expected, issue.input);

@@ -1,10 +1,14 @@
 /**
  * What the simulator decides about a content, and why. docs/simulator.md describes the same rules for people.
  *
- * A file is judged by its bytes and, where it is a zip, by its members (nested zips too, bounded); a URL by the
- * labels of its host name, and only under the names of RFC 2606, so that a real host is never accused. Pure
+ * A file is judged by its bytes and, where it is an archive, by its members (nested zips too, bounded); a URL by
+ * the labels of its host name, and only under the names of RFC 2606, so that a real host is never accused. Pure
  * functions that never throw.
  */
+import { createGauge } from "../../extract/archives/gauge.ts";
+import { unpackWithSevenZip } from "../../extract/archives/seven-zip.ts";
+import type { ContentRule } from "./scenario.ts";
+import type { SubmittedContent } from "./submit-form.ts";
 import { type ZipBudget, zipMembers } from "./zip.ts";
 
 /** `error`: the analysis fails, the submission ends with errors and no verdict. The rest are VMRay's verdicts. */
@@ -18,6 +22,15 @@ export type Judgement = {
   readonly passwordProtected: boolean;
   /** It is protected, and the password that came with it opened every member it was tried on. */
   readonly opened: boolean;
+  /** What a scenario tells beside the verdict; where it tells nothing, the simulator makes its own. */
+  readonly classifications?: readonly string[] | undefined;
+  readonly vtis?: ContentRule["vtis"];
+  readonly mitre?: ContentRule["mitre"];
+  readonly iocs?: ContentRule["iocs"];
+  /** verdict_reason_description, also beside a verdict. */
+  readonly reason?: string | undefined;
+  /** The submission has errors although there is a verdict. */
+  readonly hasErrors?: boolean;
 };
 
 /** The harmless test file of eicar.org, in two parts so that no scanner takes this program for it. */
@@ -26,7 +39,13 @@ export const EICAR_THREAT_NAME = "EICAR-Test-File";
 export const MARKER_PREFIX = "VMRAY-SIMULATOR: ";
 
 /** Worst first: the first one found in a content decides. */
-const OUTCOMES: readonly Outcome[] = ["malicious", "suspicious", "error", "not_available", "clean"];
+export const OUTCOMES = [
+  "malicious",
+  "suspicious",
+  "error",
+  "not_available",
+  "clean",
+] as const satisfies readonly Outcome[];
 const HOST_LABELS: Readonly<Record<string, Outcome>> = {
   malicious: "malicious",
   suspicious: "suspicious",
@@ -58,6 +77,14 @@ type Search = {
   readonly budget: ZipBudget;
 };
 
+const newSearch = (password: string | undefined): Search => ({
+  findings: [],
+  password,
+  locked: 0,
+  opened: 0,
+  budget: { ...ZIP_BUDGET },
+});
+
 function search(bytes: Uint8Array, depth: number, found: Search): void {
   const finding = findingIn(bytes, depth > 0);
   if (finding !== undefined) found.findings.push(finding);
@@ -75,8 +102,44 @@ function search(bytes: Uint8Array, depth: number, found: Search): void {
  * members only where `password` is the right one.
  */
 export function judgeFile(bytes: Uint8Array, password?: string): Judgement {
-  const found: Search = { findings: [], password, locked: 0, opened: 0, budget: { ...ZIP_BUDGET } };
+  const found = newSearch(password);
   search(bytes, 0, found);
+  return conclude(found, "zip");
+}
+
+/** What 7-Zip calls the archives that it unpacks here, by how they begin. */
+const SEVEN_ZIP_TYPES = [
+  { magic: Buffer.from("7z\xbc\xaf\x27\x1c", "latin1"), name: "7z archive", types: ["7z"] },
+  { magic: Buffer.from("Rar!\x1a\x07", "latin1"), name: "RAR archive", types: ["Rar5", "Rar"] },
+] as const;
+const SEVEN_ZIP_SECONDS = 20;
+
+/** Judges a file or a URL; a 7z or RAR archive by its members too, one level deep, in at most 20 seconds. */
+export async function judge(content: SubmittedContent, password: string | undefined): Promise<Judgement> {
+  if (content.kind === "url") return judgeUrl(content.url);
+  const { bytes } = content;
+  const archive = SEVEN_ZIP_TYPES.find(({ magic }) => magic.equals(bytes.subarray(0, magic.length)));
+  if (archive === undefined) return judgeFile(bytes, password);
+  const found = newSearch(password);
+  search(bytes, 0, found);
+  const limits = {
+    inner: ZIP_BUDGET.members,
+    bytes: ZIP_BUDGET.bytes,
+    urls: 0,
+    ratio: 1000,
+    seconds: SEVEN_ZIP_SECONDS,
+  };
+  const gauge = createGauge(bytes.length, limits, password === undefined ? [] : [password]);
+  await unpackWithSevenZip(bytes, archive.types, gauge);
+  const { encrypted, inner } = gauge.done();
+  if (encrypted === "opened") found.opened++;
+  if (encrypted === "closed") found.locked++;
+  for (const member of inner) search(member.bytes, 1, found);
+  return conclude(found, archive.name);
+}
+
+function conclude(found: Search, container: string): Judgement {
+  const { password } = found;
   const protection = {
     passwordProtected: found.locked + found.opened > 0,
     opened: found.opened > 0 && found.locked === 0,
@@ -91,8 +154,8 @@ export function judgeFile(bytes: Uint8Array, password?: string): Judgement {
           threatNames: [],
           why:
             password === undefined
-              ? "The file is a zip with encrypted members, and no password came with it."
-              : "The file is a zip with encrypted members that the password does not open.",
+              ? `The file is a ${container} with encrypted members, and no password came with it.`
+              : `The file is a ${container} with encrypted members that the password does not open.`,
           ...protection,
         }
       : {
@@ -102,7 +165,7 @@ export function judgeFile(bytes: Uint8Array, password?: string): Judgement {
           ...protection,
         };
   }
-  const where = worst.inside ? "A member of the zip" : "The file";
+  const where = worst.inside ? `A member of the ${container}` : "The file";
   if (worst.rule === "eicar") {
     return {
       outcome: "malicious",

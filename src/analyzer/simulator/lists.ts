@@ -6,6 +6,7 @@
  */
 import { ApiError, noSuchElement } from "./api-error.ts";
 import type { Json, JsonObject } from "./objects.ts";
+import type { Rows } from "./store.ts";
 
 /** `api_items_per_request` and `max_api_items` of system_info. */
 export const ITEMS_PER_REQUEST = 100;
@@ -21,13 +22,15 @@ export type Page = {
 export type Lists = {
   /**
    * The first page of a list: what `make` gives for the items, which come in ascending order of their id (or of
-   * finishing). Makes no more of them than the answer needs. The names of its fields begin with `prefix`.
+   * finishing). Makes no more of them than the answer needs. The names of its fields begin with `prefix`. Where
+   * `idOf` is given the items are in the order of it, and `_min_id` and `_max_id` are found without a search.
    */
   page<T>(
-    items: readonly T[],
+    items: Rows<T>,
     make: (item: T) => JsonObject | undefined,
     prefix: string,
     query: URLSearchParams,
+    idOf?: (item: T) => number,
   ): Page;
   /** The next page; an id is good for one call. Throws 404 for any other. */
   next(id: number): Page;
@@ -49,7 +52,7 @@ export function refuseUnknown(query: URLSearchParams, known: readonly string[]):
   }
 }
 
-const CONTROLS = ["_limit", "_order", "_min_id", "_max_id", "_last_id"];
+const CONTROLS = ["_limit", "_order", "_min_id", "_max_id", "_last_id", "_fields"];
 
 type Filter = (row: JsonObject) => boolean;
 
@@ -95,6 +98,38 @@ function filters(prefix: string, query: URLSearchParams): readonly Filter[] {
   ];
 }
 
+/** How many items, from the start, have a smaller id; `items` are in the order of their ids. */
+function countBelow<T>(items: Rows<T>, idOf: (item: T) => number, id: number): number {
+  let low = 0;
+  let high = items.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const item = items.at(middle);
+    if (item !== undefined && idOf(item) < id) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** `_fields=(a,b)` or `a,b`: what takes the others out of a row; an unknown name is refused. */
+function selection(query: URLSearchParams): (row: JsonObject) => JsonObject {
+  const wanted = query.get("_fields");
+  if (wanted === null) return (row) => row;
+  const names = wanted
+    .replace(/^\((.*)\)$/, "$1")
+    .split(",")
+    .map((name) => name.trim());
+  return (row) =>
+    Object.fromEntries(
+      names.map((name) => {
+        const value = Object.hasOwn(row, name) ? row[name] : undefined;
+        if (value === undefined)
+          throw new ApiError(400, `_fields: unknown field ${JSON.stringify(name.slice(0, 64))}`);
+        return [name, value];
+      }),
+    );
+}
+
 /** The list answers of one simulator; it remembers the pages that are still to be fetched. */
 export function createLists(): Lists {
   const waiting = new Map<number, readonly JsonObject[]>();
@@ -110,22 +145,31 @@ export function createLists(): Lists {
   }
 
   return {
-    page(items, make, prefix, query) {
+    page(items, make, prefix, query, idOf) {
       const order = query.get("_order");
       if (order !== null && order !== "asc" && order !== "desc") {
         throw new ApiError(400, "_order: must be asc or desc");
       }
       const most = Math.min(integerParameter(query, "_limit") ?? MAX_ITEMS, MAX_ITEMS);
       const tests = filters(prefix, query);
+      const select = selection(query);
+      const ordered = idOf !== undefined && !query.has("_last_id") ? idOf : undefined;
+      const least = ordered === undefined ? undefined : integerParameter(query, "_min_id");
+      const greatest = ordered === undefined ? undefined : integerParameter(query, "_max_id");
+      const first = ordered === undefined || least === undefined ? 0 : countBelow(items, ordered, least);
+      const end =
+        ordered === undefined || greatest === undefined
+          ? items.length
+          : countBelow(items, ordered, greatest + 1);
       const matching: JsonObject[] = [];
       // Like the real one: newest first, unless asked otherwise. One more than fits tells of truncation.
-      for (let at = 0; at < items.length && matching.length <= most; at++) {
-        const item = items[order === "asc" ? at : items.length - 1 - at];
+      for (let at = 0; at < end - first && matching.length <= most; at++) {
+        const item = items.at(order === "asc" ? first + at : end - 1 - at);
         const row = item === undefined ? undefined : make(item);
         if (row !== undefined && tests.every((test) => test(row))) matching.push(row);
       }
       const truncated = matching.length > most && most === MAX_ITEMS;
-      return { ...cut(matching.slice(0, most)), ...(truncated ? { truncated } : {}) };
+      return { ...cut(matching.slice(0, most).map(select)), ...(truncated ? { truncated } : {}) };
     },
     next(id) {
       const rows = waiting.get(id);

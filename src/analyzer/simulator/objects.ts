@@ -6,12 +6,12 @@
  */
 import type { Verdict } from "../../verdict/verdict.ts";
 import type { Judgement, Outcome } from "./judgement.ts";
+import { fieldsOf, sampleLink as linkOf, type Platform, VERSIONS } from "./platform.ts";
 import type { Sample, Store, Submission } from "./store.ts";
 
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 export type JsonObject = { readonly [key: string]: Json };
 
-export const API_VERSION = "2026.2.1";
 const USER = "simulator@vmray-simulator.example";
 
 type Facts = {
@@ -31,31 +31,45 @@ const UNFINISHED = { verdict: null, severity: null, score: null, hasErrors: null
 
 /** Why there is no verdict, in the field the API has for it; a verdict speaks for itself. */
 const reasonOf = (judgement: Judgement): string | null =>
-  judgement.outcome === "error" || judgement.outcome === "not_available"
+  judgement.reason ??
+  (judgement.outcome === "error" || judgement.outcome === "not_available"
     ? `Simulator: ${judgement.why}`
-    : null;
+    : null);
 
 function time(milliseconds: number): string {
   return new Date(milliseconds).toISOString().slice(0, 19);
 }
 
 const flag = (submission: Submission, setting: string, otherwise: boolean): boolean => {
-  const value = submission.form.settings.get(setting);
+  const value = submission.form.settings[setting];
   return value === undefined ? otherwise : value.toLowerCase() === "true";
 };
 
 /** Makes API objects; `webif` is the address under which people reach the pages of the simulator. */
-export function createObjects(store: Store, webif: string) {
-  const sampleLink = (sample: Sample): string => `${webif}/simulator/samples/${sample.id}`;
+export function createObjects(store: Store, webif: string, platform: Platform, now: () => number) {
+  const fields = fieldsOf(platform);
+  const sampleLink = (sample: Sample): string => linkOf(platform, webif, sample.id);
   const finished = (submission: Submission): boolean => store.stage(submission) === "finished";
-  const judged = (sample: Sample): boolean => sample.submissions.some(finished);
+  const judged = (sample: Sample): boolean => now() >= sample.knownFrom;
+  /** What was found in it is listed; a while after the verdict, where the scenario wants it. */
+  const evident = (sample: Sample): boolean => now() >= sample.evidenceFrom;
+  const hasErrors = ({ outcome, hasErrors: told }: Judgement): boolean =>
+    told === true || FACTS[outcome].hasErrors;
+
+  const childRelations = (sample: Sample): readonly JsonObject[] =>
+    sample.children.filter(finished).map((child) => ({
+      relation_child_sample_id: child.sample.id,
+      relation_child_sample_verdict: FACTS[child.judgement.outcome].verdict,
+      relation_id: child.id,
+      relation_type: child.relation,
+    }));
 
   /** A sample as the answer of a submission has it: without what only an analysis tells. */
   function submittedSample(sample: Sample): JsonObject {
     return {
-      sample_child_relations: [],
+      sample_child_relations: childRelations(sample),
       sample_child_relations_truncated: false,
-      sample_child_sample_ids: [],
+      sample_child_sample_ids: [...new Set(sample.children.filter(finished).map((child) => child.sample.id))],
       sample_container_type: null,
       sample_created: time(sample.created),
       sample_display_url: sample.url,
@@ -66,7 +80,7 @@ export function createObjects(store: Store, webif: string) {
       sample_md5hash: sample.md5,
       sample_parent_relations: [],
       sample_parent_relations_truncated: false,
-      sample_parent_sample_ids: [],
+      sample_parent_sample_ids: sample.foundBy?.parent == null ? [] : [sample.foundBy.parent.sample.id],
       sample_password_protected: sample.judgement.passwordProtected,
       sample_priority: 1,
       sample_sha1hash: sample.sha1,
@@ -79,10 +93,11 @@ export function createObjects(store: Store, webif: string) {
   }
 
   function sample(of: Sample): JsonObject {
-    const facts = judged(of) ? FACTS[of.judgement.outcome] : UNFINISHED;
+    const judgement = of.judgement;
+    const facts = judged(of) ? FACTS[judgement.outcome] : UNFINISHED;
     return {
       ...submittedSample(of),
-      sample_classifications: [],
+      sample_classifications: evident(of) ? (of.judgement.classifications ?? []) : [],
       sample_clusters: [],
       sample_emailhash: null,
       sample_highest_vti_score: facts.score,
@@ -94,7 +109,7 @@ export function createObjects(store: Store, webif: string) {
       sample_pe_signature: null,
       sample_score: facts.score,
       sample_severity: facts.severity,
-      sample_threat_names: judged(of) ? of.judgement.threatNames : [],
+      sample_threat_names: evident(of) ? judgement.threatNames : [],
       sample_verdict: facts.verdict,
       sample_verdict_reason_code: null,
       sample_verdict_reason_description: judged(of) ? reasonOf(of.judgement) : null,
@@ -105,35 +120,40 @@ export function createObjects(store: Store, webif: string) {
   function submission(of: Submission): JsonObject {
     const stage = store.stage(of);
     const done = stage === "finished";
-    const facts = done ? FACTS[of.judgement.outcome] : UNFINISHED;
-    const reason = done ? reasonOf(of.judgement) : null;
+    const judgement = of.judgement;
+    const facts = done ? FACTS[judgement.outcome] : UNFINISHED;
+    const reason = done ? reasonOf(judgement) : null;
+    const errors = done ? hasErrors(judgement) : null;
+    const analysed = (of.source ?? of).jobId !== null;
     const source = of.source ?? of;
     return {
       submission_analysis_cache_ids: of.source?.jobId == null ? [] : [of.source.jobId],
       submission_analyzer_mode_analysis_caching: of.form.caching,
       submission_analyzer_mode_analyzer_mode: of.mode,
-      submission_analyzer_mode_archive_action: of.form.settings.get("archive_action") ?? "sample",
+      submission_analyzer_mode_archive_action: of.form.settings.archive_action ?? "sample",
       submission_analyzer_mode_detonate_links_in_documents:
-        of.form.settings.get("detonate_links_in_documents") ?? "smart",
-      submission_analyzer_mode_detonate_links_in_emails:
-        of.form.settings.get("detonate_links_in_emails") ?? "smart",
+        of.form.settings.detonate_links_in_documents ?? "smart",
+      submission_analyzer_mode_detonate_links_in_emails: of.form.settings.detonate_links_in_emails ?? "smart",
       submission_analyzer_mode_enable_reputation: flag(of, "enable_reputation", true),
       submission_analyzer_mode_enable_whois: flag(of, "enable_whois", false),
       submission_analyzer_mode_known_benign: flag(of, "known_benign", false),
       submission_analyzer_mode_known_malicious: flag(of, "known_malicious", false),
       submission_analyzer_mode_max_dynamic_analyses_per_sample:
-        of.form.settings.get("max_dynamic_analyses_per_sample") ?? "default",
-      submission_analyzer_mode_max_recursive_samples: of.form.settings.get("max_recursive_samples") ?? "10",
-      submission_billing_type: of.mode === "reputation" ? "detector" : "analyzer",
+        of.form.settings.max_dynamic_analyses_per_sample ?? "default",
+      submission_analyzer_mode_max_recursive_samples: of.form.settings.max_recursive_samples ?? "10",
+      submission_billing_type: analysed ? "analyzer" : "detector",
       submission_comment: of.form.comment,
-      submission_consumed_quota: of.source === null && of.mode !== "reputation" ? 1 : 0,
+      submission_consumed_quota: [of, ...of.children].reduce(
+        (sum, each) => sum + each.reports + each.verdicts,
+        0,
+      ),
       submission_created: time(of.created),
       submission_deletion_date: null,
       submission_filename: of.filename,
       submission_finish_time: done ? time(of.finishesAt) : null,
       submission_finished: done,
-      submission_has_errors: facts.hasErrors,
-      submission_has_recursive_errors: done ? false : null,
+      submission_has_errors: errors,
+      submission_has_recursive_errors: done ? of.children.some((child) => hasErrors(child.judgement)) : null,
       submission_id: of.id,
       submission_interface_name: "-",
       submission_job_cache_ids: [],
@@ -141,10 +161,10 @@ export function createObjects(store: Store, webif: string) {
       submission_number_created_jobs: (of.jobId === null ? 0 : 1) + (of.reputationJobId === null ? 0 : 1),
       submission_original_filename: of.originalFilename,
       submission_original_url: of.sample.url,
-      submission_parent_submission_id: null,
+      submission_parent_submission_id: of.parent?.id ?? null,
       submission_priority: 1,
-      submission_quota_type: of.mode === "reputation" ? "verdict" : "report",
-      submission_recursive: false,
+      submission_quota_type: analysed ? "report" : "verdict",
+      submission_recursive: of.parent !== null,
       submission_reputation_lookup_cache_id: of.source?.reputationJobId ?? null,
       submission_retention_period: of.form.retentionDays,
       submission_sample_id: of.sample.id,
@@ -158,7 +178,7 @@ export function createObjects(store: Store, webif: string) {
       submission_score: facts.score,
       submission_severity: facts.severity,
       submission_shareable: of.form.shareable,
-      submission_status: done ? (facts.hasErrors ? "error" : "success") : stage,
+      submission_status: done ? (facts.hasErrors ? "error" : errors === true ? "warning" : "success") : stage,
       submission_submission_metadata: of.form.metadata,
       submission_submitter_email: null,
       submission_tags: of.form.tags,
@@ -219,7 +239,7 @@ export function createObjects(store: Store, webif: string) {
     return {
       analysis_analyzer_id: 1,
       analysis_analyzer_name: "vmray",
-      analysis_analyzer_version: API_VERSION,
+      analysis_analyzer_version: VERSIONS[platform],
       analysis_billing_type: "analyzer",
       analysis_configuration_name: "simulator",
       analysis_created: time(source.finishesAt),
@@ -240,10 +260,7 @@ export function createObjects(store: Store, webif: string) {
       analysis_serialized_result: { code, extra_args: {}, fmt_args: [] },
       analysis_severity: facts.severity,
       analysis_submission_id: source.id,
-      analysis_submission_ids: [
-        source.id,
-        ...of.sample.submissions.filter((other) => other.source === source).map((other) => other.id),
-      ],
+      analysis_submission_ids: [source.id, ...source.usedBy],
       analysis_tags: [],
       analysis_user_email: USER,
       analysis_verdict: facts.verdict,
@@ -280,109 +297,195 @@ export function createObjects(store: Store, webif: string) {
 
   const analysisIds = (of: Sample): readonly number[] =>
     of.submissions.flatMap((each) => (each.jobId !== null && finished(each) ? [each.jobId] : []));
-  const status = (of: Sample): string => (judged(of) ? "finished" : "not_finished");
+  const status = (of: Sample): string => (evident(of) ? "finished" : "not_finished");
+  const isBad = ({ outcome }: Judgement): boolean => outcome === "malicious" || outcome === "suspicious";
+  const children = (of: Sample): readonly Submission[] => of.children.filter(finished);
 
   function threatNames(of: Sample): JsonObject {
+    const named = (names: readonly string[]): readonly JsonObject[] =>
+      names.map((name) => ({ threat_name: name, sources: ["av"] }));
     return {
-      children_threat_names: [],
-      sample_threat_names: judged(of)
-        ? of.judgement.threatNames.map((name) => ({ threat_name: name, sources: ["av"] }))
-        : [],
+      children_threat_names: named(
+        evident(of) ? [...new Set(children(of).flatMap((child) => child.judgement.threatNames))] : [],
+      ),
+      sample_threat_names: named(evident(of) ? of.judgement.threatNames : []),
+    };
+  }
+
+  function classifications(of: Sample): JsonObject {
+    const named = (names: readonly string[]): readonly JsonObject[] =>
+      names.map((name) => ({ classification_name: name, sources: ["vti"] }));
+    return {
+      children_classifications: named(
+        evident(of)
+          ? [...new Set(children(of).flatMap((child) => child.judgement.classifications ?? []))]
+          : [],
+      ),
+      sample_classifications: named(evident(of) ? (of.judgement.classifications ?? []) : []),
     };
   }
 
   function indicators(of: Sample): readonly JsonObject[] {
-    const { outcome } = of.judgement;
-    if (!judged(of) || (outcome !== "malicious" && outcome !== "suspicious")) return [];
+    const judgement = of.judgement;
+    if (!evident(of)) return [];
+    if (judgement.vtis !== undefined) {
+      return judgement.vtis.map((vti, index) => ({ analysis_ids: analysisIds(of), id: index + 1, ...vti }));
+    }
+    if (!isBad(judgement)) return [];
     return [
       {
         analysis_ids: analysisIds(of),
         category: "Antivirus",
-        classifications: [],
+        classifications: judgement.classifications ?? [],
         id: 1,
-        operation: `Simulator: ${of.judgement.why}`,
-        score: outcome === "malicious" ? 5 : 3,
+        operation: `Simulator: ${judgement.why}`,
+        score: judgement.outcome === "malicious" ? 5 : 3,
       },
     ];
   }
 
-  function iocs(of: Sample): JsonObject {
-    const facts = FACTS[of.judgement.outcome];
+  function mitreAttack(of: Sample): JsonObject {
+    const techniques = evident(of) ? (of.judgement.mitre ?? []) : [];
+    return {
+      mitre_attack_techniques: techniques.map((each, index) => ({
+        analysis_ids: analysisIds(of),
+        id: index + 1,
+        threat_indicators: [],
+        ...each,
+      })),
+      status: status(of),
+    };
+  }
+
+  /** With `verdict`, those of that verdict alone; all IOCs of a sample have its own. */
+  function iocs(of: Sample, verdict?: string): JsonObject {
+    const judgement = of.judgement;
+    const facts = FACTS[judgement.outcome];
+    const shown = evident(of) && (verdict === undefined || verdict === (facts.verdict ?? "not_available"));
     const artifact = {
       analysis_ids: analysisIds(of),
-      id: 0,
       ioc: true,
-      numeric_severity: of.judgement.outcome === "malicious" ? 4 : 3,
+      numeric_severity: judgement.outcome === "malicious" ? 4 : judgement.outcome === "suspicious" ? 3 : 0,
       severity: facts.severity,
       verdict: facts.verdict,
       verdict_reason_code: null,
       verdict_reason_description: "",
       version: 3,
     };
-    const bad = judged(of) && (of.judgement.outcome === "malicious" || of.judgement.outcome === "suspicious");
-    const files: readonly JsonObject[] = [
-      {
-        ...artifact,
-        categories: ["Sample File"],
-        classifications: [],
-        file_size: of.size,
-        filename: of.filename,
-        filenames: [of.filename],
-        hashes: [
-          {
-            imp_hash: null,
-            md5_hash: of.md5,
-            sha1_hash: of.sha1,
-            sha256_hash: of.sha256,
-            ssdeep_hash: null,
-          },
-        ],
-        ioc_type: "file",
-        threat_names: of.judgement.threatNames,
-        type: "file_artifact",
-      },
-    ];
-    const urls: readonly JsonObject[] = [
-      {
-        ...artifact,
-        categories: ["Contacted"],
-        ioc_type: "url",
-        original_urls: [of.url],
-        type: "url_artifact",
-        url: of.url,
-      },
-    ];
+    const list = (values: readonly string[], make: (value: string) => JsonObject): readonly JsonObject[] =>
+      shown ? values.map((value, id) => ({ ...artifact, id, ...make(value) })) : [];
+    const file = (hashes: JsonObject, name: string | null): JsonObject => ({
+      categories: ["Sample File"],
+      classifications: judgement.classifications ?? [],
+      file_size: of.size,
+      filename: name,
+      filenames: name === null ? [] : [name],
+      hashes: [{ imp_hash: null, md5_hash: null, sha1_hash: null, ssdeep_hash: null, ...hashes }],
+      ioc_type: "file",
+      threat_names: judgement.threatNames,
+      type: "file_artifact",
+    });
+    const told = judgement.iocs;
+    // Without a scenario the sample itself is the one IOC of a bad one.
+    const self = told === undefined && isBad(judgement) && of.url === null ? [of.sha256] : [];
+    const own = told === undefined && isBad(judgement) && of.url !== null ? [of.url] : [];
     return {
       iocs: {
-        domains: [],
-        email_addresses: [],
+        domains: list(told?.domains ?? [], (domain) => ({
+          countries: [],
+          domain,
+          ioc_type: "domain",
+          ip_addresses: [],
+          original_domains: [domain],
+          sources: [],
+          type: "domain_artifact",
+        })),
+        email_addresses: list(told?.email_addresses ?? [], (address) => ({
+          email_address: address,
+          ioc_type: "email_address",
+          type: "email_address_artifact",
+        })),
         emails: [],
-        filenames: [],
-        files: bad && of.url === null ? files : [],
-        ips: [],
-        mutexes: [],
-        processes: [],
-        registry: [],
-        urls: bad && of.url !== null ? urls : [],
+        filenames: list(told?.filenames ?? [], (filename) => ({
+          filename,
+          ioc_type: "filename",
+          operations: [],
+          type: "filename_artifact",
+        })),
+        files: [
+          ...list(self, () =>
+            file({ md5_hash: of.md5, sha1_hash: of.sha1, sha256_hash: of.sha256 }, of.filename),
+          ),
+          ...list(told?.files ?? [], (digest) => file({ sha256_hash: digest }, null)),
+        ],
+        ips: list(told?.ips ?? [], (address) => ({
+          countries: [],
+          domains: [],
+          ioc_type: "ip",
+          ip_address: address,
+          protocols: [],
+          type: "ip_artifact",
+        })),
+        mutexes: list(told?.mutexes ?? [], (name) => ({
+          ioc_type: "mutex",
+          mutex_name: name,
+          operations: [],
+          type: "mutex_artifact",
+        })),
+        processes: list(told?.processes ?? [], (command) => ({
+          classifications: [],
+          cmd_line: command,
+          image_names: [],
+          ioc_type: "process",
+          type: "process_artifact",
+        })),
+        registry: list(told?.registry ?? [], (name) => ({
+          ioc_type: "registry",
+          operations: [],
+          reg_key_name: name,
+          type: "registry_artifact",
+        })),
+        urls: list([...own, ...(told?.urls ?? [])], (url) => ({
+          categories: ["Contacted"],
+          ioc_type: "url",
+          ip_addresses: [],
+          original_urls: [url],
+          type: "url_artifact",
+          url,
+        })),
       },
       status: status(of),
     };
   }
 
+  /** With the fields that the version of the platform has. */
+  const shaped =
+    <T>(make: (of: T) => JsonObject) =>
+    (of: T): JsonObject =>
+      fields(make(of));
+  const maybe =
+    <T>(make: (of: T) => JsonObject | undefined) =>
+    (of: T): JsonObject | undefined => {
+      const made = make(of);
+      return made === undefined ? undefined : fields(made);
+    };
+
   return {
     webif,
-    submittedSample,
-    sample,
-    submission,
-    job,
-    reputationJob,
-    analysis,
-    reputationLookup,
+    platform,
+    fields,
+    submittedSample: shaped(submittedSample),
+    sample: shaped(sample),
+    submission: shaped(submission),
+    job: maybe(job),
+    reputationJob: maybe(reputationJob),
+    analysis: maybe(analysis),
+    reputationLookup: maybe(reputationLookup),
     threatNames,
-    iocs,
-    classifications: (): JsonObject => ({ children_classifications: [], sample_classifications: [] }),
+    classifications,
+    iocs: (of: Sample, verdict?: string): JsonObject => fields(iocs(of, verdict)),
     vtis: (of: Sample): JsonObject => ({ status: status(of), threat_indicators: indicators(of) }),
-    mitreAttack: (of: Sample): JsonObject => ({ mitre_attack_techniques: [], status: status(of) }),
+    mitreAttack,
   };
 }
 

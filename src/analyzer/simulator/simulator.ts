@@ -2,25 +2,34 @@
  * A stand-in for a VMRay Analyzer: the REST API that a sensor uses, on one port, with its state in memory.
  *
  * As strict as the real one about authentication, forms and parameters; verdicts follow the content by the rules
- * of docs/simulator.md. Nothing is analysed and nothing leaves the machine. What is wrong with a request is
- * answered in the error envelope of the API; faults for tests are switched on by methods.
+ * of docs/simulator.md, and what a scenario says. Nothing is analysed and nothing leaves the machine. What is
+ * wrong with a request is answered in the error envelope of the API; faults come from the scenario and, for tests
+ * in the same process, from methods.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
 import { SensorError } from "../../errors.ts";
-import { ApiError, noSuchElement } from "./api-error.ts";
 import {
-  createLists,
-  ITEMS_PER_REQUEST,
-  integerParameter,
-  MAX_ITEMS,
-  type Page,
-  refuseUnknown,
-} from "./lists.ts";
-import { API_VERSION, createObjects, type JsonObject, type Objects } from "./objects.ts";
+  errorReply,
+  failedReply,
+  jsonReply,
+  type Reply,
+  replyInstead,
+  resetResponse,
+  responseOf,
+  spoiltResponse,
+  throttledReply,
+} from "./answers.ts";
+import { ApiError } from "./api-error.ts";
+import { openCallLog } from "./call-log.ts";
+import { createFaultPlan, type FaultPlan } from "./faults.ts";
+import { openJournal } from "./journal.ts";
+import { createObjects } from "./objects.ts";
 import { samplePage } from "./pages.ts";
-import { searchSamples } from "./sample-search.ts";
-import { createStore, type Sample, type Store, type Submission } from "./store.ts";
-import { MAX_BODY_SIZE, MAX_SAMPLE_SIZE, readSubmitForm, type SubmitForm } from "./submit-form.ts";
+import { linkedSample, type Platform } from "./platform.ts";
+import { type CallNotes, createRouter, createRoutes } from "./routes.ts";
+import { checkScenario, EMPTY_SCENARIO, type Endpoint, type FaultRule, type Scenario } from "./scenario.ts";
+import { createStore } from "./store.ts";
+import { MAX_BODY_SIZE } from "./submit-form.ts";
 
 export type SimulatorOptions = {
   /** The one key that is let in. */
@@ -31,8 +40,18 @@ export type SimulatorOptions = {
   /** How long a submission is queued and then in work, in milliseconds; default 1000 and 3000. */
   readonly queuedMs?: number;
   readonly inWorkMs?: number;
-  /** How many submissions are kept; more are answered 503. Default 100,000. */
+  /** How many submissions are kept; more are answered 503. Default 200,000. */
   readonly maxSubmissions?: number;
+  /** The version of the platform that it is; default 2026.2. */
+  readonly platform?: Platform;
+  /** Faults, rules for contents, quota; default none. */
+  readonly scenario?: Scenario;
+  /** Faults beside those of the scenario. They stay when another scenario is set. */
+  readonly faults?: readonly FaultRule[];
+  /** A file, or a folder, that keeps the state over a restart. */
+  readonly statePath?: string;
+  /** A file that gets a JSON line for each call. */
+  readonly callLogPath?: string;
   /** The clock, in milliseconds since 1970. */
   readonly now?: () => number;
   /** Told of a fault of the simulator itself, which the client sees as 500. Default: a line on stderr. */
@@ -61,258 +80,29 @@ export type Simulator = {
   failNext(count: number, status: number, when?: "before" | "after"): void;
   /** Refuses the next `count` submissions with status 200 and an entry in `errors`, as an exceeded quota does. */
   refuseNext(count: number, message: string): void;
+  /** From now on another scenario: faults and their counts begin anew, what is stored stays. */
+  setScenario(scenario: Scenario): void;
   /** Down: connections are refused, what was in memory is kept. Up again: the same port. */
   setDown(down: boolean): Promise<void>;
 };
 
-type Call = {
-  readonly request: Request;
-  readonly query: URLSearchParams;
-  /** What stands in the place of the braces of the route's path; empty where it has none. */
-  readonly parameter: string;
-  readonly objects: Objects;
-};
-type Answer = { readonly data: JsonObject | readonly JsonObject[] } & Omit<Page, "data">;
-type Route = {
-  readonly method: "GET" | "POST";
-  readonly path: string;
-  readonly answer: (call: Call) => Answer | Promise<Answer>;
-};
-
-const DEFAULTS = { hostname: "127.0.0.1", port: 0, queuedMs: 1000, inWorkMs: 3000, maxSubmissions: 100_000 };
-const LICENSED = 1_000_000;
-const NOT_STORED = "Submission not stored because no jobs were created";
-const JSON_HEADERS = {
-  "content-type": "application/json",
-  "x-content-type-options": "nosniff",
-  "cache-control": "no-store",
-  server: "email-sensor analyzer simulator",
-};
-
-function json(status: number, body: object, headers: Readonly<Record<string, string>> = {}): Response {
-  return new Response(JSON.stringify(body), { status, headers: { ...JSON_HEADERS, ...headers } });
-}
-
-function errorAnswer(status: number, message: string, headers?: Readonly<Record<string, string>>): Response {
-  return json(status, { error_msg: message, result: "error" }, headers);
-}
-
-/** What stands in front of the API answers these in HTML, so a client has to cope with it. */
-function faultAnswer(status: number): Response {
-  if (status < 500) return errorAnswer(status, `The simulator was told to answer ${status}.`);
-  return new Response(`<html><body><h1>${status}</h1><p>The simulator was told to fail.</p></body></html>`, {
-    status,
-    headers: { "content-type": "text/html" },
-  });
-}
+const DEFAULTS = { hostname: "127.0.0.1", port: 0, queuedMs: 1000, inWorkMs: 3000, maxSubmissions: 200_000 };
 
 function isLoopback(address: string | undefined): boolean {
   return address !== undefined && /^(?:127\.|::1$|::ffff:127\.)/.test(address);
 }
 
-function numeric(text: string): number {
-  if (!/^\d{1,15}$/.test(text)) throw noSuchElement();
-  return Number(text);
-}
+/** A fault in the log of calls: `status 503`, `reset_after`. */
+const nameOf = (fault: FaultRule): string =>
+  fault.fault === "status" ? `status ${fault.status}` : fault.fault;
 
-function found<T>(value: T | undefined): T {
-  if (value === undefined) throw noSuchElement();
-  return value;
-}
-
-const submissionError = (form: SubmitForm, message: string): JsonObject => ({
-  error_msg: message,
-  submission_filename: form.content.kind === "file" ? form.content.filename : form.content.text,
-});
-
-function systemInfo(webif: string): JsonObject {
-  const [major = 0, minor = 0, revision = 0] = API_VERSION.split(".").map(Number);
-  return {
-    api_items_per_request: ITEMS_PER_REQUEST,
-    file_param_http_scheme_enabled: false,
-    max_api_items: MAX_ITEMS,
-    version: API_VERSION,
-    version_major: major,
-    version_minor: minor,
-    version_revision: revision,
-    webif_alias: "simulator",
-    webif_base_url: webif,
-    webif_max_sample_size: MAX_SAMPLE_SIZE,
-    webif_max_upload_size: MAX_SAMPLE_SIZE,
-  };
-}
-
-/** A licence that lasts: its quota goes down with use and is never used up. */
-function billingInfo(submissions: readonly Submission[]): JsonObject {
-  const own = submissions.filter((submission) => submission.source === null);
-  const reports = LICENSED - own.filter((submission) => submission.jobId !== null).length;
-  const verdicts = LICENSED - own.filter((submission) => submission.jobId === null).length;
-  return {
-    billing_period: "always",
-    detector_quota: LICENSED,
-    detector_remaining: verdicts,
-    end_date: null,
-    product_plan_name: "Simulator",
-    quota: LICENSED,
-    remaining: reports,
-    report_quota: LICENSED,
-    report_remaining: reports,
-    verdict_quota: LICENSED,
-    verdict_remaining: verdicts,
-  };
-}
-
-/** The paths of the API that are simulated; the first that matches answers. `{...}` takes one segment. */
-function createRoutes(store: Store, refusal: () => string | undefined): readonly Route[] {
-  const lists = createLists();
-  const sampleOf = (call: Call): Sample => found(store.sample(numeric(call.parameter)));
-  const submissionOf = (call: Call): Submission => found(store.submission(numeric(call.parameter)));
-  const submissionOfJob = (job: string): Submission => found(store.submissionOfJob(numeric(job)));
-  /** An analysis is listed once, with the submission that it was made for. */
-  const ownAnalysis =
-    (objects: Objects) =>
-    (of: Submission): JsonObject | undefined =>
-      of.source === null ? objects.analysis(of) : undefined;
-  const one = <T>(value: T | undefined): readonly T[] => (value === undefined ? [] : [value]);
-
-  const get = (path: string, answer: Route["answer"], own: readonly string[] = []): Route => ({
-    method: "GET",
-    path,
-    answer: (call) => {
-      refuseUnknown(call.query, own);
-      return answer(call);
-    },
-  });
-  const list = (path: string, answer: Route["answer"]): Route => ({ method: "GET", path, answer });
-  const byHash = (kind: string, length: number): Route =>
-    get(`/rest/sample/${kind}/{${kind}}`, ({ parameter, objects }) => {
-      if (!new RegExp(`^[0-9A-Fa-f]{${length}}$`).test(parameter)) {
-        throw new ApiError(400, `${kind}: must be ${length} hexadecimal digits`);
-      }
-      return { data: store.samplesByHash(parameter.toLowerCase()).map(objects.sample) };
-    });
-
-  async function submit({ request, query, objects }: Call): Promise<Answer> {
-    const form = await readSubmitForm(request, query);
-    const nothing = {
-      errors: [],
-      jobs: [],
-      md_jobs: [],
-      reputation_jobs: [],
-      samples: [],
-      static_jobs: [],
-      submissions: [],
-      vt_jobs: [],
-      whois_jobs: [],
-    };
-    const refused = refusal();
-    if (refused !== undefined) return { data: { ...nothing, errors: [submissionError(form, refused)] } };
-    const stored = store.submit(form);
-    if (stored.state === "known") {
-      return {
-        data: {
-          ...nothing,
-          errors: [submissionError(form, NOT_STORED)],
-          samples: [objects.submittedSample(stored.sample)],
-        },
-      };
-    }
-    const { submission } = stored;
-    return {
-      data: {
-        ...nothing,
-        jobs: one(objects.job(submission)),
-        reputation_jobs: one(objects.reputationJob(submission)),
-        samples: [objects.submittedSample(submission.sample)],
-        submissions: [objects.submission(submission)],
-      },
-    };
-  }
-
-  return [
-    { method: "POST", path: "/rest/sample/submit", answer: submit },
-    get(
-      "/rest/sample/search",
-      ({ query, objects }) => {
-        const text = query.get("query");
-        if (text === null) throw new ApiError(400, "query: is required");
-        const limits = new URLSearchParams([...query].filter(([name]) => name !== "query"));
-        return lists.page(searchSamples(text, store), objects.sample, "sample_", limits);
-      },
-      ["query", "_limit", "_order", "_min_id", "_max_id"],
-    ),
-    byHash("sha256", 64),
-    byHash("sha1", 40),
-    byHash("md5", 32),
-    list("/rest/sample", ({ objects, query }) =>
-      lists.page(store.samples(), objects.sample, "sample_", query),
-    ),
-    get("/rest/sample/{id}", (call) => ({ data: call.objects.sample(sampleOf(call)) })),
-    get("/rest/sample/{id}/threat_names", (call) => ({ data: call.objects.threatNames(sampleOf(call)) })),
-    get("/rest/sample/{id}/classifications", (call) => {
-      sampleOf(call);
-      return { data: call.objects.classifications() };
-    }),
-    get("/rest/sample/{id}/vtis", (call) => ({ data: call.objects.vtis(sampleOf(call)) })),
-    get("/rest/sample/{id}/threat_indicators", (call) => ({ data: call.objects.vtis(sampleOf(call)) })),
-    get("/rest/sample/{id}/iocs", (call) => ({ data: call.objects.iocs(sampleOf(call)) }), ["all_artifacts"]),
-    get("/rest/sample/{id}/mitre_attack", (call) => ({ data: call.objects.mitreAttack(sampleOf(call)) })),
-    list("/rest/submission", ({ objects, query }) => {
-      const last = integerParameter(query, "_last_id");
-      const which = last === undefined ? store.submissions() : store.finishedAfter(last);
-      return lists.page(which, objects.submission, "submission_", query);
-    }),
-    get("/rest/submission/{id}", (call) => ({ data: call.objects.submission(submissionOf(call)) })),
-    list("/rest/submission/sample/{id}", (call) =>
-      lists.page(sampleOf(call).submissions, call.objects.submission, "submission_", call.query),
-    ),
-    get("/rest/job/submission/{id}", (call) => ({ data: one(call.objects.job(submissionOf(call))) })),
-    get("/rest/job/sample/{id}", (call) => ({
-      data: sampleOf(call).submissions.flatMap((of) => one(call.objects.job(of))),
-    })),
-    get("/rest/job/{id}", ({ parameter, objects }) => {
-      return { data: found(objects.job(submissionOfJob(parameter))) };
-    }),
-    list("/rest/analysis", ({ objects, query }) =>
-      lists.page(store.submissions(), ownAnalysis(objects), "analysis_", query),
-    ),
-    list("/rest/analysis/submission/{id}", (call) =>
-      lists.page([submissionOf(call)], call.objects.analysis, "analysis_", call.query),
-    ),
-    list("/rest/analysis/sample/{id}", (call) =>
-      lists.page(sampleOf(call).submissions, ownAnalysis(call.objects), "analysis_", call.query),
-    ),
-    get("/rest/analysis/{id}", ({ parameter, objects }) => {
-      return { data: found(objects.analysis(submissionOfJob(parameter))) };
-    }),
-    list("/rest/reputation_lookup/submission/{id}", (call) =>
-      lists.page([submissionOf(call)], call.objects.reputationLookup, "reputation_lookup_", call.query),
-    ),
-    get("/rest/system_info", ({ objects }) => ({ data: systemInfo(objects.webif) })),
-    get("/rest/api_key/quota", () => ({ data: { quota_limit: 0, used_quota: store.submissions().length } })),
-    get("/rest/billing_info", () => ({ data: billingInfo(store.submissions()) })),
-    get("/rest/continuation/{id}", ({ parameter }) => lists.next(numeric(parameter))),
-  ];
-}
-
-type Match = { readonly route: Route; readonly parameter: string };
-
-function createRouter(routes: readonly Route[]): (method: string, path: string) => Match | undefined {
-  const table = routes.map((route) => ({ route, segments: route.path.split("/") }));
-  return (method, path) => {
-    const given = path.split("/");
-    const match = table.find(
-      ({ route, segments }) =>
-        route.method === method &&
-        segments.length === given.length &&
-        segments.every(
-          (segment, at) => segment === given[at] || (segment.startsWith("{") && given[at] !== ""),
-        ),
-    );
-    if (match === undefined) return undefined;
-    const at = match.segments.findIndex((segment) => segment.startsWith("{"));
-    return { route: match.route, parameter: at < 0 ? "" : (given[at] ?? "") };
-  };
+/** The list of submissions is the feed where it is asked for what finished after another. */
+function endpointOf(
+  route: { readonly endpoint: Endpoint; readonly path: string } | undefined,
+  query: URLSearchParams,
+): Endpoint {
+  if (route === undefined) return "other";
+  return route.path === "/rest/submission" && query.has("_last_id") ? "feed" : route.endpoint;
 }
 
 /** Whether the next request is one too many, and for how many seconds the client shall wait. */
@@ -346,57 +136,119 @@ function createKeyCheck(apiKey: string): (request: Request) => boolean {
 
 /**
  * Starts a simulator in this process.
- * Throws SensorError LISTEN_FAILED where the address cannot be bound, and USAGE for an empty key.
+ * Throws SensorError LISTEN_FAILED where the address cannot be bound, USAGE for an empty key or a call log that
+ * cannot be written, and CONFIG_INVALID for a state that cannot be used.
  */
 export async function startSimulator(options: SimulatorOptions): Promise<Simulator> {
   if (options.apiKey === "")
     throw new SensorError("USAGE", "the simulator needs an API key that is not empty");
   const now = options.now ?? Date.now;
+  const platform = options.platform ?? "2026.2";
   const onFault =
     options.onFault ??
     ((fault: unknown) => {
       process.stderr.write(`analyzer simulator: ${fault instanceof Error ? fault.stack : String(fault)}\n`);
     });
-  const store = createStore({
-    queuedMs: options.queuedMs ?? DEFAULTS.queuedMs,
-    inWorkMs: options.inWorkMs ?? DEFAULTS.inWorkMs,
-    maxSubmissions: options.maxSubmissions ?? DEFAULTS.maxSubmissions,
-    now,
-  });
+  const callLog = options.callLogPath === undefined ? undefined : openCallLog(options.callLogPath);
+  const journal = options.statePath === undefined ? undefined : openJournal(options.statePath);
+  const scenario = options.scenario ?? EMPTY_SCENARIO;
+  const store = createStore(
+    {
+      queuedMs: options.queuedMs ?? DEFAULTS.queuedMs,
+      inWorkMs: options.inWorkMs ?? DEFAULTS.inWorkMs,
+      maxSubmissions: options.maxSubmissions ?? DEFAULTS.maxSubmissions,
+      now,
+      scenario,
+      persist: (records) => journal?.append(records),
+    },
+    journal?.records,
+  );
+  const planOf = ({ faults, seed }: Scenario): FaultPlan =>
+    createFaultPlan([...(options.faults ?? []), ...faults], seed, now);
+  let plan = planOf(scenario);
   const calls = new Map<string, number>();
+  const made = new Map<string, number>();
   const throttle = createThrottle(now);
   const keyIsRight = createKeyCheck(options.apiKey);
   const failures = { left: 0, status: 500, when: "before" as "before" | "after" };
   const refusals = { left: 0, message: "" };
-  const route = createRouter(createRoutes(store, () => (refusals.left-- > 0 ? refusals.message : undefined)));
+  const route = createRouter(
+    createRoutes(store, platform, () => (refusals.left-- > 0 ? refusals.message : undefined)),
+  );
 
-  async function api(request: Request, url: URL): Promise<Response> {
-    const match = route(request.method, url.pathname);
-    const name = match === undefined ? `${request.method} other` : `${request.method} ${match.route.path}`;
-    calls.set(name, (calls.get(name) ?? 0) + 1);
-    const wait = throttle.retryAfter();
-    if (wait !== undefined) {
-      return errorAnswer(429, `Request was throttled. Expected available in ${wait} seconds.`, {
-        "retry-after": String(wait),
-      });
-    }
-    const failing = failures.left-- > 0;
-    if (failing && failures.when === "before") return faultAnswer(failures.status);
-    if (!keyIsRight(request)) return errorAnswer(401, "Invalid API key");
+  function setScenario(next: Scenario): void {
+    store.setScenario(next);
+    plan = planOf(next);
+  }
+
+  /** What the API says to a call that no fault stops. */
+  async function answer(
+    request: Request,
+    url: URL,
+    match: ReturnType<typeof route>,
+    notes: CallNotes,
+  ): Promise<Reply> {
+    if (!keyIsRight(request)) return errorReply(401, "Invalid API key");
     if (match === undefined) {
       const other = request.method === "POST" ? "GET" : "POST";
       return route(other, url.pathname) === undefined
-        ? errorAnswer(404, "No such element")
-        : errorAnswer(405, "Method not allowed", { allow: other });
+        ? errorReply(404, "No such element")
+        : errorReply(405, "Method not allowed", { allow: other });
     }
-    const objects = createObjects(store, webAddress(request));
-    const answer = await match.route.answer({
-      request,
-      query: url.searchParams,
-      parameter: match.parameter,
-      objects,
-    });
-    return failing ? faultAnswer(failures.status) : json(200, { ...answer, result: "ok" });
+    try {
+      const objects = createObjects(store, webAddress(request), platform, now);
+      const { route: found, parameter } = match;
+      const body = await found.answer({ request, query: url.searchParams, parameter, objects, notes });
+      return jsonReply(200, { ...body, result: "ok" });
+    } catch (thrown) {
+      if (thrown instanceof ApiError) return errorReply(thrown.status, thrown.message);
+      onFault(thrown);
+      return errorReply(500, "The simulator has a fault of its own; its log tells more.");
+    }
+  }
+
+  async function api(request: Request, url: URL, unhurried: () => void): Promise<Response> {
+    const arrived = now();
+    const began = performance.now();
+    const match = route(request.method, url.pathname);
+    const name = match === undefined ? `${request.method} other` : `${request.method} ${match.route.path}`;
+    calls.set(name, (calls.get(name) ?? 0) + 1);
+    const endpoint = endpointOf(match?.route, url.searchParams);
+    const notes: CallNotes = {};
+    const finish = (response: Response, status: number | null, fault: string | null): Response => {
+      if (fault !== null) made.set(fault, (made.get(fault) ?? 0) + 1);
+      callLog?.write({
+        time: new Date(arrived).toISOString(),
+        method: request.method,
+        path: url.pathname,
+        ...(request.method === "GET" && url.search !== "" ? { query: url.search.slice(1) } : {}),
+        endpoint,
+        status,
+        fault,
+        milliseconds: Math.round(performance.now() - began),
+        ...notes,
+      });
+      return response;
+    };
+    const wait = throttle.retryAfter();
+    if (wait !== undefined) return finish(responseOf(throttledReply(wait)), 429, "throttle");
+    const failing = failures.left-- > 0;
+    const failed = (): Response =>
+      finish(responseOf(failedReply(failures.status)), failures.status, "failed");
+    if (failing && failures.when === "before") return failed();
+    const fault = plan.next(endpoint);
+    const instead = fault === undefined ? undefined : replyInstead(fault);
+    if (fault !== undefined && instead !== undefined) {
+      return instead === "reset"
+        ? finish(resetResponse(), null, nameOf(fault))
+        : finish(responseOf(instead), instead.status, nameOf(fault));
+    }
+    const reply = await answer(request, url, match, notes);
+    if (failing) return failed();
+    if (fault === undefined) return finish(responseOf(reply), reply.status, null);
+    if (fault.fault === "slow") unhurried();
+    const spoilt = await spoiltResponse(reply, fault);
+    return finish(spoilt, fault.fault === "reset_after" ? null : spoilt.status, nameOf(fault));
   }
 
   /** The address under which the client reached the simulator, so that links work behind a forwarded port. */
@@ -405,24 +257,47 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     return /^[A-Za-z0-9.:[\]-]{1,255}$/.test(host) ? `http://${host}` : address();
   }
 
-  function statistics(): Response {
-    return json(200, {
+  function statistics(): Reply {
+    const { reports, verdicts } = store.quota();
+    return jsonReply(200, {
       simulator: true,
       calls: Object.fromEntries(calls),
+      faults: Object.fromEntries(made),
       submissions: Object.fromEntries(store.counts()),
       opened: Object.fromEntries(store.opened()),
       samples: store.samples().length,
+      quota: { reports, verdicts },
     });
   }
 
-  function pages(request: Request, url: URL, peer: string | undefined): Response {
+  /** A new scenario as YAML, from whoever has the key. */
+  async function takeScenario(request: Request): Promise<Reply> {
+    if (!keyIsRight(request)) return errorReply(401, "Invalid API key");
+    const { scenario: next, problems } = checkScenario(await request.text(), "scenario");
+    if (next === undefined) {
+      const [first] = problems;
+      return errorReply(
+        400,
+        first === undefined ? "" : `${first.line}:${first.column}: ${first.key}: ${first.message}`,
+      );
+    }
+    setScenario(next);
+    return jsonReply(200, {
+      data: { contents: next.contents.length, faults: next.faults.length },
+      result: "ok",
+    });
+  }
+
+  async function pages(request: Request, url: URL, peer: string | undefined): Promise<Response> {
     const path = url.pathname;
-    if (request.method !== "GET") return errorAnswer(405, "Method not allowed", { allow: "GET" });
-    if (path === "/simulator/statistics" && isLoopback(peer)) return statistics();
-    const id = /^\/simulator\/samples\/(\d{1,15})$/.exec(path)?.[1];
+    if (path === "/simulator/scenario" && request.method === "PUT")
+      return responseOf(await takeScenario(request));
+    if (request.method !== "GET") return responseOf(errorReply(405, "Method not allowed", { allow: "GET" }));
+    if (path === "/simulator/statistics" && isLoopback(peer)) return responseOf(statistics());
+    const id = linkedSample(path, url.searchParams);
     return id === undefined
-      ? errorAnswer(404, "No such element")
-      : samplePage(store.sample(Number(id)), store);
+      ? responseOf(errorReply(404, "No such element"))
+      : samplePage(store.sample(id), store);
   }
 
   function listen(hostname: string, port: number) {
@@ -437,16 +312,10 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
         maxRequestBodySize: MAX_BODY_SIZE,
         async fetch(request, bound) {
           const url = URL.parse(request.url);
-          if (url === null) return errorAnswer(400, "The request has no usable address.");
-          try {
-            return await (url.pathname.startsWith("/simulator/")
-              ? pages(request, url, bound.requestIP(request)?.address)
-              : api(request, url));
-          } catch (thrown) {
-            if (thrown instanceof ApiError) return errorAnswer(thrown.status, thrown.message);
-            onFault(thrown);
-            return errorAnswer(500, "The simulator has a fault of its own; its log tells more.");
-          }
+          if (url === null) return responseOf(errorReply(400, "The request has no usable address."));
+          return /^\/(?:simulator|samples|user)\//.test(url.pathname)
+            ? pages(request, url, bound.requestIP(request)?.address)
+            : api(request, url, () => bound.timeout(request, 0));
         },
       });
     } catch (cause) {
@@ -465,9 +334,16 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     await open?.stop(true);
   }
 
+  let stopped = false;
   return {
     url: address(),
-    stop: close,
+    async stop() {
+      await close();
+      if (stopped) return;
+      stopped = true;
+      journal?.close();
+      callLog?.close();
+    },
     calls: () => calls,
     submissions: store.counts,
     throttle: throttle.set,
@@ -480,6 +356,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
       refusals.left = count;
       refusals.message = message;
     },
+    setScenario,
     async setDown(down) {
       if (down) await close();
       else server ??= listen(hostname, port);

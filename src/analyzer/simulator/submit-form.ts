@@ -102,10 +102,11 @@ const jobrules: Check = (value) => {
   const rules = json(value).value;
   return isDictionary(rules) || Array.isArray(rules) ? undefined : "must be a JSON list or dictionary";
 };
-const archiveAction: Check = (value) =>
+const archiveAction = oneOf("sample", "compound_sample", "separate_samples");
+const diskImageAction: Check = (value) =>
   value === "separate_samples"
-    ? "is not simulated with separate_samples: an archive stays one sample"
-    : oneOf("sample", "compound_sample")(value);
+    ? "is not simulated with separate_samples: a disk image stays one sample"
+    : archiveAction(value);
 const links = oneOf("enabled", "smart", "disabled", "custom");
 const phishing = oneOf("disabled", "conservative", "normal", "aggressive");
 const notSimulated: Check = () => "is a field of the API that the simulator does not know how to follow";
@@ -115,7 +116,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
   sample_filename_b64enc: text(MAX_TEXT),
   sample_type: text(64),
   archive_action: archiveAction,
-  disk_image_action: archiveAction,
+  disk_image_action: diskImageAction,
   compound_sample: boolean,
   entry_point: text(MAX_TEXT),
   archive_password: text(255),
@@ -195,8 +196,15 @@ async function readBody(request: Request): Promise<Iterable<[string, string | Fi
   }
 }
 
-/** Reads and checks the form of a submission. Throws ApiError where the API would refuse the request. */
-export async function readSubmitForm(request: Request, query: URLSearchParams): Promise<SubmitForm> {
+/**
+ * Reads and checks the form of a submission. Throws ApiError where the API would refuse the request; fields that
+ * are not known are refused too, or left out with `ignoreUnknown`.
+ */
+export async function readSubmitForm(
+  request: Request,
+  query: URLSearchParams,
+  ignoreUnknown = false,
+): Promise<SubmitForm> {
   const fields = new Map<string, string>();
   let file: File | undefined;
   for (const [name, value] of [...query.entries(), ...(await readBody(request))]) {
@@ -211,6 +219,7 @@ export async function readSubmitForm(request: Request, query: URLSearchParams): 
       continue;
     }
     const check = Object.hasOwn(CHECKS, name) ? CHECKS[name] : undefined;
+    if (check === undefined && ignoreUnknown) continue;
     if (check === undefined) throw new ApiError(400, `Unknown parameter ${shown(name)}.`);
     if (typeof value !== "string") throw fault(name, "must not be a file part");
     const problem = check(value);

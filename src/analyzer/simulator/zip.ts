@@ -11,11 +11,19 @@ import { openMember, passwordForms, type Seal } from "../../extract/archives/zip
 /** What may still be spent on one sample; it is used up by reading. */
 export type ZipBudget = { members: number; bytes: number };
 
-export type ZipMember =
-  /** `sealed`: it was encrypted, and the password opened it. */
-  | { readonly state: "read"; readonly bytes: Uint8Array; readonly sealed: boolean }
+export type ZipMember = {
+  /** As the directory has it, read as UTF-8. Hostile. */
+  readonly name: string;
+} & (
+  | {
+      readonly state: "read";
+      readonly bytes: Uint8Array;
+      /** It was encrypted, and the password opened it. */
+      readonly sealed: boolean;
+    }
   | { readonly state: "encrypted" }
-  | { readonly state: "unreadable" };
+  | { readonly state: "unreadable" }
+);
 
 const END_OF_DIRECTORY = Buffer.from([0x50, 0x4b, 0x05, 0x06]);
 const DIRECTORY_ENTRY = 0x02014b50;
@@ -107,11 +115,12 @@ export function* zipMembers(bytes: Uint8Array, budget: ZipBudget, password?: str
     const packedSize = zip.readUInt32LE(at + 20);
     const local = zip.readUInt32LE(at + 42) + shift;
     const extrasAt = at + 46 + zip.readUInt16LE(at + 28);
+    const name = zip.toString("utf8", at + 46, extrasAt);
     const extras = zip.subarray(extrasAt, extrasAt + zip.readUInt16LE(at + 30));
     at = extrasAt + extras.length + zip.readUInt16LE(at + 32);
     const sealed = (flags & 1) === 1;
     if (local + 30 > zip.length || zip.readUInt32LE(local) !== LOCAL_HEADER) {
-      yield { state: sealed ? "encrypted" : "unreadable" };
+      yield { name, state: sealed ? "encrypted" : "unreadable" };
       continue;
     }
     const start = local + 30 + zip.readUInt16LE(local + 26) + zip.readUInt16LE(local + 28);
@@ -123,10 +132,10 @@ export function* zipMembers(bytes: Uint8Array, budget: ZipBudget, password?: str
       // The work was done up to the limit all the same, so that a row of bombs ends too.
       const worked = packed?.method === 8 ? data.length * MAX_RATIO : sealed ? data.length : 0;
       budget.bytes -= Math.min(budget.bytes, worked);
-      yield { state: packed === undefined ? "encrypted" : "unreadable" };
+      yield { name, state: packed === undefined ? "encrypted" : "unreadable" };
       continue;
     }
     budget.bytes -= plain.length;
-    yield { state: "read", bytes: plain, sealed };
+    yield { name, state: "read", bytes: plain, sealed };
   }
 }

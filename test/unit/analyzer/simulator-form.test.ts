@@ -42,6 +42,12 @@ describe("the form of a submission", () => {
     });
   });
 
+  test("is read without the fields that are not known, where they are to be ignored", async () => {
+    const reading = (ignore: boolean) => readSubmitForm(request({ tag: "x" }, file()), none, ignore);
+    expect(await refusal(reading(false))).toBe('400 Unknown parameter "tag".');
+    expect((await reading(true)).settings.has("tag")).toBe(false);
+  });
+
   test("prefers the file name that is sent as base64", async () => {
     const name = "Über 'uns' 発票.pdf";
     const encoded = Buffer.from(name).toString("base64");
@@ -90,7 +96,7 @@ describe("the form of a submission", () => {
     ["analyzer_mode", "fast"],
     ["analysis_caching", ""],
     ["archive_action", "ignore"],
-    ["archive_action", "separate_samples"],
+    ["disk_image_action", "separate_samples"],
     ["disk_image_action", "none"],
     ["enable_reputation", "1"],
     ["shareable", "yes"],

@@ -1,87 +1,11 @@
 /** The simulator over HTTP: the life of a submission, the strictness of the API, the faults for tests. */
-import { afterEach, describe, expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { zipSync } from "fflate";
 import { EICAR, MARKER_PREFIX } from "../../../src/analyzer/simulator/judgement.ts";
-import {
-  type Simulator,
-  type SimulatorOptions,
-  startSimulator,
-} from "../../../src/analyzer/simulator/simulator.ts";
+import { startSimulator } from "../../../src/analyzer/simulator/simulator.ts";
 import { SensorError } from "../../../src/errors.ts";
 import { makeWithSevenZip } from "../extract/archives/make.ts";
-
-const KEY = "test-key";
-const running: Simulator[] = [];
-afterEach(async () => {
-  await Promise.all(running.splice(0).map((simulator) => simulator.stop()));
-});
-
-type Fields = Readonly<Record<string, unknown>>;
-type Reply = {
-  readonly status: number;
-  readonly headers: Headers;
-  readonly text: string;
-  readonly body: Fields;
-  /** `data` as one object, and as a list. */
-  readonly data: Fields;
-  readonly list: readonly Fields[];
-};
-
-/** A simulator whose clock stands until the test moves it, and a client that has the key. */
-async function start(options: Partial<SimulatorOptions> = {}) {
-  const clock = { now: Date.UTC(2026, 0, 2, 3, 4, 5, 600) };
-  const simulator = await startSimulator({
-    apiKey: KEY,
-    queuedMs: 1000,
-    inWorkMs: 3000,
-    now: () => clock.now,
-    ...options,
-  });
-  running.push(simulator);
-
-  async function call(path: string, init: RequestInit = {}): Promise<Reply> {
-    const response = await fetch(simulator.url + path, {
-      headers: { authorization: `api_key ${KEY}` },
-      ...init,
-    });
-    const text = await response.text();
-    const isJson = response.headers.get("content-type") === "application/json";
-    const body: Fields = isJson ? JSON.parse(text) : {};
-    return {
-      status: response.status,
-      headers: response.headers,
-      text,
-      body,
-      data: (body.data ?? {}) as Fields,
-      list: (body.data ?? []) as readonly Fields[],
-    };
-  }
-
-  function submit(
-    content: string | Uint8Array<ArrayBuffer>,
-    fields: Readonly<Record<string, string>> = {},
-    name = "a.txt",
-  ) {
-    const form = new FormData();
-    form.append("sample_file", new Blob([content]), name);
-    for (const [field, value] of Object.entries(fields)) form.append(field, value);
-    return call("/rest/sample/submit", { method: "POST", body: form });
-  }
-
-  function submitUrl(url: string, fields: Readonly<Record<string, string>> = {}) {
-    const form = new FormData();
-    form.append("sample_url", url);
-    for (const [field, value] of Object.entries(fields)) form.append(field, value);
-    return call("/rest/sample/submit", { method: "POST", body: form });
-  }
-
-  return { simulator, clock, call, submit, submitUrl };
-}
-
-const first = (reply: Reply, list: string): Fields => (reply.data[list] as readonly Fields[])[0] ?? {};
-const submissionId = (reply: Reply): number => Number(first(reply, "submissions").submission_id);
-const sampleId = (reply: Reply): number => Number(first(reply, "samples").sample_id);
-const sha256 = (content: string): string => new Bun.CryptoHasher("sha256").update(content).digest("hex");
+import { type Fields, first, KEY, sampleId, sha256, start, submissionId } from "./simulator-client.ts";
 
 describe("an encrypted zip", () => {
   test("has a verdict by the password of its submission, and is not answered from one with another", async () => {
@@ -595,7 +519,7 @@ describe("it says that it is a simulator", () => {
     const url = "http://malicious.example/?<script>alert('1')</script>&x=\u202e";
     const answer = await submitUrl(url);
     const link = String(first(answer, "samples").sample_webif_url);
-    expect(link).toBe(`${simulator.url}/simulator/samples/1`);
+    expect(link).toBe(`${simulator.url}/samples/1`);
     expect(first(answer, "submissions").submission_webif_url).toBe(link);
     const page = () => call("/simulator/samples/1", { headers: {} });
     expect((await page()).text).toContain("not finished yet");
@@ -631,6 +555,8 @@ describe("it says that it is a simulator", () => {
       submissions: { [sha256("hello")]: 2, "http://www.example/": 1 },
       opened: {},
       samples: 2,
+      faults: {},
+      quota: { reports: 2, verdicts: 0 },
     });
   });
 });
