@@ -221,6 +221,7 @@ async function startStages(
             })),
           };
         },
+        replay: reporting.replay,
         log,
       }),
     );

@@ -20,6 +20,8 @@ import {
   type ListMailsRequest,
   type ListMailsResponse,
   type Mail,
+  type ReplayEventsRequest,
+  type ReplayEventsResponse,
   SensorServiceClient,
   type Status,
   type WatchEventsRequest,
@@ -37,6 +39,7 @@ export type ControlClient = {
   getStatus(): Promise<Status>;
   listMails(request: ListMailsRequest): Promise<ListMailsResponse>;
   getMail(id: string): Promise<Mail>;
+  replayEvents(request: ReplayEventsRequest): Promise<ReplayEventsResponse>;
   /** Events until `stop` fires; throws where the stream ends without that. */
   watchEvents(request: WatchEventsRequest, stop: AbortSignal): AsyncGenerator<Event, void>;
   close(): void;
@@ -139,6 +142,7 @@ export function connectControl(address: string, token: string | null): ControlCl
       const response = await once<GetMailResponse>((...rest) => client.getMail({ id }, ...rest));
       return present(response.mail);
     },
+    replayEvents: (request) => once((...rest) => client.replayEvents(request, ...rest)),
     async *watchEvents(request, stop) {
       if (stop.aborted) return;
       const call = client.watchEvents(request, metadata);

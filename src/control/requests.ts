@@ -11,6 +11,7 @@ import {
   type MailFilter as ApiMailFilter,
   Verdict as ApiVerdict,
   type ListMailsRequest,
+  type ReplayEventsRequest,
   type WatchEventsRequest,
 } from "../../gen/emailsensor/v1/sensor.ts";
 import type { EventType } from "../report/event.ts";
@@ -47,6 +48,22 @@ function words<Word extends string>(
     found.add(word);
   }
   return [...found];
+}
+
+/** What to send again, as the spool understands it. `now` is milliseconds since 1970. */
+export function checkReplay(
+  request: ReplayEventsRequest,
+  now: number,
+): { readonly destination: string; readonly since: number; readonly until: number } {
+  const since = instant("since", request.since);
+  if (since === undefined) throw invalid("since: is missing; give the time of the first event to send again");
+  const until = instant("until", request.until) ?? now;
+  if (since >= until) throw invalid("until: is not after since; give a later time or leave it out");
+  const { destination } = request;
+  if (!/^[a-z0-9_-]{1,63}$/.test(destination)) {
+    throw invalid("destination: is no name; give siem[].name of the configuration");
+  }
+  return { destination, since, until };
 }
 
 function instant(field: string, date: Date | undefined): number | undefined {

@@ -30,7 +30,7 @@ import { bind, isExposed, parseListen } from "./listen.ts";
 import { MESSAGE_LIMIT, mailMessage, statusMessage, summaryMessage } from "./messages.ts";
 import { REFLECTION_V1ALPHA, reflectionService } from "./reflection.ts";
 import { asRefusal, Refusal } from "./refusal.ts";
-import { checkListMails, checkMailId, checkWatchEvents, pageToken } from "./requests.ts";
+import { checkListMails, checkMailId, checkReplay, checkWatchEvents, pageToken } from "./requests.ts";
 import type { ExtraStatus } from "./status.ts";
 import { type OpenStream, streamOpener } from "./streams.ts";
 import { readTokenFile, requireToken } from "./token.ts";
@@ -57,6 +57,12 @@ export type ControlOptions = {
   readonly spool: Spool;
   /** Called for each GetStatus. */
   readonly status: () => ExtraStatus | Promise<ExtraStatus>;
+  /** Sends events of a time to a destination once more; see Reporting.replay. */
+  readonly replay: (
+    destination: string,
+    since: number,
+    until: number,
+  ) => Promise<number | "unknown" | "running">;
   readonly sensor: { readonly id: string; readonly version: string };
   readonly log: Log;
 };
@@ -132,6 +138,21 @@ function sensorService(options: ControlOptions, openStream: OpenStream): SensorS
         );
       }
       return { mail: mailMessage(row) };
+    }),
+    replayEvents: unary("ReplayEvents", async (call) => {
+      const { destination, since, until } = checkReplay(call.request, Date.now());
+      const events = await options.replay(destination, since, until);
+      if (events === "unknown") {
+        throw new Refusal(status.NOT_FOUND, `destination: there is no siem destination ${destination}`);
+      }
+      if (events === "running") {
+        throw new Refusal(
+          status.FAILED_PRECONDITION,
+          `an earlier replay to ${destination} goes on; try again when it has ended`,
+        );
+      }
+      log.info("events are sent again", { destination: `siem:${destination}`, events });
+      return { events: BigInt(events) };
     }),
     watchEvents(call) {
       openStream(call, "WatchEvents", async (gone) => {

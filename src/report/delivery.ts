@@ -40,6 +40,8 @@ export type DestinationStatus = {
 
 export type DestinationLoop = {
   status(): Promise<DestinationStatus>;
+  /** Resolves when the loop ended: it was stopped, or came to the end of what it was to deliver. */
+  readonly ended: Promise<void>;
   /** Lets open hand-overs end, commits the cursor. */
   stop(): Promise<void>;
 };
@@ -51,6 +53,7 @@ const MAX_OPEN_EVENTS = 20_000;
 const COMMIT_EVERY_MS = 200;
 const COMMIT_EVERY_EVENTS = 500;
 const POLL_MS = 1000;
+const LIMITS_EVERY_MS = 1000;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 30_000;
 
@@ -60,8 +63,33 @@ export function pauseAfter(faults: number, random: () => number = Math.random): 
   return whole / 2 + (whole / 2) * random();
 }
 
+/** Where a loop begins, what it notes, and up to where it goes. */
+export type Position = {
+  read(): Promise<number>;
+  commit(seq: number): Promise<void>;
+  /** The last seq to deliver; absent where there is no end. */
+  readonly last?: number;
+};
+
+/** What may wait for a destination; what goes beyond is given up, the oldest first. */
+export type QueueLimits = {
+  readonly maxEvents?: number | undefined;
+  /** Milliseconds since the time of the event. */
+  readonly maxAge?: number | undefined;
+  /** The event that tells of it. */
+  event(message: string): SensorEvent;
+};
+
+/** What is kept of an event while it is under way: the event itself is in the outbox. */
+type UnderWay = {
+  readonly seq: number;
+  readonly id: string;
+  readonly type: string;
+  readonly mailId: string | undefined;
+};
+
 type Handover = {
-  readonly events: readonly OutboxEvent[];
+  readonly events: readonly UnderWay[];
   /** What the cursor may pass when all are carried: unwanted events behind the last one included. */
   end: number;
   /** Null while it is open. */
@@ -80,8 +108,16 @@ export function startDelivery(options: {
   /** Most events handed over and not carried yet. */
   readonly maxOpen?: number;
   readonly wants: (event: SensorEvent) => boolean;
+  /** The cursor of the destination where absent. */
+  readonly position?: Position;
+  readonly limits?: QueueLimits;
 }): DestinationLoop {
   const { destination, name, spool, carrier } = options;
+  const position: Position = options.position ?? {
+    read: () => spool.cursor(destination),
+    commit: (seq) => spool.advanceCursor(destination, seq),
+  };
+  const lastSeq = position.last ?? Number.POSITIVE_INFINITY;
   const maxOpenEvents = options.maxOpen ?? MAX_OPEN_EVENTS;
   const log = options.log.with({ destination });
   let stopped = false;
@@ -114,7 +150,7 @@ export function startDelivery(options: {
     const seq = carried;
     if (seq <= committed) return;
     try {
-      await spool.advanceCursor(destination, seq);
+      await position.commit(seq);
       committed = seq;
     } catch (thrown) {
       log.warn("the cursor could not be moved, it is tried again", faultFields(asSensorError(thrown)));
@@ -146,9 +182,9 @@ export function startDelivery(options: {
     if (state !== "down") log.warn("the destination is down, its events wait", faultFields(error));
     state = "down";
   };
-  const goUp = (events: readonly OutboxEvent[]) => {
-    for (const { event } of events) {
-      log.info("event delivered", { mail_id: event.mail?.id, event_id: event.id, type: event.type });
+  const goUp = (events: readonly UnderWay[]) => {
+    for (const { id, mailId, type } of events) {
+      log.info("event delivered", { mail_id: mailId, event_id: id, type });
     }
     delivered += events.length;
     faults = 0;
@@ -182,7 +218,12 @@ export function startDelivery(options: {
       .carry(events.map(({ event }) => event))
       .catch((thrown: unknown): Delivery => ({ delivered: 0, fault: asSensorError(thrown) }));
     const handover: Handover = {
-      events,
+      events: events.map(({ seq, event }) => ({
+        seq,
+        id: event.id,
+        type: event.type,
+        mailId: event.mail?.id,
+      })),
       end,
       result: null,
       over: carrying.then((result) => {
@@ -210,10 +251,16 @@ export function startDelivery(options: {
 
   /** Reads on behind `from` and hands over what is wanted, as far as there is room; resolves to how far. */
   const readOn = async (from: number): Promise<number> => {
-    const events = await spool.eventsAfter(from, READ_BATCH);
+    const found = await spool.eventsAfter(from, READ_BATCH);
+    const events = (found.at(-1)?.seq ?? 0) > lastSeq ? found.filter(({ seq }) => seq <= lastSeq) : found;
     const last = events.at(-1);
     // A fault that came in meanwhile goes first: nothing may overtake what it sends back.
-    if (last === undefined || stopped || broken()) return from;
+    if (stopped || broken()) return from;
+    if (last === undefined) {
+      // Retention may have taken what was to be delivered.
+      if (from < lastSeq && lastSeq < Number.POSITIVE_INFINITY && open.length === 0) passTo(lastSeq);
+      return from;
+    }
     const wants = events.filter(wanted);
     if (wants.length === 0) {
       const latest = open.at(-1);
@@ -233,7 +280,7 @@ export function startDelivery(options: {
   const readCursor = async () => {
     for (let failed = 1; !stopped; failed += 1) {
       try {
-        carried = await spool.cursor(destination);
+        carried = await position.read();
         committed = carried;
         return;
       } catch (thrown) {
@@ -241,6 +288,65 @@ export function startDelivery(options: {
         await pause(pauseAfter(failed));
       }
     }
+  };
+
+  let lookedAt = Number.NEGATIVE_INFINITY;
+  /** Whether more waits than may; looked at once a second. */
+  const overLimits = async (): Promise<boolean> => {
+    const { limits } = options;
+    if (limits === undefined || performance.now() - lookedAt < LIMITS_EVERY_MS) return false;
+    if (limits.maxEvents !== undefined && (await spool.lastSeq()) - carried > limits.maxEvents) return true;
+    const [oldest] = limits.maxAge === undefined ? [] : await spool.eventsAfter(carried, 1);
+    if (oldest !== undefined && tooOld(oldest.event)) return true;
+    lookedAt = performance.now();
+    return false;
+  };
+  const tooOld = ({ time }: SensorEvent): boolean =>
+    options.limits?.maxAge !== undefined && Date.parse(time) < Date.now() - options.limits.maxAge;
+
+  /** Gives up the oldest events, a tenth more than must be so that it is not done for each; resolves to how far. */
+  const giveUp = async (): Promise<number> => {
+    const { limits } = options;
+    if (limits === undefined) return carried;
+    const newest = await spool.lastSeq();
+    const { maxEvents } = limits;
+    const end =
+      maxEvents !== undefined && newest - carried > maxEvents ? newest - Math.floor(maxEvents * 0.9) : 0;
+    const lost: { count: number; first?: SensorEvent; last?: SensorEvent } = { count: 0 };
+    let reached = carried;
+    for (let more = true; more && !stopped; ) {
+      const events = await spool.eventsAfter(reached, READ_BATCH);
+      more = events.length > 0;
+      for (const one of events) {
+        if (one.seq > end && !tooOld(one.event)) {
+          more = false;
+          break;
+        }
+        reached = one.seq;
+        if (!wanted(one)) continue;
+        lost.count += 1;
+        lost.first ??= one.event;
+        lost.last = one.event;
+      }
+    }
+    if (lost.first === undefined || lost.last === undefined) {
+      passTo(reached);
+    } else {
+      const [first, last] = [lost.first, lost.last];
+      const message =
+        `${lost.count} events for ${destination} were given up by its queue limits: ` +
+        `from ${first.id} of ${first.time} to ${last.id} of ${last.time}`;
+      await spool.dropEvents(destination, reached, limits.event(message));
+      log.error("events were given up by the queue limits", {
+        count: lost.count,
+        first_event_id: first.id,
+        last_event_id: last.id,
+      });
+      carried = Math.max(carried, reached);
+      committed = Math.max(committed, reached);
+    }
+    lookedAt = performance.now();
+    return carried;
   };
 
   const run = async () => {
@@ -256,7 +362,16 @@ export function startDelivery(options: {
         await pause(Math.max(retryAfter, pauseAfter(faults)));
         continue;
       }
+      if (carried >= lastSeq) return;
       try {
+        if (await overLimits()) {
+          if (open.length > 0) {
+            // First what is under way: nothing may be given up that has arrived.
+            await sleeper.sleep(POLL_MS);
+            continue;
+          }
+          read = await giveUp();
+        }
         const reached = full() ? read : await readOn(read);
         spoolFaults = 0;
         if (reached > read) read = reached;
@@ -271,6 +386,9 @@ export function startDelivery(options: {
   const running = run();
 
   return {
+    ended: running.then(async () => {
+      if (!stopped) await commitNow();
+    }),
     async status() {
       const backlog = Math.max(0, (await spool.lastSeq()) - carried);
       return { destination, name, state, backlog, lastError, delivered };

@@ -8,6 +8,7 @@
 import type { SiemConfig } from "../config/schema.ts";
 import { asSensorError, SensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
+import { createSleeper } from "../sleeper.ts";
 import type { Spool } from "../spool/spool.ts";
 import { escapeControls, toJsonLine } from "../text.ts";
 import { atLeast } from "../verdict/verdict.ts";
@@ -16,7 +17,13 @@ import { createFileCarrier } from "./carrier-file.ts";
 import { createHttpsCarrier, type HttpsSettings } from "./carrier-https.ts";
 import { createSyslogCarrier, maxMessageBytes, syslogSettings, tlsSettings } from "./carrier-syslog.ts";
 import { composeState } from "./compose.ts";
-import { type Carrier, type DestinationStatus, startDelivery } from "./delivery.ts";
+import {
+  type Carrier,
+  type DestinationLoop,
+  type DestinationStatus,
+  type QueueLimits,
+  startDelivery,
+} from "./delivery.ts";
 import type { SensorEvent } from "./event.ts";
 import { createFormatter, type Formatter } from "./formats/formatter.ts";
 import { elastic, type HttpsKind, splunkHec, webhook } from "./https-kinds.ts";
@@ -24,11 +31,18 @@ import { formatSyslog, type SyslogSettings, syslogHeader } from "./syslog.ts";
 
 export type Reporting = {
   status(): Promise<readonly DestinationStatus[]>;
+  /**
+   * Sends the events from `since` to before `until` (milliseconds since 1970) to a destination once more, beside
+   * what it gets anyway, also over a restart. Gives how many there are; `unknown` where there is no such
+   * destination, `running` while an earlier replay of it goes on.
+   */
+  replay(name: string, since: number, until: number): Promise<number | "unknown" | "running">;
   /** Lets what is under way arrive, for at most the time-out of each destination. */
   stop(): Promise<void>;
 };
 
 const BATCH = 100;
+const REPLAY_POLL_MS = 10_000;
 
 /** The name of the outbox cursor of a destination. */
 export function siemCursor(destination: Pick<SiemConfig, "name">): string {
@@ -43,6 +57,7 @@ export function startReporting(options: {
   readonly log: Log;
 }): Reporting {
   const log = options.log.with({ stage: "report" });
+  const sensor = { id: options.sensorId, version: VERSION };
   // Everything that can be wrong is found before the first loop starts.
   const carriers = options.destinations.map((destination) => {
     const ownLog = log.with({ destination: siemCursor(destination) });
@@ -54,12 +69,7 @@ export function startReporting(options: {
       });
       // Told to the other destinations, too; but a refusal of this very message would have no end.
       if (event.type === "sensor.state") return;
-      const state = composeState(
-        "event_refused",
-        said,
-        { id: options.sensorId, version: VERSION },
-        Date.now(),
-      );
+      const state = composeState("event_refused", said, sensor, Date.now());
       options.spool
         .putEvents([state])
         .catch((thrown: unknown) =>
@@ -70,22 +80,89 @@ export function startReporting(options: {
   });
   const loops = carriers.map(({ destination, carrier }) => {
     const types = new Set(destination.events);
-    return startDelivery({
+    const { max_events: maxEvents, max_age: maxAge } = destination.queue ?? {};
+    const shared = {
       destination: siemCursor(destination),
       name: destination.name,
       spool: options.spool,
       log,
       carrier,
       batch: destination.https?.max_batch_events ?? BATCH,
-      wants: ({ type, verdict }) =>
+      wants: ({ type, verdict }: SensorEvent) =>
         types.has(type) &&
         (type === "mail.failed" || verdict === undefined || atLeast(verdict, destination.min_verdict)),
-    });
+    };
+    const limits: QueueLimits = {
+      maxEvents,
+      maxAge,
+      event: (message) => composeState("events_dropped", message, sensor, Date.now()),
+    };
+    return {
+      main: startDelivery(destination.queue === undefined ? shared : { ...shared, limits }),
+      again: startReplays(shared),
+    };
   });
   return {
-    status: () => Promise.all(loops.map((loop) => loop.status())),
+    status: () => Promise.all(loops.map(({ main }) => main.status())),
+    async replay(name, since, until) {
+      const destination = options.destinations.find((one) => one.name === name);
+      if (destination === undefined) return "unknown";
+      return (await options.spool.startReplay(siemCursor(destination), since, until)) ?? "running";
+    },
     async stop() {
-      await Promise.all(loops.map((loop) => loop.stop()));
+      await Promise.all(loops.flatMap(({ main, again }) => [main.stop(), again.stop()]));
+    },
+  };
+}
+
+/** Delivers the replays of a destination, one after the other, over its carrier; a fault of the spool is retried. */
+function startReplays(shared: Parameters<typeof startDelivery>[0]): { stop(): Promise<void> } {
+  const { destination, spool, carrier } = shared;
+  const log = shared.log.with({ replay: true });
+  const sleeper = createSleeper();
+  const unsubscribe = spool.subscribe("events", sleeper.wake);
+  let stopped = false;
+  let current: DestinationLoop | null = null;
+  const run = async () => {
+    while (!stopped) {
+      sleeper.forget();
+      try {
+        const replay = await spool.replay(destination);
+        if (stopped) break;
+        if (replay === null) {
+          await sleeper.sleep(REPLAY_POLL_MS);
+          continue;
+        }
+        log.info("a replay begins", { destination, from: replay.seq + 1, to: replay.last });
+        current = startDelivery({
+          ...shared,
+          log,
+          // The carrier is closed with the delivery it belongs to.
+          carrier: { ...carrier, close: async () => {} },
+          position: {
+            read: async () => replay.seq,
+            commit: (seq) => spool.advanceReplay(destination, seq),
+            last: replay.last,
+          },
+        });
+        await current.ended;
+        await current.stop();
+        current = null;
+        if (!stopped) log.info("the replay ended", { destination });
+      } catch (thrown) {
+        log.warn("the replays cannot be read, it is tried again", faultFields(asSensorError(thrown)));
+        await sleeper.sleep(REPLAY_POLL_MS);
+      }
+    }
+  };
+  const running = run();
+  return {
+    async stop() {
+      stopped = true;
+      unsubscribe();
+      sleeper.wake();
+      await current?.stop();
+      await running;
     },
   };
 }

@@ -101,4 +101,12 @@ export const MIGRATIONS: readonly string[] = [
     PRIMARY KEY (destination, id)
   ) WITHOUT ROWID;
   `,
+  // Events that a destination gets once more.
+  `
+  CREATE TABLE replays (
+    destination TEXT PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    last INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  `,
 ];

@@ -2,12 +2,21 @@
 import type { Database } from "bun:sqlite";
 import { SensorError } from "../errors.ts";
 import type { SensorEvent } from "../report/event.ts";
-import type { Spool } from "./spool.ts";
+import type { Replay, Spool } from "./spool.ts";
 import type { StoreAccess } from "./store-access.ts";
 
 export type OutboxStore = Pick<
   Spool,
-  "putEvents" | "eventsAfter" | "setDestinations" | "cursor" | "advanceCursor" | "lastSeq"
+  | "putEvents"
+  | "eventsAfter"
+  | "setDestinations"
+  | "cursor"
+  | "advanceCursor"
+  | "lastSeq"
+  | "dropEvents"
+  | "startReplay"
+  | "replay"
+  | "advanceReplay"
 >;
 
 export function outboxStore({ read, write }: StoreAccess): OutboxStore {
@@ -27,6 +36,12 @@ export function outboxStore({ read, write }: StoreAccess): OutboxStore {
     setDestinations: (names) =>
       write([], (db) => {
         const last = lastSeq(db);
+        for (const { destination } of db
+          .query<{ destination: string }, []>("SELECT destination FROM replays")
+          .all()) {
+          if (!names.includes(destination))
+            db.query("DELETE FROM replays WHERE destination = ?").run(destination);
+        }
         for (const { destination } of db.query<{ destination: string }, []>("SELECT * FROM cursors").all()) {
           if (!names.includes(destination))
             db.query("DELETE FROM cursors WHERE destination = ?").run(destination);
@@ -52,6 +67,34 @@ export function outboxStore({ read, write }: StoreAccess): OutboxStore {
       }),
 
     lastSeq: async () => read(lastSeq),
+
+    dropEvents: (destination, seq, event) =>
+      write(["events"], (db) => {
+        db.query("UPDATE cursors SET seq = ?2 WHERE destination = ?1 AND seq < ?2").run(destination, seq);
+        putEvents(db, [event]);
+      }),
+
+    startReplay: (destination, since, until) =>
+      write(["events"], (db) => {
+        if (replayOf(db, destination) !== null) return null;
+        const first = firstAt(db, since);
+        const last = firstAt(db, until) - 1;
+        if (last < first) return 0;
+        db.query("INSERT INTO replays (destination, seq, last) VALUES (?, ?, ?)").run(
+          destination,
+          first - 1,
+          last,
+        );
+        return last - first + 1;
+      }),
+
+    replay: async (destination) => read((db) => replayOf(db, destination)),
+
+    advanceReplay: (destination, seq) =>
+      write([], (db) => {
+        db.query("UPDATE replays SET seq = ?2 WHERE destination = ?1 AND seq < ?2").run(destination, seq);
+        db.query("DELETE FROM replays WHERE destination = ? AND seq >= last").run(destination);
+      }),
   };
 }
 
@@ -64,4 +107,28 @@ export function lastSeq(db: Database): number {
   // Not max(seq): retention may have deleted every event.
   const row = db.query<{ seq: number }, []>("SELECT seq FROM sqlite_sequence WHERE name = 'events'").get();
   return row?.seq ?? 0;
+}
+
+function replayOf(db: Database, destination: string): Replay | null {
+  return db.query<Replay, [string]>("SELECT seq, last FROM replays WHERE destination = ?").get(destination);
+}
+
+/**
+ * The seq of the first event of `time` or later, that after the newest where there is none. Events are committed in
+ * the order of their times, give or take a moment, so that a few of them are looked at and not all.
+ */
+function firstAt(db: Database, time: number): number {
+  const next = db.query<{ seq: number; time: number }, [number]>(
+    "SELECT seq, time FROM events WHERE seq >= ? ORDER BY seq LIMIT 1",
+  );
+  // Everything before `low` is earlier; `high` is late enough.
+  let low = next.get(0)?.seq ?? lastSeq(db) + 1;
+  let high = lastSeq(db) + 1;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const found = next.get(middle);
+    if (found === null || found.time >= time) high = middle;
+    else low = found.seq + 1;
+  }
+  return low;
 }

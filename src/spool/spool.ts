@@ -132,6 +132,13 @@ export type OutboxCursor = {
   readonly oldestAt: number | null;
 };
 
+export type Replay = {
+  /** Everything up to this seq was sent. */
+  readonly seq: number;
+  /** The seq of the last event to send. */
+  readonly last: number;
+};
+
 export type SpoolCounts = {
   readonly states: Readonly<Record<MailState, number>>;
   /** Of mails that are done, since the spool was made. */
@@ -255,6 +262,17 @@ export type Spool = {
   advanceCursor(destination: string, seq: number): Promise<void>;
   /** The seq of the newest event, 0 where there was none. */
   lastSeq(): Promise<number>;
+  /** Moves a cursor over events that are given up, and commits the event that says so with it. */
+  dropEvents(destination: string, seq: number, event: SensorEvent): Promise<void>;
+  /**
+   * Has a destination get the events from `since` to before `until` once more; its cursor stays. Gives how many
+   * there are, null where a replay of this destination has not ended yet.
+   */
+  startReplay(destination: string, since: number, until: number): Promise<number | null>;
+  /** What is left of the replay of a destination, null where there is none. */
+  replay(destination: string): Promise<Replay | null>;
+  /** Notes how far a replay has come; at its last event it has ended. */
+  advanceReplay(destination: string, seq: number): Promise<void>;
 
   // alert
   /** The notes of a destination, in no order. They go with the destination (setDestinations). */

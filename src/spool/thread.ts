@@ -184,6 +184,10 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
     cursor: remote("cursor"),
     advanceCursor: remote("advanceCursor"),
     lastSeq: remote("lastSeq"),
+    dropEvents: remote("dropEvents"),
+    startReplay: remote("startReplay"),
+    replay: remote("replay"),
+    advanceReplay: remote("advanceReplay"),
     alertNotes: remote("alertNotes"),
     putAlertNotes: remote("putAlertNotes"),
 

@@ -620,6 +620,22 @@ export interface VmrayReference {
   readonly url?: string | undefined;
 }
 
+export interface ReplayEventsRequest {
+  /** Name of the destination: `siem[].name` of the configuration. */
+  readonly destination: string;
+  /** Events of this time and later. */
+  readonly since:
+    | Date
+    | undefined;
+  /** Events before this time; now where it is absent. */
+  readonly until: Date | undefined;
+}
+
+export interface ReplayEventsResponse {
+  /** Events of that time; the destination gets those of them that it wants. */
+  readonly events: bigint;
+}
+
 export interface WatchEventsRequest {
   /**
    * Start with the event after this one; 0 starts with the oldest event kept. Absent: only events from now on.
@@ -3504,6 +3520,123 @@ export const VmrayReference: MessageFns<VmrayReference> = {
   },
 };
 
+function createBaseReplayEventsRequest(): ReplayEventsRequest {
+  return { destination: "", since: undefined, until: undefined };
+}
+
+export const ReplayEventsRequest: MessageFns<ReplayEventsRequest> = {
+  encode(message: ReplayEventsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.destination !== "") {
+      writer.uint32(10).string(message.destination);
+    }
+    if (message.since !== undefined) {
+      Timestamp.encode(toTimestamp(message.since), writer.uint32(18).fork()).join();
+    }
+    if (message.until !== undefined) {
+      Timestamp.encode(toTimestamp(message.until), writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplayEventsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplayEventsRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.destination = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.since = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.until = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReplayEventsResponse(): ReplayEventsResponse {
+  return { events: 0n };
+}
+
+export const ReplayEventsResponse: MessageFns<ReplayEventsResponse> = {
+  encode(message: ReplayEventsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.events !== 0n) {
+      if (BigInt.asIntN(64, message.events) !== message.events) {
+        throw new globalThis.Error("value provided for field message.events of type int64 too large");
+      }
+      writer.uint32(8).int64(message.events);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReplayEventsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReplayEventsResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.events = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseWatchEventsRequest(): WatchEventsRequest {
   return { afterSeq: undefined, types: [], minVerdict: 0 };
 }
@@ -4516,6 +4649,21 @@ export const SensorServiceService = {
     responseSerialize: (value: WatchEventsResponse): Buffer => Buffer.from(WatchEventsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): WatchEventsResponse => WatchEventsResponse.decode(value),
   },
+  /**
+   * Sends events that are still kept to one SIEM destination once more, with the ids they have, beside what it gets
+   * anyway. Goes on after the answer, and over a restart of the sensor. Other errors: NOT_FOUND an unknown
+   * destination, FAILED_PRECONDITION while an earlier replay to it goes on.
+   */
+  replayEvents: {
+    path: "/emailsensor.v1.SensorService/ReplayEvents" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReplayEventsRequest): Buffer => Buffer.from(ReplayEventsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReplayEventsRequest => ReplayEventsRequest.decode(value),
+    responseSerialize: (value: ReplayEventsResponse): Buffer =>
+      Buffer.from(ReplayEventsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReplayEventsResponse => ReplayEventsResponse.decode(value),
+  },
 } as const;
 
 export interface SensorServiceServer extends UntypedServiceImplementation {
@@ -4531,6 +4679,12 @@ export interface SensorServiceServer extends UntypedServiceImplementation {
    * only its own stream. Ends UNAVAILABLE when the sensor stops: call again with `after_seq` of the last event.
    */
   watchEvents: handleServerStreamingCall<WatchEventsRequest, WatchEventsResponse>;
+  /**
+   * Sends events that are still kept to one SIEM destination once more, with the ids they have, beside what it gets
+   * anyway. Goes on after the answer, and over a restart of the sensor. Other errors: NOT_FOUND an unknown
+   * destination, FAILED_PRECONDITION while an earlier replay to it goes on.
+   */
+  replayEvents: handleUnaryCall<ReplayEventsRequest, ReplayEventsResponse>;
 }
 
 export interface SensorServiceClient extends Client {
@@ -4593,6 +4747,26 @@ export interface SensorServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<WatchEventsResponse>;
+  /**
+   * Sends events that are still kept to one SIEM destination once more, with the ids they have, beside what it gets
+   * anyway. Goes on after the answer, and over a restart of the sensor. Other errors: NOT_FOUND an unknown
+   * destination, FAILED_PRECONDITION while an earlier replay to it goes on.
+   */
+  replayEvents(
+    request: ReplayEventsRequest,
+    callback: (error: ServiceError | null, response: ReplayEventsResponse) => void,
+  ): ClientUnaryCall;
+  replayEvents(
+    request: ReplayEventsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReplayEventsResponse) => void,
+  ): ClientUnaryCall;
+  replayEvents(
+    request: ReplayEventsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReplayEventsResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const SensorServiceClient = makeGenericClientConstructor(

@@ -287,6 +287,17 @@ export const siemDestination = z
       "Only events whose verdict is this one or worse; the order is `clean`, `not_available`, `suspicious`, `malicious`. Events without a verdict and `mail.failed` are sent whatever this says.",
       choice(VERDICTS).prefault("clean"),
     ),
+    queue: key(
+      "What may wait for this destination while it is down or slow. What goes beyond is given up, the oldest first, and an event `sensor.state` named `events_dropped` says how many and which. Without limits everything waits as long as there is disk.",
+      z
+        .strictObject({
+          max_events: key("Most events of all types that wait.", whole(1000, 1_000_000_000).optional(), {
+            example: 1_000_000,
+          }),
+          max_age: key("Longest time an event waits.", duration("1m", "3650d").optional(), { example: "7d" }),
+        })
+        .optional(),
+    ),
     framing: key(
       "How messages are told apart by TCP and TLS: `octet-counting` (RFC 6587, RFC 5425), or `lf`, a line feed behind each, for receivers that know no better.",
       choice(["octet-counting", "lf"]).prefault("octet-counting"),

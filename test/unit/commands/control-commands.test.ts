@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { Command } from "../../../src/commands/command.ts";
 import { command as mail } from "../../../src/commands/mail.ts";
 import { command as mails } from "../../../src/commands/mails.ts";
+import { command as replay } from "../../../src/commands/replay.ts";
 import { command as status } from "../../../src/commands/status.ts";
 import { command as watch } from "../../../src/commands/watch.ts";
 import { asSensorError } from "../../../src/errors.ts";
@@ -103,7 +104,7 @@ function spawn(...args: readonly string[]) {
   });
 }
 
-const COMMANDS: Readonly<Record<string, Command>> = { status, mails, mail, watch };
+const COMMANDS: Readonly<Record<string, Command>> = { status, mails, mail, replay, watch };
 
 /** Runs a command in this process, which takes a fraction of the time; errors get the exit code main.ts gives. */
 async function command(name: string, ...args: readonly string[]): Promise<Outcome> {
@@ -159,6 +160,29 @@ describe("status", () => {
       analyzer: { running: 2, open: 5, paused_reason: null },
       destinations: [{ name: "siem", state: "up", backlog: 2, delivered: 7, last_error: null }],
     });
+  });
+});
+
+describe("replay", () => {
+  test("says how many events go out once more, and what was wrong with the call", async () => {
+    expect(await command("replay", "--to", "siem", "--since", "1h", "--until", "2020-01-02")).toMatchObject({
+      code: 2,
+      err: "until: is not after since; give a later time or leave it out",
+    });
+    expect((await command("replay", "--to", "none", "--since", "1h")).code).toBe(1);
+    expect(await command("replay", "--to", "siem")).toMatchObject({ code: 2 });
+    expect(await command("replay", "--since", "1h")).toMatchObject({ code: 2 });
+    const { code, out } = await command("replay", "--to", "siem", "--since", "1h", "--json");
+    expect({ code, json: parsedLines(out) }).toEqual({ code: 0, json: [{ destination: "siem", events: 2 }] });
+    const again = await command("replay", "--to", "siem", "--since", "1h");
+    expect(again).toMatchObject({
+      code: 1,
+      err: "an earlier replay to siem goes on; try again when it has ended",
+    });
+    await sensor.spool.advanceReplay("siem", await sensor.spool.lastSeq());
+    expect((await command("replay", "--to", "siem", "--since", "1h")).out).toBe(
+      "2 events of that time go to siem once more, as far as it wants them\n",
+    );
   });
 });
 

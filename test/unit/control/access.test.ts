@@ -44,6 +44,7 @@ async function startError(listen: string, token?: string): Promise<SensorError> 
       listen,
       tokenFile: token,
       spool,
+      replay: async () => "unknown",
       status: () => EXTRA,
       sensor: { id: "a", version: "1" },
       log: QUIET,

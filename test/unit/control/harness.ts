@@ -7,6 +7,8 @@ import {
   type ListMailsRequest,
   type ListMailsResponse,
   type MailFilter,
+  type ReplayEventsRequest,
+  type ReplayEventsResponse,
   SensorServiceClient,
   type WatchEventsRequest,
 } from "../../../gen/emailsensor/v1/sensor.ts";
@@ -43,6 +45,8 @@ export async function harness(
     listen: `unix:${path}/run/control.sock`,
     spool: wrap(spool),
     status: () => EXTRA,
+    replay: async (destination, since, until) =>
+      destination === "siem" ? ((await spool.startReplay("siem", since, until)) ?? "running") : "unknown",
     sensor: { id: "sensor-1", version: "1.2.3" },
     log: createLog("debug", (line) => logged.push(line)),
     ...options,
@@ -77,6 +81,8 @@ export function calls(client: SensorServiceClient, metadata = new Metadata()) {
     });
   return {
     getStatus: () => answer<GetStatusResponse>((done) => client.getStatus({}, metadata, done)),
+    replayEvents: (request: ReplayEventsRequest) =>
+      answer<ReplayEventsResponse>((done) => client.replayEvents(request, metadata, done)),
     getMail: (id: string) => answer<GetMailResponse>((done) => client.getMail({ id }, metadata, done)),
     listMails: (...of: Parameters<typeof listRequest>) =>
       answer<ListMailsResponse>((done) => client.listMails(listRequest(...of), metadata, done)),

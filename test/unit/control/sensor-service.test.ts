@@ -323,6 +323,20 @@ describe("GetMail", () => {
   });
 });
 
+describe("ReplayEvents", () => {
+  test("refuses what it does not understand, and says what to give instead", async () => {
+    open = await harness();
+    const { replayEvents } = calls(open.client());
+    const since = new Date("2026-01-01T00:00:00Z");
+    const refusal = (change: object) =>
+      refusalOf(replayEvents({ destination: "siem", since, until: undefined, ...change }));
+    expect(await refusal({ since: undefined })).toMatchObject({ code: status.INVALID_ARGUMENT });
+    expect(await refusal({ until: since })).toMatchObject({ code: status.INVALID_ARGUMENT });
+    expect(await refusal({ destination: "a b\u0000" })).toMatchObject({ code: status.INVALID_ARGUMENT });
+    expect(await refusal({ destination: "other" })).toMatchObject({ code: status.NOT_FOUND });
+  });
+});
+
 describe("ListMails", () => {
   async function pages(of: Harness, filter: Parameters<typeof listRequest>[0], pageSize: number) {
     const client = of.client();

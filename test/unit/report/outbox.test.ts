@@ -262,6 +262,31 @@ describe("reporting", () => {
     ]);
   });
 
+  test("sends events once more beside what comes anyway, and goes on with it after a restart", async () => {
+    const peer = await tcpPeer();
+    closing.push(peer.close);
+    const spool = await someSpool(["siem:a"]);
+    const target = [siem("a", `tcp://127.0.0.1:${peer.port}`, { min_verdict: "suspicious" })];
+    const clean = verdictEvent(mailRow([file("x", content())]));
+    await spool.putEvents([...states(700), clean]);
+    await spool.advanceCursor("siem:a", 701);
+    const first = report(spool, target);
+    expect(await first.reporting.replay("b", 0, Date.now())).toBe("unknown");
+    expect(await first.reporting.replay("a", 0, Date.now())).toBe(701);
+    expect(await first.reporting.replay("a", 0, Date.now())).toBe("running");
+    await until(() => peer.messages.length > 0);
+    await first.reporting.stop();
+    report(spool, target);
+    await spool.putEvents(states(1, 700));
+    await until(() => new Set(counts(peer.messages)).size === 701);
+    for (let end = performance.now() + 5000; (await spool.replay("siem:a")) !== null; await Bun.sleep(20)) {
+      if (performance.now() > end) throw new Error("the replay does not end");
+    }
+    expect(await spool.cursor("siem:a")).toBeGreaterThanOrEqual(701);
+    expect(counts(peer.messages)).toContain(700);
+    expect(peer.messages.some((message) => message.includes(clean.id))).toBe(false);
+  });
+
   test("does not start on a template that is wrong, and says which and where", async () => {
     const folder = temporaryFolder();
     closing.push(folder.remove);
@@ -417,6 +442,53 @@ describe("delivery", () => {
     broken = false;
     await until(() => open.length === 1);
     expect(open[0]?.events.map(({ state }) => state?.message)).toEqual(["0", "2"]);
+    await loop.stop();
+  });
+
+  const limitsOf = (limits: { maxEvents?: number; maxAge?: number }) => ({
+    ...limits,
+    event: (message: string) => composeState("events_dropped", message, SENSOR, Date.now()),
+  });
+
+  test("gives up the oldest events beyond its limit, and says how many and which", async () => {
+    const spool = await someSpool(["d"]);
+    const all = states(2000);
+    await spool.putEvents(all);
+    const { open, carrier } = manual();
+    const { log, lines } = recordingLog();
+    const wants = ({ state }: SensorEvent) => state?.message !== "0";
+    const loop = startDelivery({
+      ...{ destination: "d", name: "d", spool, log, carrier, batch: 10, wants },
+      limits: limitsOf({ maxEvents: 1000 }),
+    });
+    await until(() => open.length > 0);
+    expect(open[0]?.events[0]?.state?.message).toBe("1100");
+    const [told] = await spool.eventsAfter(2000, 1);
+    expect(told?.event.state).toEqual({
+      name: "events_dropped",
+      message: `1099 events for d were given up by its queue limits: from ${all[1]?.id} of ${all[1]?.time} to ${all[1099]?.id} of ${all[1099]?.time}`,
+    });
+    expect(await spool.cursor("d")).toBe(1100);
+    expect(lines).toContainEqual(expect.objectContaining({ level: "error", count: 1099 }));
+    await loop.stop();
+  });
+
+  test("gives up what is too old, and nothing that is under way", async () => {
+    const spool = await someSpool(["d"]);
+    const time = new Date(Date.now() - 59_000).toISOString();
+    await spool.putEvents(states(3).map((event) => ({ ...event, time })));
+    const { open, carrier } = manual();
+    const { log } = recordingLog();
+    const loop = startDelivery({
+      ...{ destination: "d", name: "d", spool, log, carrier, batch: 2, maxOpen: 2, wants: () => true },
+      limits: limitsOf({ maxAge: 60_000 }),
+    });
+    await until(() => open.length === 1);
+    await Bun.sleep(2200);
+    expect(await spool.lastSeq()).toBe(3);
+    open.splice(0)[0]?.settle({ delivered: 2, fault: null });
+    await until(() => open.length === 1);
+    expect(open[0]?.events[0]?.state?.message).toMatch(/^1 events for d were given up/);
     await loop.stop();
   });
 

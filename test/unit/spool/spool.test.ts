@@ -410,6 +410,49 @@ describe.each(IMPLEMENTATIONS)("%s", (_where, open) => {
   });
 });
 
+describe("events once more", () => {
+  test("are those of the time asked for, until they are sent, over a restart; the cursor stays", async () => {
+    const folder = temporaryFolder();
+    let spool = await open(folder.path);
+    const at = (minute: number) => Date.UTC(2026, 0, 1, 12, minute);
+    const event = (minute: number) => ({ ...someEvent(), time: new Date(at(minute)).toISOString() });
+    await spool.setDestinations(["a", "b"]);
+    expect(await spool.startReplay("a", 0, Date.now())).toBe(0);
+    expect(await spool.replay("a")).toBeNull();
+    await spool.putEvents([0, 1, 2, 3, 4, 4, 5].map(event));
+    expect(await spool.startReplay("a", at(1), at(5))).toBe(5);
+    expect(await spool.startReplay("a", at(0), at(1))).toBeNull();
+    expect(await spool.startReplay("b", at(6), at(9))).toBe(0);
+    expect(await spool.startReplay("b", 0, at(9))).toBe(7);
+    await spool.advanceReplay("a", 3);
+    await spool.close();
+    spool = await open(folder.path);
+    expect(await spool.replay("a")).toEqual({ seq: 3, last: 6 });
+    await spool.advanceReplay("a", 2);
+    expect(await spool.replay("a")).toEqual({ seq: 3, last: 6 });
+    await spool.advanceReplay("a", 6);
+    expect(await spool.replay("a")).toBeNull();
+    expect(await spool.cursor("a")).toBe(0);
+    await spool.setDestinations(["a"]);
+    expect(await spool.replay("b")).toBeNull();
+    await spool.close();
+    folder.remove();
+  });
+
+  test("that are given up move the cursor together with the event that says so", async () => {
+    const folder = temporaryFolder();
+    const spool = await open(folder.path);
+    await spool.setDestinations(["a"]);
+    await spool.putEvents([someEvent(), someEvent(), someEvent()]);
+    const told = someEvent();
+    await spool.dropEvents("a", 2, told);
+    expect(await spool.cursor("a")).toBe(2);
+    expect((await spool.eventsAfter(3, 9)).map(({ event }) => event.id)).toEqual([told.id]);
+    await spool.close();
+    folder.remove();
+  });
+});
+
 describe("by a clock held by the test", () => {
   test("a mail whose extraction failed waits until its time has come", async () => {
     let time = 1000;
