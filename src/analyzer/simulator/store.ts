@@ -363,7 +363,7 @@ export function createStore(options: StoreOptions, records: readonly StateRecord
     return sample.analysed.find(
       (earlier) =>
         earlier.mode === form.mode &&
-        earlier.password === password &&
+        (earlier.password === password || !earlier.base.passwordProtected) &&
         (earlier.jobId !== null || form.mode === "reputation") &&
         earlier.judgement.outcome !== "error",
     );

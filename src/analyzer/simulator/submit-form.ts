@@ -185,7 +185,8 @@ function readUrl(value: string): SubmittedContent {
 async function readBody(request: Request): Promise<Iterable<[string, string | File]>> {
   const type = request.headers.get("content-type");
   if (type === null && (request.body === null || request.headers.get("content-length") === "0")) return [];
-  if (type === null || !/^multipart\/form-data\s*;/i.test(type)) {
+  // A URL comes as a plain form from VMRay's own clients.
+  if (type === null || !/^(?:multipart\/form-data\s*;|application\/x-www-form-urlencoded\s*(?:;|$))/i.test(type)) {
     throw new ApiError(400, "The request must be multipart/form-data.");
   }
   try {
