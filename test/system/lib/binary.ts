@@ -22,7 +22,9 @@ export type Analyzer = {
   readonly apiKey: string;
   statistics(): Promise<AnalyzerStatistics>;
   stop(): Promise<void>;
-  /** Starts a new one at the same address; a simulator remembers nothing of the one before. */
+  /** SIGKILL, as a crash would be. */
+  kill(): Promise<void>;
+  /** Starts a new one at the same address; without `--state` it remembers nothing of the one before. */
   restart(): Promise<void>;
 };
 
@@ -36,10 +38,11 @@ export type AnalyzerStatistics = {
   readonly samples: number;
 };
 
-/** Starts the analyzer simulator. `queued` and `work` are durations like 100ms. */
+/** Starts the analyzer simulator. `queued` and `work` are durations like 100ms; `more` are further options. */
 export async function startAnalyzer(
   place: Place,
   timing: { readonly queued: string; readonly work: string } = { queued: "50ms", work: "100ms" },
+  more: readonly string[] = [],
 ): Promise<Analyzer> {
   const apiKey = crypto.randomUUID();
   const port = await freePort();
@@ -47,6 +50,7 @@ export async function startAnalyzer(
   const command = [
     ...[binaryPath(), "simulate-analyzer", "--listen", `127.0.0.1:${port}`, "--api-key", apiKey],
     ...["--queued", timing.queued, "--work", timing.work],
+    ...more,
   ];
   const statistics = async () => {
     const answer = await fetch(`${url}/simulator/statistics`);
@@ -68,6 +72,9 @@ export async function startAnalyzer(
     statistics,
     async stop() {
       await running.stop();
+    },
+    async kill() {
+      await running.stop("SIGKILL");
     },
     async restart() {
       await running.stop();

@@ -42,6 +42,21 @@ describe("the form of a submission", () => {
     });
   });
 
+  test("may be a plain form for a URL, and nothing else that has a body", async () => {
+    const post = (body: string, type: string) =>
+      new Request("http://simulator.example/", { method: "POST", body, headers: { "content-type": type } });
+    const form = await readSubmitForm(
+      post(
+        "sample_url=http%3A%2F%2Fa.example%2F%3Fb%3Dc&shareable=False",
+        "application/x-www-form-urlencoded",
+      ),
+      none,
+    );
+    expect(form.content).toMatchObject({ kind: "url", text: "http://a.example/?b=c" });
+    const json = readSubmitForm(post('{"sample_url":"http://a/"}', "application/json"), none);
+    expect(await refusal(json)).toBe("400 The request must be multipart/form-data.");
+  });
+
   test("is read without the fields that are not known, where they are to be ignored", async () => {
     const reading = (ignore: boolean) => readSubmitForm(request({ tag: "x" }, file()), none, ignore);
     expect(await refusal(reading(false))).toBe('400 Unknown parameter "tag".');
