@@ -186,7 +186,10 @@ async function readBody(request: Request): Promise<Iterable<[string, string | Fi
   const type = request.headers.get("content-type");
   if (type === null && (request.body === null || request.headers.get("content-length") === "0")) return [];
   // A URL comes as a plain form from VMRay's own clients.
-  if (type === null || !/^(?:multipart\/form-data\s*;|application\/x-www-form-urlencoded\s*(?:;|$))/i.test(type)) {
+  if (
+    type === null ||
+    !/^(?:multipart\/form-data\s*;|application\/x-www-form-urlencoded\s*(?:;|$))/i.test(type)
+  ) {
     throw new ApiError(400, "The request must be multipart/form-data.");
   }
   try {
