@@ -8,7 +8,7 @@
 import { closeSync, existsSync, openSync, readFileSync, statSync, truncateSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { SensorError } from "../../errors.ts";
-import type { StateRecord } from "./store.ts";
+import type { StateRecord } from "./records.ts";
 
 const HEADER = JSON.stringify({ email_sensor_simulator_state: 1 });
 

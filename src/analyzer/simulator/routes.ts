@@ -5,6 +5,7 @@
  * endpoint, by which faults are limited, and to the oldest platform that had it.
  */
 import { ApiError, noSuchElement } from "./api-error.ts";
+import { contentFacts } from "./content-facts.ts";
 import { judge } from "./judgement.ts";
 import {
   createLists,
@@ -18,7 +19,7 @@ import type { JsonObject, Objects } from "./objects.ts";
 import { isAtLeast, type Platform, VERSIONS } from "./platform.ts";
 import { searchSamples } from "./sample-search.ts";
 import type { Endpoint } from "./scenario.ts";
-import { contentFacts, type Quota, type Rows, type Sample, type Store, type Submission } from "./store.ts";
+import type { Quota, Rows, Sample, Store, Submission } from "./store.ts";
 import { MAX_SAMPLE_SIZE, readSubmitForm, type SubmitForm } from "./submit-form.ts";
 import { type ZipBudget, zipMembers } from "./zip.ts";
 

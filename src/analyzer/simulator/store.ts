@@ -6,66 +6,12 @@
  * record: given to `persist` and then applied, so that the same records make the same store again.
  */
 import { ApiError } from "./api-error.ts";
+import { contentFacts, hash, sampleType, storedFilename } from "./content-facts.ts";
 import { createRuleBook, judgementAt, overlay, type RuleBook } from "./contents.ts";
 import type { Judgement } from "./judgement.ts";
+import type { EchoedForm, SampleRecord, StateRecord, SubmissionRecord } from "./records.ts";
 import type { ChildRule, ContentRule, QuotaRule, Scenario } from "./scenario.ts";
-import type { AnalyzerMode, SubmitForm, SubmittedContent } from "./submit-form.ts";
-
-/** Milliseconds since 1970, like all times here. */
-type SampleRecord = {
-  readonly kind: "sample";
-  readonly id: number;
-  readonly sha256: string;
-  readonly sha1: string;
-  readonly md5: string;
-  readonly size: number;
-  readonly type: string;
-  readonly filename: string;
-  /** The URL as it was submitted; null for a file. */
-  readonly url: string | null;
-  readonly created: number;
-};
-
-type EchoedForm = Pick<
-  SubmitForm,
-  "caching" | "tags" | "comment" | "metadata" | "shareable" | "retentionDays"
-> & {
-  readonly settings: Readonly<Record<string, string>>;
-};
-
-type SubmissionRecord = {
-  readonly kind: "submission";
-  readonly id: number;
-  readonly sampleId: number;
-  /** What the simulator says to this content with the password of this submission, without a scenario. */
-  readonly base: Judgement;
-  /** SHA-256 of the password; null where none came. */
-  readonly password: string | null;
-  readonly created: number;
-  readonly startsAt: number;
-  readonly finishesAt: number;
-  /** Of its own full or static analysis, also the id of that analysis; null where none was created. */
-  readonly jobId: number | null;
-  /** Of its own reputation look-up, also the id of that look-up; null where none was created. */
-  readonly reputationJobId: number | null;
-  readonly sourceId: number | null;
-  readonly parentId: number | null;
-  /** How the sample was found in that of the parent. */
-  readonly relation: string | null;
-  readonly filename: string;
-  readonly originalFilename: string | null;
-  readonly mode: AnalyzerMode;
-  /** Taken from the quota, without its children. */
-  readonly reports: number;
-  readonly verdicts: number;
-  readonly form: EchoedForm;
-};
-
-/** A content was submitted, stored or not: a SHA-256 or a URL. */
-type CountRecord = { readonly kind: "count"; readonly key: string; readonly opened: boolean };
-
-/** One change, as JSON. */
-export type StateRecord = SampleRecord | SubmissionRecord | CountRecord;
+import type { SubmitForm } from "./submit-form.ts";
 
 export type Sample = Omit<SampleRecord, "kind"> & {
   /** What is said of it now: by the scenario; else by the submission that opened it; else by the first. */
@@ -158,47 +104,6 @@ const ECHOED_SETTINGS = [
   "max_dynamic_analyses_per_sample",
   "max_recursive_samples",
 ];
-
-const hash = (algorithm: "sha256" | "sha1" | "md5", bytes: Uint8Array): string =>
-  new Bun.CryptoHasher(algorithm).update(bytes).digest("hex");
-
-/** VMRay gives a file another name where Windows could not store it under its own (its submission_filename). */
-function storedFilename(name: string, id: number): string {
-  const device = /^(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)/i;
-  return name === "" || name.length > 255 || /[:<>\\"|?*/\0-\x1f]/.test(name) || device.test(name)
-    ? `sample-${id}`
-    : name;
-}
-
-/** Member names that tell the kind of an OOXML document. */
-const OOXML_TYPES = [
-  ["word/document.xml", "Word Document"],
-  ["xl/workbook.xml", "Excel Document"],
-  ["ppt/presentation.xml", "Powerpoint Document"],
-] as const;
-
-function sampleType(bytes: Uint8Array): string {
-  const content = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const head = content.toString("latin1", 0, 1024);
-  if (head.startsWith("MZ")) return "Windows Exe (x86-32)";
-  if (head.startsWith("PK\x03\x04")) {
-    return OOXML_TYPES.find(([member]) => content.includes(member))?.[1] ?? "Archive";
-  }
-  if (head.startsWith("%PDF-")) return "PDF Document";
-  if (/^\s*<(?:!doctype html|html)/i.test(head)) return "HTML Document";
-  return "Unknown";
-}
-
-/** The hashes of what was submitted, and its size in bytes; of a URL those of its text. */
-export function contentFacts(content: SubmittedContent) {
-  const bytes = content.kind === "file" ? content.bytes : new TextEncoder().encode(content.text);
-  return {
-    sha256: hash("sha256", bytes),
-    sha1: hash("sha1", bytes),
-    md5: hash("md5", bytes),
-    size: bytes.length,
-  };
-}
 
 const passwordKey = (password: string | undefined): string | null =>
   password === undefined ? null : hash("sha256", new TextEncoder().encode(password));
