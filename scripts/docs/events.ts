@@ -4,6 +4,7 @@ import { composeFailed, composeMailEvents, composeState } from "../../src/report
 import { EVENT_TYPES, type EventType, type SensorEvent } from "../../src/report/event.ts";
 import type { ArtifactRow, MailRow } from "../../src/spool/spool.ts";
 import { judge } from "../../src/verdict/judge.ts";
+import { formatReference } from "./formats.ts";
 import { table } from "./markdown.ts";
 
 const SENSOR = { id: "sensor-01.example.org", version: "0.1.0" };
@@ -213,8 +214,8 @@ export function eventReference(): string {
     "",
     "<!-- Made from docs/event.schema.json and src/report by scripts/docs.ts: change it there. -->",
     "",
-    "An event is one JSON object: the message of a syslog line in the `json` format, and what a template gets its",
-    "fields from. [event.schema.json](event.schema.json) is the same as a JSON Schema (2020-12).",
+    "An event is one JSON object: the message of a syslog line in the `json` format, and what other formats and templates",
+    "get their fields from. [event.schema.json](event.schema.json) is the same as a JSON Schema (2020-12).",
     "",
     "- Every event arrives at least once and in order at each destination; around a cut connection some arrive twice,",
     "  with the same `id`.",
@@ -267,6 +268,7 @@ export function eventReference(): string {
     "acknowledged its bytes and the connection lived on for a moment; everything younger is sent again after a cut.",
     "By UDP a loss on the way cannot be seen; only a host that refuses is.",
     "",
+    ...formatReference(),
     "## Templates",
     "",
     "`format: template` renders [Liquid](https://shopify.github.io/liquid/) with the fields above as variables. The",

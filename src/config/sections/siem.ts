@@ -1,6 +1,7 @@
 /** `siem`: one destination of events. */
 import { z } from "zod";
 import { EVENT_TYPES } from "../../report/event.ts";
+import { LEEF_DELIMITERS } from "../../report/formats/leef.ts";
 import {
   DEFAULT_SEVERITIES,
   FACILITIES,
@@ -9,6 +10,7 @@ import {
   type Severity,
   type SeverityMap,
 } from "../../report/syslog.ts";
+import { parseSize } from "../../units.ts";
 import { readHostPort } from "../address.ts";
 import { noted } from "../note.ts";
 import {
@@ -30,6 +32,14 @@ import {
   when,
   whole,
 } from "./kinds.ts";
+
+/** A size as it is after its own check, or before. */
+const sizeBelow = (value: unknown, least: number): boolean => {
+  const bytes = typeof value === "string" ? parseSize(value) : value;
+  return typeof bytes === "number" && bytes < least;
+};
+
+export const FORMATS = ["json", "template", "ecs", "ocsf", "cef", "leef"] as const;
 
 const SYSLOG_TARGET = /^(udp|tcp|tls|relp):\/\//;
 
@@ -264,8 +274,13 @@ export const siemDestination = z
     ),
     tls: key("TLS of `tls://`, `relp://` and `https`.", tlsSection().optional(), { alternative: true }),
     format: key(
-      "Form of an event: `json` as in event.schema.json, or `template`, a text of your own.",
-      choice(["json", "template"]).prefault("json"),
+      "Form of an event: `json` as in event.schema.json, `ecs` (Elastic Common Schema), `ocsf` (Open Cybersecurity Schema Framework, several messages an event), `cef` (ArcSight), `leef` (QRadar), or `template`, a text of your own. events.md says what goes where.",
+      choice(FORMATS).prefault("json"),
+    ),
+    leef_delimiter: key(
+      "What stands between the attributes of `format: leef`.",
+      choice(LEEF_DELIMITERS).optional(),
+      { fallback: "`^`", alternative: true, example: "~" },
     ),
     template: key(
       "The text of `format: template` in the Liquid language, one event a message.",
@@ -353,10 +368,23 @@ export const siemDestination = z
           ...when(given.length === 2, "template_file", "conflicts with template: keep one of the two"),
         ];
       }
-      return siem.format === "json"
-        ? given.flatMap((name) => when(true, name, "needs format: template"))
-        : [];
+      const known = FORMATS.some((name) => name === siem.format);
+      return known ? given.flatMap((name) => when(true, name, "needs format: template")) : [];
     }),
+    rule((siem) =>
+      when(
+        siem.format === "ocsf" && sizeBelow(siem.max_message_size, 4096),
+        "max_message_size",
+        "must be at least 4KB with format: ocsf",
+      ),
+    ),
+    rule((siem) =>
+      when(
+        siem.leef_delimiter !== undefined && siem.format !== "leef",
+        "leef_delimiter",
+        "needs format: leef",
+      ),
+    ),
     rule(transportConflicts),
   );
 

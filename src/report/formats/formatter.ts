@@ -11,8 +11,12 @@ import { asSensorError, SensorError } from "../../errors.ts";
 import { faultFields, type Log } from "../../log.ts";
 import { shrinkEvent } from "../bounds.ts";
 import type { SensorEvent } from "../event.ts";
+import { cefFormat } from "./cef.ts";
+import { ecsFormat } from "./ecs.ts";
 import type { Format, Piece } from "./format.ts";
 import { jsonFormat, writeJson } from "./json.ts";
+import { leefFormat } from "./leef.ts";
+import { ocsfFormat } from "./ocsf.ts";
 import { compileTemplate, MAX_TEMPLATE_LENGTH, templateFormat } from "./template.ts";
 
 /** One message: a line of UTF-8 without control characters, and the event that its header is made of. */
@@ -26,7 +30,10 @@ export type Formatter = {
   format(event: SensorEvent, room: (event: SensorEvent) => number): readonly Message[];
 };
 
-export type FormatSettings = Pick<SiemConfig, "name" | "format" | "template" | "template_file">;
+export type FormatSettings = Pick<
+  SiemConfig,
+  "name" | "format" | "template" | "template_file" | "leef_delimiter"
+>;
 
 /** Throws CONFIG_INVALID, naming the destination. */
 export function createFormatter(destination: FormatSettings, log: Log): Formatter {
@@ -60,6 +67,14 @@ function formatOf(destination: FormatSettings): Format {
       return jsonFormat;
     case "template":
       return templateOf(destination);
+    case "ecs":
+      return ecsFormat;
+    case "ocsf":
+      return ocsfFormat;
+    case "cef":
+      return cefFormat;
+    case "leef":
+      return leefFormat(destination.leef_delimiter ?? "^");
   }
 }
 

@@ -57,6 +57,7 @@ describe("sensor.example.yaml", () => {
       "siem[0].https.index: needs kind: splunk_hec",
       "siem[0].https.source: needs kind: splunk_hec",
       "siem[0].https.sourcetype: needs kind: splunk_hec",
+      "siem[0].leef_delimiter: needs format: leef",
       "siem[0].template: needs format: template",
       "siem[0].template_file: needs format: template",
       "alerts[0]: reaches nobody: set to, or to_recipients with domains",
