@@ -42,6 +42,8 @@ export type Reporting = {
 };
 
 const BATCH = 100;
+/** Each is flushed to disk. */
+const FILE_BATCH = 500;
 const REPLAY_POLL_MS = 10_000;
 
 /** The name of the outbox cursor of a destination. */
@@ -87,7 +89,7 @@ export function startReporting(options: {
       spool: options.spool,
       log,
       carrier,
-      batch: destination.https?.max_batch_events ?? BATCH,
+      batch: destination.https?.max_batch_events ?? (destination.file === undefined ? BATCH : FILE_BATCH),
       wants: ({ type, verdict }: SensorEvent) =>
         types.has(type) &&
         (type === "mail.failed" || verdict === undefined || atLeast(verdict, destination.min_verdict)),

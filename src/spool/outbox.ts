@@ -2,13 +2,14 @@
 import type { Database } from "bun:sqlite";
 import { SensorError } from "../errors.ts";
 import type { SensorEvent } from "../report/event.ts";
-import type { Replay, Spool } from "./spool.ts";
+import type { OutboxBody, OutboxEvent, Replay, Spool } from "./spool.ts";
 import type { StoreAccess } from "./store-access.ts";
 
 export type OutboxStore = Pick<
   Spool,
   | "putEvents"
   | "eventsAfter"
+  | "eventBodies"
   | "setDestinations"
   | "cursor"
   | "advanceCursor"
@@ -23,15 +24,9 @@ export function outboxStore({ read, write }: StoreAccess): OutboxStore {
   return {
     putEvents: (events) => write(["events"], (db) => putEvents(db, events)),
 
-    eventsAfter: async (seq, limit) =>
-      read((db) =>
-        db
-          .query<{ seq: number; body: string }, [number, number]>(
-            "SELECT seq, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
-          )
-          .all(seq, limit)
-          .map((row) => ({ seq: row.seq, event: JSON.parse(row.body) as SensorEvent })),
-      ),
+    eventsAfter: async (seq, limit) => read((db) => bodiesAfter(db, seq, limit)).map(parsedEvent),
+
+    eventBodies: async (seq, limit) => read((db) => bodiesAfter(db, seq, limit)),
 
     setDestinations: (names) =>
       write([], (db) => {
@@ -96,6 +91,17 @@ export function outboxStore({ read, write }: StoreAccess): OutboxStore {
         db.query("DELETE FROM replays WHERE destination = ? AND seq >= last").run(destination);
       }),
   };
+}
+
+function bodiesAfter(db: Database, seq: number, limit: number): readonly OutboxBody[] {
+  return db
+    .query<OutboxBody, [number, number]>("SELECT seq, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?")
+    .all(seq, limit);
+}
+
+/** An event out of its row. */
+export function parsedEvent({ seq, body }: OutboxBody): OutboxEvent {
+  return { seq, event: JSON.parse(body) as SensorEvent };
 }
 
 export function putEvents(db: Database, events: readonly SensorEvent[]): void {

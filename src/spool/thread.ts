@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { SensorError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import { createBody } from "./body.ts";
+import { parsedEvent } from "./outbox.ts";
 import { createParsingNotes } from "./parsing-notes.ts";
 import type { Spool, SpoolTopic } from "./spool.ts";
 import type { SpoolSettings } from "./sqlite.ts";
@@ -118,6 +119,7 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
   const recordExtraction = remote("recordExtraction");
   const recordExtractionFault = remote("recordExtractionFault");
   const failMail = remote("failMail");
+  const eventBodies = remote("eventBodies");
 
   const close = async () => {
     if (ended !== null) throw ended;
@@ -179,7 +181,8 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
     finishMail: remote("finishMail"),
 
     putEvents: remote("putEvents"),
-    eventsAfter: remote("eventsAfter"),
+    eventsAfter: async (seq, limit) => (await eventBodies(seq, limit)).map(parsedEvent),
+    eventBodies,
     setDestinations: remote("setDestinations"),
     cursor: remote("cursor"),
     advanceCursor: remote("advanceCursor"),
