@@ -5,11 +5,13 @@ import { FACTS } from "../../../src/extract/facts.ts";
 import { FLAGS } from "../../../src/extract/flags.ts";
 
 const SOURCES = join(import.meta.dir, "../../../src/extract");
+/** Alerts of the sensor's own that come back are known before they are taken apart. */
+const OWN_ALERTS = join(import.meta.dir, "../../../src/alert/own.ts");
 const TABLES = /(?:^|\/)(?:flags|facts)\.ts$/;
 
 /** The code of extraction without the tables of names, and without the keys of those that stand beside code. */
 async function code(): Promise<string> {
-  const files: string[] = [];
+  const files: string[] = [await Bun.file(OWN_ALERTS).text()];
   for await (const path of new Glob("**/*.ts").scan(SOURCES)) {
     if (!TABLES.test(path)) files.push(await Bun.file(join(SOURCES, path)).text());
   }
