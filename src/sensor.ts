@@ -9,7 +9,7 @@ import { createOwnAlerts } from "./alert/own.ts";
 import { alertCursor, startAlerts } from "./alert/stage.ts";
 import { startAnalyzer } from "./analyzer/analyzer.ts";
 import { createVmrayClient } from "./analyzer/client.ts";
-import { vmrayApiKey } from "./config/load.ts";
+import { vmrayApiKey, vmrayConnection } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
 import { startControl } from "./control/server.ts";
 import { asSensorError, SensorError } from "./errors.ts";
@@ -143,7 +143,12 @@ async function startStages(
   };
   try {
     const apiKey = await vmrayApiKey(config);
-    const client = createVmrayClient(config.vmray, apiKey);
+    const client = createVmrayClient(await vmrayConnection(config), apiKey);
+    if (!config.vmray.tls_verify) {
+      log.warn("the certificate of VMRay is not checked: anyone in between can read and forge", {
+        key: "vmray.tls_verify",
+      });
+    }
     const { policy, lists } = await loadPolicy(config.triage, log.with({ stage: "triage" }));
     await spool.setDestinations([...config.siem.map(siemCursor), ...config.alerts.map(alertCursor)]);
     started("retention", startSweep(spool, log));

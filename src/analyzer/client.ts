@@ -6,20 +6,20 @@
  * shapes), VMRAY_REFUSED (VMRay will not take it, for good). Redirects are not followed and answers are bounded.
  * A GET is sent once more where its connection broke; a POST never is, since VMRay may have taken the first one.
  */
-import { readFileSync } from "node:fs";
-import { getCACertificates } from "node:tls";
 import { z } from "zod";
 import type { Config } from "../config/schema.ts";
 import { SensorError } from "../errors.ts";
 import type { SubmitAction, SubmitParameters } from "../triage/plan.ts";
 import { VERSION } from "../version.ts";
 import * as shapes from "./api-shapes.ts";
+import { type ConnectionSettings, connectionFault, createConnection } from "./connection.ts";
 import { type FormField, type FormFile, multipartBody } from "./multipart.ts";
 import { type SubmitDefaults, seconds, submitFields } from "./submit-fields.ts";
 import { oneLine, publicReason, VmrayError } from "./vmray-error.ts";
 
 export type VmrayConnection = SubmitDefaults &
-  Pick<Config["vmray"], "url" | "ca_file" | "tls_verify" | "request_timeout" | "upload_timeout">;
+  ConnectionSettings &
+  Pick<Config["vmray"], "request_timeout" | "upload_timeout">;
 
 /** The same for files and URLs. */
 export type HowSubmitted = {
@@ -112,7 +112,6 @@ const MAX_ANSWER = 8 * 1024 ** 2;
 const MAX_PAGES = 20;
 const MAX_RETRY_AFTER = 600_000;
 const MAX_FILENAME_BYTES = 200;
-const IDLE_SECONDS = 20;
 const METADATA_KEY = "email_sensor";
 /** `max_api_items` of a real system. */
 const MAX_FEED = 1000;
@@ -121,15 +120,14 @@ const MAX_PERIOD = 50;
 const ABSENT: ReadonlySet<number> = new Set([400, 403, 404, 405]);
 
 /**
- * A client for one VMRay server. Throws SensorError CONFIG_INVALID where the URL, the CA file or the key cannot
- * be used; makes no call yet.
+ * A client for one VMRay server. Throws SensorError CONFIG_INVALID where the URL, a file of the connection or the key
+ * cannot be used; makes no call yet.
  */
 export function createVmrayClient(
   connection: VmrayConnection,
   apiKey: string,
   clock: { readonly now: () => number } = { now: Date.now },
 ): VmrayClient {
-  const base = apiBase(connection.url);
   if (!/^[\x21-\x7e]{1,512}$/.test(apiKey)) {
     throw new SensorError("CONFIG_INVALID", "the VMRay API key is empty or holds spaces or line breaks");
   }
@@ -140,16 +138,7 @@ export function createVmrayClient(
     // An answer that unpacks to more than it is could not be bounded chunk by chunk.
     "Accept-Encoding": "identity",
   };
-  const session = new Bun.FetchSession({
-    tls: {
-      rejectUnauthorized: connection.tls_verify,
-      ...(connection.ca_file === undefined
-        ? {}
-        : { ca: [...getCACertificates("default"), readCa(connection.ca_file)] }),
-    },
-    // Shorter than servers keep theirs, so that a POST seldom meets a connection that is just being closed.
-    keepAlive: { idleTimeout: IDLE_SECONDS },
-  });
+  const { base, fetch, way } = createConnection(connection);
 
   async function exchange(path: string, init: BunFetchRequestInit, call: Call): Promise<Reply> {
     const ending = new AbortController();
@@ -158,7 +147,7 @@ export function createVmrayClient(
     if (call.signal?.aborted) onAbort();
     call.signal?.addEventListener("abort", onAbort, { once: true });
     try {
-      const response = await session.fetch(`${base}${path}`, {
+      const response = await fetch(`${base}${path}`, {
         ...init,
         headers: { ...headers, ...init.headers },
         redirect: "manual",
@@ -168,7 +157,7 @@ export function createVmrayClient(
       });
       return { status: response.status, headers: response.headers, text: await boundedText(response) };
     } catch (thrown) {
-      throw networkFault(thrown, call);
+      throw networkFault(thrown, call, way);
     } finally {
       clearTimeout(timer);
       call.signal?.removeEventListener("abort", onAbort);
@@ -374,28 +363,6 @@ export function correlationOf(submission: shapes.Submission): string | null {
   }
 }
 
-/** Any spelling people use for the server ("host", "https://host/", "https://host/rest/") as one. */
-function apiBase(url: string): string {
-  const text = /^[a-z][a-z0-9+.-]*:\/\//i.test(url.trim()) ? url.trim() : `https://${url.trim()}`;
-  const wrong = (why: string) => new SensorError("CONFIG_INVALID", `vmray.url ${why}`);
-  if (!URL.canParse(text)) throw wrong("is not a URL");
-  const parsed = new URL(text);
-  if (parsed.protocol !== "https:" && parsed.protocol !== "http:")
-    throw wrong("must begin with https:// or http://");
-  if (parsed.username !== "" || parsed.password !== "") throw wrong("must not hold a user name or password");
-  if (parsed.search !== "" || parsed.hash !== "") throw wrong("must end with the host or a path");
-  const path = parsed.pathname.replace(/\/+$/, "").replace(/\/rest$/, "");
-  return `${parsed.origin}${path}`;
-}
-
-function readCa(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (cause) {
-    throw new SensorError("CONFIG_INVALID", `vmray.ca_file cannot be read: ${path}`, { cause });
-  }
-}
-
 function hash(sha256: string): string {
   if (!/^[0-9a-f]{64}$/i.test(sha256)) throw new SensorError("INTERNAL", "not a SHA-256");
   return sha256.toLowerCase();
@@ -453,18 +420,16 @@ async function boundedText(response: Response): Promise<string> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
-function networkFault(thrown: unknown, call: Call): unknown {
+function networkFault(thrown: unknown, call: Call, way: string): unknown {
   if (thrown instanceof SensorError) return thrown;
   if (call.signal?.aborted) return call.signal.reason;
   const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
   // The file that was to be sent, not the network.
   if (/^(ENOENT|EACCES|EIO|EISDIR)$/.test(code)) {
     return new SensorError("INTERNAL", "the temporary copy of a content cannot be read", { cause: thrown });
   }
-  return new VmrayError("VMRAY_UNREACHABLE", publicReason(`VMRay cannot be reached: ${message}`), {
-    cause: thrown,
-  });
+  const message = `VMRay cannot be reached${way}: ${connectionFault(thrown)}`;
+  return new VmrayError("VMRAY_UNREACHABLE", publicReason(message), { cause: thrown });
 }
 
 /** True where the connection ended without an answer, as one that was kept open too long does. */
@@ -493,6 +458,9 @@ function readAnswer(reply: Reply, now: () => number, absence: "optional" | "requ
   if (status === 401 || status === 403) throw fault("VMRAY_AUTH", `VMRay refuses the API key: ${said}`);
   if (status === 429) {
     throw fault("VMRAY_THROTTLED", `VMRay asks to wait: ${said}`, retryAfter(reply.headers, now()));
+  }
+  if (status === 407) {
+    throw fault("VMRAY_UNREACHABLE", "the proxy on the way to VMRay wants another user or password");
   }
   if (status >= 500 || status === 408) {
     throw fault("VMRAY_UNREACHABLE", `VMRay has a fault: ${said}`, retryAfter(reply.headers, now()));

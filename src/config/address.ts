@@ -117,6 +117,31 @@ export function readServerUrl(text: string): string | Problematic {
     .replace(/\/+$/, "");
 }
 
+/** The URL of an HTTP proxy without trailing slash; user and password stay in it, percent-encoded. */
+export function readProxyUrl(text: string): string | Problematic {
+  const written = text.trim();
+  const url = URL.parse(/^[A-Za-z][A-Za-z0-9+.-]*:\/\//.test(written) ? written : `http://${written}`);
+  if (url === null || url.hostname === "" || /\s/.test(written)) {
+    return { problem: "must be the address of a proxy, like http://proxy.example.org:3128" };
+  }
+  if (url.protocol !== "http:" && url.protocol !== "https:") {
+    return { problem: "must start with http:// or https://: other kinds of proxy are not spoken" };
+  }
+  if (url.pathname !== "/" || url.search !== "" || url.hash !== "") {
+    return { problem: "must end with the port: nothing may come after it" };
+  }
+  if (url.username === "" && url.password !== "") return { problem: "has a password and no user" };
+  return url.href.replace(/\/$/, "");
+}
+
+/** A domain, with all below it, or a network, whose hosts are reached without a proxy. */
+export function readDirectHost(text: string): string | Problematic {
+  const network = readNetwork(text);
+  if (typeof network === "string") return network;
+  if (/^[\d.]+(\/\d+)?$|:/.test(text)) return network;
+  return readDomain(text.replace(/^\*?\./, ""));
+}
+
 /** `unix:/PATH` or HOST:PORT. The path of a Unix socket holds at most 107 bytes (sockaddr_un). */
 export function readControlAddress(text: string): { readonly path: string } | HostPort | Problematic {
   if (!text.startsWith("unix:")) {

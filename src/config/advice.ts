@@ -21,6 +21,10 @@ export function adviceOn(config: Config, fromEnvironment: (path: Path) => boolea
   if (!config.vmray.tls_verify && server.protocol === "https:") {
     advise(["vmray", "tls_verify"], "anyone in between can pose as the VMRay server: use ca_file instead");
   }
+  const proxy = config.vmray.proxy === undefined ? null : new URL(config.vmray.proxy);
+  if (proxy !== null && proxy.password !== "" && !fromEnvironment(["vmray", "proxy"])) {
+    advise(["vmray", "proxy"], "a secret in the configuration itself: better in proxy_password_file");
+  }
   const inlineKey: Path = ["vmray", "api_key"];
   if (config.vmray.api_key !== undefined && !fromEnvironment(inlineKey)) {
     advise(inlineKey, "a secret in the configuration itself: better in a file, with api_key_file");

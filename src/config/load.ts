@@ -231,6 +231,12 @@ export async function checkConfig(path: string, env: Environment, now = new Date
       const where: Path = ["smtp", "tls", "key_file"];
       problems.push({ path: where, at: document.position(where), message: "does not belong to cert_file" });
     }
+    const { client_cert_file: certificate, client_key_file: clientKey } = parsed.data.vmray;
+    if (certificate !== undefined && clientKey !== undefined && !(await keyFits(certificate, clientKey))) {
+      const where: Path = ["vmray", "client_key_file"];
+      const message = "does not belong to client_cert_file";
+      problems.push({ path: where, at: document.position(where), message });
+    }
   }
   if (!parsed.success || problems.length > 0) {
     return { problems: finish(problems), warnings: finish(byFile.warnings) };
@@ -263,4 +269,15 @@ export async function vmrayApiKey({ vmray }: Config): Promise<string> {
   if (vmray.api_key !== undefined) return vmray.api_key;
   if (vmray.api_key_file !== undefined) return loadSecret(vmray.api_key_file);
   throw new SensorError("CONFIG_INVALID", "vmray needs api_key_file or api_key");
+}
+
+/**
+ * The `vmray` section with its proxy as it is used: with the password out of its file.
+ * Throws SensorError CONFIG_INVALID where that file no longer holds one.
+ */
+export async function vmrayConnection({ vmray }: Config): Promise<Config["vmray"]> {
+  if (vmray.proxy === undefined || vmray.proxy_password_file === undefined) return vmray;
+  const url = new URL(vmray.proxy);
+  url.password = encodeURIComponent(await loadSecret(vmray.proxy_password_file));
+  return { ...vmray, proxy: url.href.replace(/\/$/, "") };
 }

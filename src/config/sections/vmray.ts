@@ -1,41 +1,116 @@
 /** `vmray`: the analyzer that is asked. */
 import { z } from "zod";
-import { readServerUrl } from "../address.ts";
+import { readDirectHost, readProxyUrl, readServerUrl } from "../address.ts";
 import { noted } from "../note.ts";
-import { choice, duration, flag, key, path, printable, rule, text, wait, when, whole } from "./kinds.ts";
+import {
+  type Conflict,
+  choice,
+  duration,
+  flag,
+  key,
+  path,
+  printable,
+  rule,
+  text,
+  type Unchecked,
+  wait,
+  when,
+  whole,
+} from "./kinds.ts";
 
 /** What VMRay takes as `retention_period`. */
 const RETENTION_DAYS: readonly number[] = [0, 60, 120, 180, 360];
 
+/** How one VMRay server is reached. */
+const connectionKeys = {
+  url: key(
+    "Address of the server. Without a scheme https is taken; a trailing `/rest` is taken off.",
+    text("URL", readServerUrl),
+    { example: "https://eu.cloud.vmray.com" },
+  ),
+  api_key_file: key("File with the API key, one line. Either this or `api_key`.", path("secret").optional(), {
+    example: "/etc/email-sensor/vmray.key",
+  }),
+  api_key: key(
+    "The API key itself, best from the environment. Either this or `api_key_file`.",
+    printable(4096).optional(),
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: the placeholder of the configuration file
+    { alternative: true, example: "${VMRAY_API_KEY}" },
+  ),
+  ca_file: key(
+    "Certificates to trust beside those of the system, PEM: the way to go for a server with a certificate of its own.",
+    path("certificate").optional(),
+    { example: "tls/vmray-ca.crt" },
+  ),
+  tls_verify: key(
+    "Check the certificate of the server. Prefer `ca_file` to switching this off.",
+    flag().prefault(true),
+  ),
+  client_cert_file: key(
+    "Certificate of the sensor and its chain, PEM, for a server that wants one.",
+    path("certificate").optional(),
+    { example: "tls/sensor.crt" },
+  ),
+  client_key_file: key("Its private key, PEM, without a passphrase.", path("private key").optional(), {
+    example: "tls/sensor.key",
+  }),
+  proxy: key(
+    "HTTP proxy on the way to the server: `http://[USER:PASSWORD@]HOST:PORT`, or https. For an https server it only passes on (CONNECT).",
+    text("URL of a proxy", readProxyUrl).optional(),
+    {
+      fallback: "`HTTPS_PROXY` and `NO_PROXY` of the environment",
+      example: "http://sensor@proxy.example.org:3128",
+    },
+  ),
+  proxy_password_file: key(
+    "File with the password of the user named in `proxy`, one line.",
+    path("secret").optional(),
+    { example: "/etc/email-sensor/proxy.password" },
+  ),
+  no_proxy: key(
+    "Servers that are reached without any proxy: domains with all below them, addresses and networks.",
+    z.array(text("domain or network", readDirectHost)).max(100).prefault([]),
+    { example: ["example.org", "10.0.0.0/8"] },
+  ),
+};
+
+/** What keys of a connection want of each other. */
+function connectionConflicts(section: Unchecked): readonly Conflict[] {
+  const { api_key, api_key_file, client_cert_file, client_key_file, proxy, proxy_password_file } = section;
+  const user = typeof proxy === "string" ? /^[a-z]+:\/\/([^/@]*)@/.exec(proxy)?.[1] : undefined;
+  return [
+    ...when(api_key === undefined && api_key_file === undefined, "", "needs api_key_file (or api_key)"),
+    ...when(
+      api_key !== undefined && api_key_file !== undefined,
+      "api_key",
+      "conflicts with api_key_file: keep one of the two",
+    ),
+    ...when(
+      client_cert_file !== undefined && client_key_file === undefined,
+      "client_cert_file",
+      "needs client_key_file",
+    ),
+    ...when(
+      client_cert_file === undefined && client_key_file !== undefined,
+      "client_key_file",
+      "needs client_cert_file",
+    ),
+    ...when(
+      proxy_password_file !== undefined && user === undefined,
+      "proxy_password_file",
+      "needs a user in proxy: http://USER@HOST:PORT",
+    ),
+    ...when(
+      proxy_password_file !== undefined && user?.includes(":") === true,
+      "proxy_password_file",
+      "conflicts with the password in proxy: keep one of the two",
+    ),
+  ];
+}
+
 export const vmraySection = z
   .strictObject({
-    url: key(
-      "Address of the server. Without a scheme https is taken; a trailing `/rest` is taken off.",
-      text("URL", readServerUrl),
-      { example: "https://eu.cloud.vmray.com" },
-    ),
-    api_key_file: key(
-      "File with the API key, one line. Either this or `api_key`.",
-      path("secret").optional(),
-      {
-        example: "/etc/email-sensor/vmray.key",
-      },
-    ),
-    api_key: key(
-      "The API key itself, best from the environment. Either this or `api_key_file`.",
-      printable(4096).optional(),
-      // biome-ignore lint/suspicious/noTemplateCurlyInString: the placeholder of the configuration file
-      { alternative: true, example: "${VMRAY_API_KEY}" },
-    ),
-    ca_file: key(
-      "Certificates to trust beside those of the system, PEM: the way to go for a server with a certificate of its own.",
-      path("certificate").optional(),
-      { example: "tls/vmray-ca.crt" },
-    ),
-    tls_verify: key(
-      "Check the certificate of the server. Prefer `ca_file` to switching this off.",
-      flag().prefault(true),
-    ),
+    ...connectionKeys,
     concurrency: key("Analyses and requests in work at the same time.", whole(1, 256).prefault(8)),
     request_timeout: key("Longest wait for the answer to a request.", wait().prefault("30s")),
     upload_timeout: key("Longest time for one submission, upload included.", wait().prefault("5m")),
@@ -109,13 +184,4 @@ export const vmraySection = z
         .prefault({}),
     ),
   })
-  .check(
-    rule(({ api_key, api_key_file }) => [
-      ...when(api_key === undefined && api_key_file === undefined, "", "needs api_key_file (or api_key)"),
-      ...when(
-        api_key !== undefined && api_key_file !== undefined,
-        "api_key",
-        "conflicts with api_key_file: keep one of the two",
-      ),
-    ]),
-  );
+  .check(rule(connectionConflicts));

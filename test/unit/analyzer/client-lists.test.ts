@@ -1,7 +1,7 @@
 /** The feed of finished submissions, children and quota, of versions old and new. */
 import { afterEach, describe, expect, test } from "bun:test";
 import { createVmrayClient } from "../../../src/analyzer/client.ts";
-import { SUBMIT_DEFAULTS } from "./harness.ts";
+import { DIRECT, SUBMIT_DEFAULTS } from "./harness.ts";
 
 type Answers = Readonly<Record<string, unknown>>;
 const undo: (() => unknown)[] = [];
@@ -30,8 +30,7 @@ function vmray(answers: Answers) {
     {
       ...SUBMIT_DEFAULTS,
       url: `http://127.0.0.1:${server.port}`,
-      ca_file: undefined,
-      tls_verify: true,
+      ...DIRECT,
       request_timeout: 1000,
       upload_timeout: 1000,
     },

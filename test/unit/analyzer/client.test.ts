@@ -17,7 +17,7 @@ import { startSimulator } from "../../../src/analyzer/simulator/simulator.ts";
 import { VmrayError } from "../../../src/analyzer/vmray-error.ts";
 import { SensorError } from "../../../src/errors.ts";
 import { VERSION } from "../../../src/version.ts";
-import { SUBMIT_DEFAULTS } from "./harness.ts";
+import { DIRECT, SUBMIT_DEFAULTS } from "./harness.ts";
 
 const KEY = "key-0123456789";
 const CLIENT = join(import.meta.dir, "../../../src/analyzer/client.ts");
@@ -28,8 +28,7 @@ afterEach(async () => {
 });
 
 const CONNECTION: Omit<VmrayConnection, "url"> = {
-  ca_file: undefined,
-  tls_verify: true,
+  ...DIRECT,
   request_timeout: 500,
   upload_timeout: 1000,
   ...SUBMIT_DEFAULTS,

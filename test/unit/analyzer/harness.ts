@@ -10,6 +10,7 @@ import {
 } from "../../../src/analyzer/analyzer.ts";
 import * as shapes from "../../../src/analyzer/api-shapes.ts";
 import { createVmrayClient, type VmrayClient } from "../../../src/analyzer/client.ts";
+import type { ConnectionSettings } from "../../../src/analyzer/connection.ts";
 import {
   type Simulator,
   type SimulatorOptions,
@@ -36,6 +37,16 @@ const undo: (() => unknown)[] = [];
 afterEach(async () => {
   for (const step of undo.splice(0).reverse()) await step();
 });
+
+/** No proxy, no certificates of its own. */
+export const DIRECT: Omit<ConnectionSettings, "url"> = {
+  ca_file: undefined,
+  tls_verify: true,
+  client_cert_file: undefined,
+  client_key_file: undefined,
+  proxy: undefined,
+  no_proxy: [],
+};
 
 /** Nothing about how to analyse is set. */
 export const SUBMIT_DEFAULTS: SubmitDefaults = {
@@ -107,8 +118,7 @@ export function clientOf(vmray: Simulator, key = KEY): VmrayClient {
   return createVmrayClient(
     {
       url: vmray.url,
-      ca_file: undefined,
-      tls_verify: true,
+      ...DIRECT,
       request_timeout: 1000,
       upload_timeout: 1000,
       ...SUBMIT_DEFAULTS,

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadSecret } from "../../../src/config/files.ts";
 import { CONFIG_KEYS, type Key } from "../../../src/config/keys.ts";
-import { checkConfig, loadConfig, vmrayApiKey } from "../../../src/config/load.ts";
+import { checkConfig, loadConfig, vmrayApiKey, vmrayConnection } from "../../../src/config/load.ts";
 import { formatProblem } from "../../../src/config/problem.ts";
 
 const GOOD = join(import.meta.dir, "good");
@@ -245,6 +245,18 @@ describe("files the configuration names", () => {
   });
 });
 
+describe("the proxy", () => {
+  test("gets the password out of its file, whatever is in it", async () => {
+    await writeFile(join(folder, "password"), "p@ss:w%rd/1\n");
+    const text = `vmray: {url: v.example.org, api_key: k, proxy: "http://me@p.example.org:3128", proxy_password_file: ${folder}/password}`;
+    const { config } = await check(text);
+    if (config === undefined) throw new Error("the configuration is refused");
+    const { proxy } = await vmrayConnection(config);
+    expect(proxy).toBe("http://me:p%40ss%3Aw%25rd%2F1@p.example.org:3128");
+    expect(decodeURIComponent(new URL(proxy ?? "").password)).toBe("p@ss:w%rd/1");
+  });
+});
+
 describe("loadSecret", () => {
   const secretIn = async (text: string): Promise<unknown> => {
     const path = join(folder, "secret");
@@ -274,6 +286,10 @@ describe("a second look", () => {
     [
       "vmray: {url: v.example.org, api_key: '${K}', tls_verify: false}",
       "vmray.tls_verify: anyone in between",
+    ],
+    [
+      "vmray: {url: v.example.org, api_key: '${K}', proxy: 'http://u:pw@p.example.org:3128'}",
+      "vmray.proxy: a secret in the configuration itself",
     ],
     ["vmray: {url: v.example.org, api_key: k}", "vmray.api_key: a secret in the configuration itself"],
     [`${VMRAY}smtp: {networks: [0.0.0.0/0]}`, "smtp.networks[0]: any host may send"],
