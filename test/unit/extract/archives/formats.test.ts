@@ -170,7 +170,8 @@ describe("encrypted archives of 7-Zip", () => {
     const closed = await read(listed, "application/x-7z-compressed", ["wrong"]);
     expect(closed.inner).toEqual([]);
     expect(closed.encrypted).toBe("closed");
-    expect(closed.flags).toEqual(["archive_encrypted"]);
+    // What a wrong password makes of the bytes may look damaged, too, once in a great many keys.
+    expect(closed.flags).toContain("archive_encrypted");
     expect(closed.members).toEqual([
       { name: "a.txt", size: 13, encrypted: true },
       { name: "b.txt", size: 31, encrypted: true },
