@@ -19,6 +19,8 @@ const BEGINNINGS_MAX = 3;
 const PASSWORD_MAX = 128;
 /** Fewer bytes behind an archive are padding. */
 const MIN_TRAILER = 64;
+/** The end of a complaint about a block of several members. */
+const NAMES_NO_MEMBER = / : #\d+$/;
 /** Passwords may take this part of the time. */
 const PASSWORD_SHARE = 0.5;
 
@@ -297,6 +299,7 @@ async function extractOnce(
   const taken: Taken[] = [];
   const find = createFinder(entries);
   const last = entries.findLast((entry) => !entry.folder);
+  const locked = password === null && entries.some((entry) => entry.encrypted);
   let room = gauge.room();
   let discarded = 0;
   let damaged = false;
@@ -309,7 +312,8 @@ async function extractOnce(
       return true;
     }
     if (!isWrongPassword(line)) {
-      damaged = true;
+      // Without the password what is decrypted is noise, of which 7-Zip may say that a block of it is damaged.
+      if (!(locked && NAMES_NO_MEMBER.test(line))) damaged = true;
       return true;
     }
     const last = taken.at(-1);
