@@ -170,6 +170,11 @@ export class SensorError extends Error {
   }
 }
 
+/** For a file that may be gone already: throws again whatever else was thrown. */
+export function ignoreMissing(thrown: unknown): void {
+  if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT")) throw thrown;
+}
+
 /** Any thrown value as a SensorError; what has no code yet becomes INTERNAL. */
 export function asSensorError(thrown: unknown): SensorError {
   if (thrown instanceof SensorError) return thrown;

@@ -10,6 +10,15 @@ export type Sleeper = {
   sleep(milliseconds: number): Promise<void>;
 };
 
+/** Sleeps through wake-ups until the time is over or `stopped` says so. */
+export async function pause(sleeper: Sleeper, milliseconds: number, stopped: () => boolean): Promise<void> {
+  const until = performance.now() + milliseconds;
+  while (!stopped() && performance.now() < until) {
+    sleeper.forget();
+    await sleeper.sleep(until - performance.now());
+  }
+}
+
 export function createSleeper(): Sleeper {
   let woken = false;
   let end: (() => void) | null = null;

@@ -13,7 +13,7 @@ import { faultFields, type Log } from "../log.ts";
 import type { SensorIdentity } from "../report/compose.ts";
 import { type Carrier, type DestinationStatus, pauseAfter, startDelivery } from "../report/delivery.ts";
 import type { SensorEvent } from "../report/event.ts";
-import { createSleeper } from "../sleeper.ts";
+import { createSleeper, pause } from "../sleeper.ts";
 import type { Spool } from "../spool/spool.ts";
 import { type Composer, createComposer } from "./compose.ts";
 import { alertingParts, isAmong, keepEvent } from "./facts.ts";
@@ -138,18 +138,12 @@ function startSender(options: {
         const fault = asSensorError(thrown);
         log.warn("the alerts that wait cannot be read, it is tried again", faultFields(fault));
         if (closing) throw fault;
-        await pause(pauseAfter(tries));
+        await rest(pauseAfter(tries));
       }
     }
   };
 
-  const pause = async (milliseconds: number) => {
-    const until = performance.now() + milliseconds;
-    while (!closing && performance.now() < until) {
-      sleeper.forget();
-      await sleeper.sleep(until - performance.now());
-    }
-  };
+  const rest = (milliseconds: number) => pause(sleeper, milliseconds, () => closing);
 
   /** The event names only so many recipients: where it was cut, the spool knows the others. */
   const envelopeOf = async (event: SensorEvent): Promise<readonly string[]> => {
@@ -242,7 +236,7 @@ function startSender(options: {
         await ledger.save();
       } catch (thrown) {
         goDown(asSensorError(thrown));
-        await pause(pauseAfter(faults));
+        await rest(pauseAfter(faults));
         continue;
       }
       const next = ledger.nextAt();

@@ -9,6 +9,7 @@
 import { z } from "zod";
 import type { Config } from "../config/schema.ts";
 import { SensorError } from "../errors.ts";
+import { boundedText, retryAfter } from "../http.ts";
 import type { SubmitAction, SubmitParameters } from "../triage/plan.ts";
 import { VERSION } from "../version.ts";
 import * as shapes from "./api-shapes.ts";
@@ -155,7 +156,7 @@ export function createVmrayClient(
         timeout: false,
         signal: ending.signal,
       });
-      return { status: response.status, headers: response.headers, text: await boundedText(response) };
+      return { status: response.status, headers: response.headers, text: await textOf(response) };
     } catch (thrown) {
       throw networkFault(thrown, call, way);
     } finally {
@@ -399,25 +400,18 @@ class TimedOut extends Error {
   }
 }
 
-async function boundedText(response: Response): Promise<string> {
+async function textOf(response: Response): Promise<string> {
   const coding = response.headers.get("content-encoding");
   if (coding !== null && coding.trim().toLowerCase() !== "identity") {
     throw new VmrayError("VMRAY_ANSWER", "VMRay packed an answer that was asked for unpacked", {
       status: response.status,
     });
   }
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of response.body ?? []) {
-    size += chunk.length;
-    if (size > MAX_ANSWER) {
-      throw new VmrayError("VMRAY_ANSWER", `VMRay sent an answer of more than ${MAX_ANSWER} bytes`, {
-        status: response.status,
-      });
-    }
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString("utf8");
+  const text = await boundedText(response, MAX_ANSWER);
+  if (text !== null) return text;
+  throw new VmrayError("VMRAY_ANSWER", `VMRay sent an answer of more than ${MAX_ANSWER} bytes`, {
+    status: response.status,
+  });
 }
 
 function networkFault(thrown: unknown, call: Call, way: string): unknown {
@@ -457,13 +451,21 @@ function readAnswer(reply: Reply, now: () => number, absence: "optional" | "requ
 
   if (status === 401 || status === 403) throw fault("VMRAY_AUTH", `VMRay refuses the API key: ${said}`);
   if (status === 429) {
-    throw fault("VMRAY_THROTTLED", `VMRay asks to wait: ${said}`, retryAfter(reply.headers, now()));
+    throw fault(
+      "VMRAY_THROTTLED",
+      `VMRay asks to wait: ${said}`,
+      retryAfter(reply.headers, now(), MAX_RETRY_AFTER),
+    );
   }
   if (status === 407) {
     throw fault("VMRAY_UNREACHABLE", "the proxy on the way to VMRay wants another user or password");
   }
   if (status >= 500 || status === 408) {
-    throw fault("VMRAY_UNREACHABLE", `VMRay has a fault: ${said}`, retryAfter(reply.headers, now()));
+    throw fault(
+      "VMRAY_UNREACHABLE",
+      `VMRay has a fault: ${said}`,
+      retryAfter(reply.headers, now(), MAX_RETRY_AFTER),
+    );
   }
   if (status >= 300 && status < 400) {
     throw fault(
@@ -498,12 +500,4 @@ function checked<T extends z.ZodType>(data: unknown, shape: T): z.output<T> {
   if (parsed.success) return parsed.data;
   const where = parsed.error.issues[0]?.path.map(String).join(".") ?? "";
   throw new VmrayError("VMRAY_ANSWER", publicReason(`VMRay answered without a usable ${where || "object"}`));
-}
-
-/** Retry-After in milliseconds (RFC 9110 section 10.2.3: seconds or a date), capped; null where it is missing. */
-function retryAfter(headers: Headers, now: number): number | null {
-  const value = headers.get("retry-after")?.trim() ?? "";
-  const date = /^[A-Za-z]{3,9},? /.test(value) ? Date.parse(value) : Number.NaN;
-  const wait = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : date - now;
-  return Number.isNaN(wait) ? null : Math.min(Math.max(wait, 0), MAX_RETRY_AFTER);
 }

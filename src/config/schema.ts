@@ -31,7 +31,7 @@ import { triageSection } from "./sections/triage.ts";
 import { vmraySection } from "./sections/vmray.ts";
 
 /** An address, or what stands before its @. */
-export const mailbox = () =>
+const mailbox = () =>
   noted(
     z
       .string()
@@ -42,7 +42,7 @@ export const mailbox = () =>
     { kind: "mail address or its part before the `@`" },
   );
 /** The host name as SMTP and syslog can carry it. */
-export function safeHostname(): string {
+function safeHostname(): string {
   return (
     hostname()
       .replace(/[^A-Za-z0-9.-]/g, "-")

@@ -7,7 +7,7 @@
  * fault of the destination: its events wait.
  */
 import { type FileHandle, open, rename, stat, unlink } from "node:fs/promises";
-import { SensorError } from "../errors.ts";
+import { ignoreMissing, SensorError } from "../errors.ts";
 import type { Carrier } from "./delivery.ts";
 import type { SensorEvent } from "./event.ts";
 import type { Delivery } from "./transport.ts";
@@ -150,8 +150,4 @@ async function wholeLines(file: FileHandle, size: number): Promise<number> {
     end = start;
   }
   return 0;
-}
-
-function ignoreMissing(thrown: unknown): void {
-  if (!(thrown instanceof Error && Reflect.get(thrown, "code") === "ENOENT")) throw thrown;
 }

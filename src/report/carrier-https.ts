@@ -6,16 +6,16 @@
  * and passed, so that it holds up nothing. Answers are bounded in size and time; redirects are not followed.
  */
 
-import { readFileSync } from "node:fs";
 import { isIP } from "node:net";
 import { gzipSync } from "node:zlib";
 import { loadSecret } from "../config/files.ts";
 import { asSensorError, SensorError } from "../errors.ts";
+import { boundedText, retryAfter } from "../http.ts";
 import type { Carrier } from "./delivery.ts";
 import type { SensorEvent } from "./event.ts";
 import type { HttpsKind, Item, Outcome } from "./https-kinds.ts";
-import type { TlsSettings } from "./stream.ts";
-import type { Delivery } from "./transport.ts";
+import { type TlsSettings, tlsFiles } from "./stream.ts";
+import { type Delivery, wholeEvents } from "./transport.ts";
 
 export type HttpsSettings = {
   readonly url: string;
@@ -77,10 +77,10 @@ export function createHttpsCarrier(
       signal: AbortSignal.any([AbortSignal.timeout(settings.timeout), stopping.signal]),
       tls: tlsOptions(settings.tls, target.hostname),
     });
-    const answer = { status: response.status, body: await boundedText(response) };
+    const answer = { status: response.status, body: await textOf(response) };
     return {
       outcome: kind.read(answer, items.length),
-      retryAfter: retryAfterOf(response.headers.get("retry-after")),
+      retryAfter: retryAfter(response.headers, Date.now(), LONGEST_WAIT_MS) ?? 0,
     };
   };
 
@@ -124,12 +124,7 @@ export function createHttpsCarrier(
     );
     const { settled, ...rest } = await sendAll(perEvent.flat());
     if (rest.fault !== null) faults += 1;
-    let end = 0;
-    const cut = perEvent.findIndex((one) => {
-      end += one.length;
-      return end > settled;
-    });
-    return { delivered: cut === -1 ? events.length : cut, ...rest };
+    return { delivered: wholeEvents(perEvent, settled), ...rest };
   };
 
   return {
@@ -162,33 +157,17 @@ function firstOf(items: readonly Item[], maxBytes: number): readonly Item[] {
   return end === -1 ? items : items.slice(0, end);
 }
 
-/** Seconds or a date (RFC 9110 section 10.2.3) as milliseconds from now; 0 where there is none. */
-function retryAfterOf(header: string | null): number {
-  if (header === null) return 0;
-  const wait = /^\d{1,9}$/.test(header) ? Number(header) * 1000 : Date.parse(header) - Date.now();
-  return Number.isFinite(wait) ? Math.min(LONGEST_WAIT_MS, Math.max(0, wait)) : 0;
-}
-
-async function boundedText(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of response.body ?? []) {
-    length += chunk.length;
-    if (length > MAX_ANSWER) throw new Error("the answer is too long");
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks).toString("utf8");
+async function textOf(response: Response): Promise<string> {
+  const text = await boundedText(response, MAX_ANSWER);
+  if (text === null) throw new Error("the answer is too long");
+  return text;
 }
 
 function tlsOptions(tls: TlsSettings | undefined, host: string) {
-  const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path, "utf8"));
-  const [ca, cert, key] = [read(tls?.ca), read(tls?.cert), read(tls?.key)];
   const name = tls?.serverName ?? host;
   return {
     rejectUnauthorized: tls?.verify ?? true,
-    ...(ca !== undefined && { ca }),
-    ...(cert !== undefined && { cert }),
-    ...(key !== undefined && { key }),
+    ...(tls && tlsFiles(tls)),
     ...(tls?.serverName !== undefined && isIP(name) === 0 && { serverName: name }),
   };
 }

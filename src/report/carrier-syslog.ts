@@ -9,7 +9,7 @@ import type { Carrier } from "./delivery.ts";
 import type { SensorEvent } from "./event.ts";
 import type { StreamSettings, TlsSettings } from "./stream.ts";
 import type { SyslogSettings } from "./syslog.ts";
-import type { Transport } from "./transport.ts";
+import { type Transport, wholeEvents } from "./transport.ts";
 import { createFailoverTransport } from "./transport-failover.ts";
 import { createRelpTransport } from "./transport-relp.ts";
 import { createTcpTransport } from "./transport-tcp.ts";
@@ -68,16 +68,6 @@ export function tlsSettings(tls: SiemConfig["tls"]): TlsSettings {
     serverName: tls?.server_name,
     verify: tls?.verify ?? true,
   };
-}
-
-/** How many events, from the first on, have all of their messages among the first `messages`. */
-export function wholeEvents(formatted: readonly (readonly unknown[])[], messages: number): number {
-  let end = 0;
-  const cut = formatted.findIndex((one) => {
-    end += one.length;
-    return end > messages;
-  });
-  return cut === -1 ? formatted.length : cut;
 }
 
 /** `messagesOf` gives the whole messages of an event and never throws. */

@@ -8,7 +8,7 @@
  */
 import { asSensorError, type SensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
-import { createSleeper } from "../sleeper.ts";
+import { createSleeper, pause } from "../sleeper.ts";
 import type { OutboxEvent, Spool } from "../spool/spool.ts";
 import type { SensorEvent } from "./event.ts";
 import type { Delivery } from "./transport.ts";
@@ -138,13 +138,7 @@ export function startDelivery(options: {
   const unsubscribe = spool.subscribe("events", sleeper.wake);
 
   /** Returns early only when the loop is to stop. */
-  const pause = async (milliseconds: number) => {
-    const until = performance.now() + milliseconds;
-    while (!stopped && performance.now() < until) {
-      sleeper.forget();
-      await sleeper.sleep(until - performance.now());
-    }
-  };
+  const rest = (milliseconds: number) => pause(sleeper, milliseconds, () => stopped);
 
   const commit = async () => {
     const seq = carried;
@@ -285,7 +279,7 @@ export function startDelivery(options: {
         return;
       } catch (thrown) {
         log.warn("the cursor could not be read, it is tried again", faultFields(asSensorError(thrown)));
-        await pause(pauseAfter(failed));
+        await rest(pauseAfter(failed));
       }
     }
   };
@@ -359,7 +353,7 @@ export function startDelivery(options: {
         await Promise.all(open.map(({ over }) => over));
         open = [];
         read = carried;
-        await pause(Math.max(retryAfter, pauseAfter(faults)));
+        await rest(Math.max(retryAfter, pauseAfter(faults)));
         continue;
       }
       if (carried >= lastSeq) return;
@@ -379,7 +373,7 @@ export function startDelivery(options: {
       } catch (thrown) {
         spoolFaults += 1;
         log.warn("the outbox could not be read, it is tried again", faultFields(asSensorError(thrown)));
-        await pause(pauseAfter(spoolFaults));
+        await rest(pauseAfter(spoolFaults));
       }
     }
   };

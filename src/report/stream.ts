@@ -66,6 +66,48 @@ export async function closeStream(socket: Socket): Promise<void> {
   socket.destroy();
 }
 
+/** One connection for all who want it: opened when it is first wanted, and anew after it was dropped. */
+export type Kept<C> = {
+  get(): Promise<C>;
+  /** True where there is one, or one can be opened. */
+  reach(): Promise<boolean>;
+  /** The one in use, or that is being opened; null where there is none. */
+  last(): Promise<C | null>;
+  drop(connection: C): void;
+};
+
+export function keepOne<C extends { readonly closed: boolean }>(open: () => Promise<C>): Kept<C> {
+  let current: C | null = null;
+  let opening: Promise<C> | null = null;
+  const openAndKeep = async () => {
+    const opened = await open();
+    // What was cut at once must not be kept: nobody would drop it.
+    if (!opened.closed) current = opened;
+    return opened;
+  };
+  const get = async () => {
+    if (current !== null) return current;
+    opening ??= openAndKeep().finally(() => {
+      opening = null;
+    });
+    return opening;
+  };
+  return {
+    get,
+    async reach() {
+      try {
+        return !(await get()).closed;
+      } catch {
+        return false;
+      }
+    },
+    last: async () => current ?? (await opening?.catch(() => null)) ?? null,
+    drop: (connection) => {
+      if (current === connection) current = null;
+    },
+  };
+}
+
 /** Resolves with the work, or after `milliseconds` without it. */
 export async function within(work: Promise<void>, milliseconds: number): Promise<void> {
   let timer: Timer | undefined;
@@ -76,14 +118,17 @@ export async function within(work: Promise<void>, milliseconds: number): Promise
   clearTimeout(timer);
 }
 
+/** What is in the files. Throws where one cannot be read. */
+export function tlsFiles(tls: TlsSettings): { ca?: Buffer; cert?: Buffer; key?: Buffer } {
+  const read = (name: "ca" | "cert" | "key", path: string | undefined) =>
+    path === undefined ? {} : { [name]: readFileSync(path) };
+  return { ...read("ca", tls.ca), ...read("cert", tls.cert), ...read("key", tls.key) };
+}
+
 function tlsOptions(tls: TlsSettings, host: string): ConnectionOptions {
   const name = tls.serverName ?? host;
-  const read = (path: string | undefined) => (path === undefined ? undefined : readFileSync(path));
-  const [ca, cert, key] = [read(tls.ca), read(tls.cert), read(tls.key)];
   return {
-    ...(ca && { ca }),
-    ...(cert && { cert }),
-    ...(key && { key }),
+    ...tlsFiles(tls),
     // RFC 6066 section 3: no literal addresses in SNI.
     ...(isIP(name) === 0 && { servername: name }),
     rejectUnauthorized: tls.verify,

@@ -8,7 +8,7 @@
  */
 import type { Socket } from "node:net";
 import { SensorError } from "../errors.ts";
-import { closeStream, GOODBYE_MS, openStream, type StreamSettings, within } from "./stream.ts";
+import { closeStream, GOODBYE_MS, keepOne, openStream, type StreamSettings, within } from "./stream.ts";
 import type { Delivery, Transport } from "./transport.ts";
 
 /** Unanswered commands. */
@@ -86,8 +86,6 @@ export function relpParser(): RelpParser {
 }
 
 export function createRelpTransport(settings: StreamSettings): Transport {
-  let opening: Promise<Connection> | null = null;
-  let current: Connection | null = null;
   let closing = false;
 
   const fault = (message: string, cause?: unknown) => new SensorError("SIEM_UNREACHABLE", message, { cause });
@@ -96,7 +94,7 @@ export function createRelpTransport(settings: StreamSettings): Transport {
     if (connection.closed) return;
     connection.closed = true;
     clearInterval(connection.watch);
-    if (current === connection) current = null;
+    kept.drop(connection);
     connection.socket.destroy();
     for (const { done } of connection.unanswered.values()) done?.();
     for (const call of connection.calls.splice(0)) {
@@ -189,17 +187,10 @@ export function createRelpTransport(settings: StreamSettings): Transport {
       cut(connection, fault("closed"));
       throw new Error("the receiver takes no syslog over RELP");
     }
-    current = connection;
     return connection;
   };
 
-  const connection = async (): Promise<Connection> => {
-    if (current !== null) return current;
-    opening ??= open().finally(() => {
-      opening = null;
-    });
-    return opening;
-  };
+  const kept = keepOne(open);
 
   return {
     async send(messages) {
@@ -207,7 +198,7 @@ export function createRelpTransport(settings: StreamSettings): Transport {
       if (messages.length === 0) return { delivered: 0, fault: null };
       let to: Connection;
       try {
-        to = await connection();
+        to = await kept.get();
       } catch (thrown) {
         return {
           delivered: 0,
@@ -224,17 +215,11 @@ export function createRelpTransport(settings: StreamSettings): Transport {
       });
     },
 
-    async reach() {
-      try {
-        return !(await connection()).closed;
-      } catch {
-        return false;
-      }
-    },
+    reach: kept.reach,
 
     async close() {
       closing = true;
-      const last = current ?? (await opening?.catch(() => null)) ?? null;
+      const last = await kept.last();
       if (last === null) return;
       const deadline = performance.now() + settings.timeout;
       while (!last.closed && last.calls.length > 0 && performance.now() < deadline) await Bun.sleep(20);

@@ -10,7 +10,7 @@
  */
 import type { Socket } from "node:net";
 import { SensorError } from "../errors.ts";
-import { closeStream, openStream, type StreamSettings } from "./stream.ts";
+import { closeStream, keepOne, openStream, type StreamSettings } from "./stream.ts";
 import type { Delivery, Transport } from "./transport.ts";
 import { type Endpoints, type Unacknowledged, unacknowledgedBytes } from "./unacknowledged.ts";
 
@@ -73,8 +73,6 @@ export function createTcpTransport(settings: TcpSettings): Transport {
   const slowGrace = settings.slowGrace ?? SLOW_GRACE_MS;
   const unacknowledged = settings.unacknowledged ?? unacknowledgedBytes;
   const frame = settings.framing === "lf" ? frameByLines : frameByCounts;
-  let opening: Promise<Connection> | null = null;
-  let current: Connection | null = null;
   let closing = false;
 
   const fault = (message: string, cause?: unknown) => new SensorError("SIEM_UNREACHABLE", message, { cause });
@@ -82,7 +80,7 @@ export function createTcpTransport(settings: TcpSettings): Transport {
   const cut = (connection: Connection, why: SensorError) => {
     if (connection.closed) return;
     connection.closed = true;
-    if (current === connection) current = null;
+    kept.drop(connection);
     connection.socket.destroy();
     for (const batch of connection.batches.splice(0)) batch.settle({ delivered: 0, fault: why });
   };
@@ -112,17 +110,10 @@ export function createTcpTransport(settings: TcpSettings): Transport {
     socket.on("close", () => cut(connection, fault("the connection was closed")));
     // A syslog receiver says nothing; reading is how its end is noticed.
     socket.resume();
-    current = connection;
     return connection;
   };
 
-  const connection = async (): Promise<Connection> => {
-    if (current !== null) return current;
-    opening ??= open().finally(() => {
-      opening = null;
-    });
-    return opening;
-  };
+  const kept = keepOne(open);
 
   /** Milliseconds for which what was acknowledged must stay without a cut. */
   const waitFor = (connection: Connection, queue: Unacknowledged | null, now: number): number => {
@@ -187,7 +178,7 @@ export function createTcpTransport(settings: TcpSettings): Transport {
       if (messages.length === 0) return { delivered: 0, fault: null };
       let to: Connection;
       try {
-        to = await connection();
+        to = await kept.get();
       } catch (thrown) {
         const message = thrown instanceof Error ? thrown.message : String(thrown);
         return { delivered: 0, fault: fault(message, thrown) };
@@ -211,17 +202,11 @@ export function createTcpTransport(settings: TcpSettings): Transport {
       return settled;
     },
 
-    async reach() {
-      try {
-        return !(await connection()).closed;
-      } catch {
-        return false;
-      }
-    },
+    reach: kept.reach,
 
     async close() {
       closing = true;
-      const last = current ?? (await opening?.catch(() => null)) ?? null;
+      const last = await kept.last();
       if (last === null) return;
       const deadline = performance.now() + settings.timeout;
       while (!last.closed && last.batches.length > 0 && performance.now() < deadline) {

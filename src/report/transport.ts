@@ -23,3 +23,13 @@ export type Transport = {
   /** Lets what was sent arrive, for a bounded time, then closes. Open calls end. */
   close(): Promise<void>;
 };
+
+/** How many events, from the first on, have all of their messages among the first `messages`. */
+export function wholeEvents(formatted: readonly (readonly unknown[])[], messages: number): number {
+  let end = 0;
+  const cut = formatted.findIndex((one) => {
+    end += one.length;
+    return end > messages;
+  });
+  return cut === -1 ? formatted.length : cut;
+}

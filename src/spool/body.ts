@@ -4,6 +4,7 @@
  */
 import { type FileHandle, open, rename, unlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { ignoreMissing } from "../errors.ts";
 import { spoolFault } from "./faults.ts";
 import type { MailBody } from "./spool.ts";
 
@@ -79,8 +80,4 @@ export function createBody(
       for (const left of [partial, path]) await unlink(left).catch(ignoreMissing);
     },
   };
-}
-
-export function ignoreMissing(thrown: unknown): void {
-  if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT")) throw thrown;
 }

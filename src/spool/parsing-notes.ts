@@ -5,7 +5,7 @@
  */
 import { closeSync, mkdirSync, openSync, readdirSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
-import { ignoreMissing } from "./body.ts";
+import { ignoreMissing } from "../errors.ts";
 import { spoolFault } from "./faults.ts";
 
 export type ParsingNotes = {

@@ -18,7 +18,7 @@ import {
 } from "node:fs";
 import { unlink } from "node:fs/promises";
 import { join } from "node:path";
-import { SensorError } from "../errors.ts";
+import { ignoreMissing, SensorError } from "../errors.ts";
 import type { Extraction, OriginalEnvelope } from "../extract/extraction.ts";
 import { addressKey } from "../extract/unwrap/addresses.ts";
 import type { Envelope, RawMail } from "../intake/mail.ts";
@@ -27,7 +27,7 @@ import type { PlannedArtifact } from "../triage/plan.ts";
 import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
 import { alertStore } from "./alerts.ts";
 import { analysisKey, analysisStore, knownVerdict, skipped, wantAnalysis } from "./analyses.ts";
-import { createBody, ignoreMissing, largeFile } from "./body.ts";
+import { createBody, largeFile } from "./body.ts";
 import { openDatabase } from "./database.ts";
 import { spoolFault } from "./faults.ts";
 import { lastSeq, outboxStore, putEvents } from "./outbox.ts";

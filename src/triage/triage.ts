@@ -3,8 +3,9 @@
  *
  * Out comes a Plan: attachments first, in the order of the extraction, then URLs; and the list entry about its sender.
  * Every decision names its rule and says why. In this order: an empty file, the deny list, the allow list, the first
- * rule of the configuration that matches (a URL of an internal host: that names hosts), the defaults; then what lies in a container that is analysed as a whole is
- * not paid for twice, and of a listed sender nothing is submitted. It cannot fail.
+ * rule of the configuration that matches (a URL of an internal host: that names hosts), the defaults; then what lies in
+ * a container that is analysed as a whole is not paid for twice, and of a listed sender nothing is submitted. It
+ * cannot fail.
  */
 import type { TypeGroup } from "../config/sections/rules.ts";
 import type { Attachment, Extraction, FoundUrl } from "../extract/extraction.ts";

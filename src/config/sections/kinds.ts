@@ -15,7 +15,7 @@ export const key = <T extends z.core.$ZodType>(description: string, schema: T, n
 
 // ---- kinds of values
 
-export function quantity(
+function quantity(
   parse: (text: string) => number | null,
   units: Readonly<Record<string, number>>,
   like: string,

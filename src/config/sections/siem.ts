@@ -43,7 +43,7 @@ export const FORMATS = ["json", "template", "ecs", "ocsf", "cef", "leef"] as con
 
 const SYSLOG_TARGET = /^(udp|tcp|tls|relp):\/\//;
 
-export function syslogTarget() {
+function syslogTarget() {
   return noted(
     z
       .string()
@@ -69,7 +69,7 @@ const structuredDataId = () =>
     { kind: "`NAME@NUMBER`" },
   );
 
-export const tlsSection = () =>
+const tlsSection = () =>
   z
     .strictObject({
       ca_file: key(

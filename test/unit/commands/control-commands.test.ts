@@ -10,7 +10,7 @@ import { command as watch } from "../../../src/commands/watch.ts";
 import { asSensorError } from "../../../src/errors.ts";
 import { contentKey } from "../../../src/triage/plan.ts";
 import { type Harness, harness, until, verdictEvent } from "../control/harness.ts";
-import { attachment, extractionOf, someEvent, someMail } from "../spool/fixtures.ts";
+import { attachment, extractionOf, MINING, someEvent, someMail } from "../spool/fixtures.ts";
 
 const HOSTILE = "Invoice \u202Efdp.exe \x1b[31m\x07\r\nX";
 const TOKEN = "0123456789abcdef0123456789abcdef";
@@ -61,16 +61,8 @@ beforeAll(async () => {
         threat_names: ["Miner"],
         vmray: { sample_id: 5, submission_id: 6, url: "https://vmray.example/samples/5" },
         evidence: {
-          classifications: ["Miner"],
+          ...MINING,
           indicators: [{ category: "Heuristics", operation: "Mines\u202e coins", score: 4 }],
-          techniques: [{ id: "T1496", name: "Resource Hijacking", tactics: ["Impact"] }],
-          iocs: {
-            urls: [],
-            domains: ["pool.example"],
-            ips: [],
-            files: [],
-            email_addresses: ["m@pool.example"],
-          },
         },
         cost: { calls: 9, submissions: 1, quota: 2, seconds: 61.25 },
         analyzer: "cloud",
@@ -265,15 +257,7 @@ describe("mail", () => {
           outcome: "judged",
           verdict: "malicious",
           vmray: { sample_id: 5, submission_id: 6, url: "https://vmray.example/samples/5" },
-          classifications: ["Miner"],
-          techniques: [{ id: "T1496", name: "Resource Hijacking", tactics: ["Impact"] }],
-          iocs: {
-            urls: [],
-            domains: ["pool.example"],
-            ips: [],
-            files: [],
-            email_addresses: ["m@pool.example"],
-          },
+          ...MINING,
           cost: { calls: 9, submissions: 1, quota: 2, seconds: 61.25 },
           analyzer: "cloud",
         },

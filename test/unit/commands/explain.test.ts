@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { attached, multipart, sha256 } from "../extract/mails.ts";
+import { runCommand } from "./run-command.ts";
 
-const MAIN = new URL("../../../src/main.ts", import.meta.url).pathname;
 let folder = "";
 let config = "";
 let phish = "";
@@ -53,29 +53,7 @@ function file(name: string, content: string | Uint8Array): string {
   return path;
 }
 
-async function explain(...args: readonly string[]) {
-  const child = Bun.spawn([process.execPath, MAIN, "explain", ...args], {
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
-    cwd: folder,
-  });
-  const [out, errors, code] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return {
-    out,
-    errors,
-    code,
-    rows: () =>
-      out
-        .trimEnd()
-        .split("\n")
-        .map((line) => JSON.parse(line)),
-  };
-}
+const explain = (...args: readonly string[]) => runCommand(["explain", ...args], folder);
 
 const rulesOf = ({ parts }: { parts: { rule: string }[] }) => parts.map(({ rule }) => rule);
 

@@ -6,8 +6,8 @@ import { zipSync } from "fflate";
 import { mailsOfMbox, startsLikeMbox } from "../../../src/commands/scan/mbox.ts";
 import { makeWithSevenZip } from "../extract/archives/make.ts";
 import { attached, mail, multipart, sha256 } from "../extract/mails.ts";
+import { runCommand } from "./run-command.ts";
 
-const MAIN = new URL("../../../src/main.ts", import.meta.url).pathname;
 let folder = "";
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "scan-"));
@@ -20,29 +20,7 @@ function file(name: string, content: string | Uint8Array): string {
   return path;
 }
 
-async function scan(args: readonly string[], stdin = "") {
-  const child = Bun.spawn([process.execPath, MAIN, "scan", ...args], {
-    stdin: Buffer.from(stdin),
-    stdout: "pipe",
-    stderr: "pipe",
-    cwd: folder,
-  });
-  const [out, errors, code] = await Promise.all([
-    new Response(child.stdout).text(),
-    new Response(child.stderr).text(),
-    child.exited,
-  ]);
-  return {
-    out,
-    errors,
-    code,
-    rows: () =>
-      out
-        .trimEnd()
-        .split("\n")
-        .map((line) => JSON.parse(line)),
-  };
-}
+const scan = (args: readonly string[], stdin = "") => runCommand(["scan", ...args], folder, stdin);
 
 const FROM_LINE = "From a@example.com Mon Jan  1 10:00:00 2024\n";
 

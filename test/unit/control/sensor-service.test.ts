@@ -20,7 +20,7 @@ import { SensorError } from "../../../src/errors.ts";
 import { analysisKey } from "../../../src/spool/analyses.ts";
 import type { ArtifactRow, MailRow, Spool } from "../../../src/spool/spool.ts";
 import type { PlannedArtifact } from "../../../src/triage/plan.ts";
-import { attachment, extractionOf, someMail } from "../spool/fixtures.ts";
+import { attachment, extractionOf, MINING, someMail } from "../spool/fixtures.ts";
 import { calls, type Harness, harness, type listRequest, refusalOf, verdictEvent } from "./harness.ts";
 
 let open: Harness | undefined;
@@ -56,16 +56,8 @@ async function doneMail(spool: Spool, subject: string, to = ["b@example.org"]): 
         threat_names: ["Miner"],
         vmray: { sample_id: 2 ** 40, submission_id: null, url: "https://vmray.example/samples/1" },
         evidence: {
-          classifications: ["Miner"],
+          ...MINING,
           indicators: [{ category: "Heuristics", operation: "Mines coins", score: 4 }],
-          techniques: [{ id: "T1496", name: "Resource Hijacking", tactics: ["Impact"] }],
-          iocs: {
-            urls: [],
-            domains: ["pool.example"],
-            ips: [],
-            files: [],
-            email_addresses: ["m@pool.example"],
-          },
         },
         cost: { calls: 9, submissions: 1, quota: 2, seconds: 61.25 },
         analyzer: "cloud",

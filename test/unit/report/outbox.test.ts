@@ -3,16 +3,14 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { SiemConfig } from "../../../src/config/schema.ts";
 import { SensorError } from "../../../src/errors.ts";
-import { wholeEvents } from "../../../src/report/carrier-syslog.ts";
 import { composeFailed, composeState } from "../../../src/report/compose.ts";
 import { pauseAfter, startDelivery } from "../../../src/report/delivery.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
-
 import { createFormatter } from "../../../src/report/formats/formatter.ts";
 import { formatMessages, siemCursor, startReporting } from "../../../src/report/outbox.ts";
 import { DEFAULT_SEVERITIES } from "../../../src/report/syslog.ts";
-
 import type { Delivery } from "../../../src/report/transport.ts";
+import { wholeEvents } from "../../../src/report/transport.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
 import { open, temporaryFolder } from "../spool/fixtures.ts";
 import { content, file, mailRow, NOON, recordingLog, SENSOR, until, verdictEvent } from "./fixtures.ts";

@@ -10,7 +10,7 @@ import type { Spool } from "../../../src/spool/spool.ts";
 import { openSpool, type SpoolSettings } from "../../../src/spool/sqlite.ts";
 import { openSpoolThread, type SpoolThread } from "../../../src/spool/thread.ts";
 import type { Action, PlannedArtifact } from "../../../src/triage/plan.ts";
-import type { ContentVerdict, Verdict } from "../../../src/verdict/verdict.ts";
+import type { ContentVerdict, Evidence, Verdict } from "../../../src/verdict/verdict.ts";
 
 export const QUIET = createLog("error", () => {});
 
@@ -92,6 +92,19 @@ export function attachment(content: string, action: Action = "dynamic"): Planned
 export function judged(verdict: Verdict): ContentVerdict {
   return { outcome: "judged", verdict, reason: null, threat_names: [], vmray: null };
 }
+
+/** What VMRay says of a miner, without its indicators. */
+export const MINING: Omit<Evidence, "indicators"> = {
+  classifications: ["Miner"],
+  techniques: [{ id: "T1496", name: "Resource Hijacking", tactics: ["Impact"] }],
+  iocs: {
+    urls: [],
+    domains: ["pool.example"],
+    ips: [],
+    files: [],
+    email_addresses: ["m@pool.example"],
+  },
+};
 
 export function someEvent(type: SensorEvent["type"] = "sensor.state"): SensorEvent {
   return {
