@@ -251,10 +251,14 @@ export const triageRule = z
       fallback: "normal",
       example: "high",
     }),
-    analyzer: key("Name of the analyzer that is asked.", destinationName().optional(), {
-      fallback: "the first that takes it",
-      example: "on-premises",
-    }),
+    analyzer: key(
+      "Name for an analyzer of several. There is one now: it is asked whatever this says.",
+      destinationName().optional(),
+      {
+        fallback: "none",
+        example: "on-premises",
+      },
+    ),
     vmray: key(
       "How VMRay is to analyse it; what is left out follows the `vmray` section.",
       submitParameters.optional(),
