@@ -1,8 +1,8 @@
 /**
  * The `cef` format: ArcSight Common Event Format (CEF:0), one line an event.
  *
- * CEF has no lists: an event of a mail names its worst attachment and its worst URL and counts the rest; a
- * destination with `split` also gets one event for each. Values are escaped and cut to the lengths of the CEF
+ * CEF has no lists: an event of a mail names its worst attachment and its worst URL and counts the rest; events of the
+ * types `attachment.verdict` and `url.verdict` name each. Values are escaped and cut to the lengths of the CEF
  * dictionary; what was cut is named in `flexString2`.
  */
 import { cutText, escapeControls } from "../../text.ts";
