@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { alertSecret } from "./alert/marker.ts";
 import { createOwnAlerts } from "./alert/own.ts";
 import { alertCursor, startAlerts } from "./alert/stage.ts";
-import { startAnalyzer } from "./analyzer/analyzer.ts";
+import { type AnalyzerStatus, startAnalyzer } from "./analyzer/analyzer.ts";
 import { createVmrayClient } from "./analyzer/client.ts";
 import { vmrayApiKey, vmrayConnection } from "./config/load.ts";
 import type { Config } from "./config/schema.ts";
@@ -26,6 +26,7 @@ import { startSweep } from "./spool/sweep.ts";
 import { openSpoolThread } from "./spool/thread.ts";
 import { loadPolicy } from "./triage/files.ts";
 import { triage } from "./triage/triage.ts";
+import { startRelooks } from "./verdict/relook.ts";
 import { startVerdicts } from "./verdict/stage.ts";
 import { VERSION } from "./version.ts";
 
@@ -162,6 +163,9 @@ async function startStages(
       "alerts",
       startAlerts({ alerts: config.alerts, secret, spool, sensor: identity, log }),
     );
+    await spool.setRelooks(config.vmray.relook);
+    started("second looks", startRelooks({ spool, log }));
+    let whyWaiting = (): string | null => null;
     started(
       "verdicts",
       startVerdicts({
@@ -169,6 +173,8 @@ async function startStages(
         sensor: identity,
         log,
         wanted: new Set(config.siem.flatMap(({ events }) => events)),
+        reportAfter: config.vmray.report_after,
+        whyWaiting: () => whyWaiting(),
       }),
     );
     const pool = createExtractPool(config.extract, log.with({ stage: "extract" }));
@@ -190,6 +196,7 @@ async function startStages(
         log: log.with({ stage: "analyzer" }),
       }),
     );
+    whyWaiting = () => pauseText(analyzer.status().paused);
     const load = watchLoad();
     stages.unshift({ what: "load", stop: async () => load.stop() });
     started(
@@ -234,6 +241,20 @@ async function startStages(
   } catch (thrown) {
     await stopAll(stages, log);
     throw thrown;
+  }
+}
+
+/** Why no calls are made, as the reason of a mail that waits for them. */
+function pauseText(reason: AnalyzerStatus["paused"]): string | null {
+  switch (reason) {
+    case "auth":
+      return "VMRay refuses the API key";
+    case "throttled":
+      return "VMRay takes no more requests for now";
+    case "unreachable":
+      return "VMRay cannot be reached";
+    case null:
+      return null;
   }
 }
 

@@ -1,8 +1,8 @@
 /** docs/events.md, from docs/event.schema.json and the code that composes events. */
 import schema from "../../docs/event.schema.json" with { type: "json" };
-import { composeFailed, composeMailEvents, composeState } from "../../src/report/compose.ts";
+import { composeChanged, composeFailed, composeMailEvents, composeState } from "../../src/report/compose.ts";
 import { EVENT_TYPES, type EventType, type SensorEvent } from "../../src/report/event.ts";
-import type { ArtifactRow, MailRow } from "../../src/spool/spool.ts";
+import type { ArtifactRow, MailBeside, MailRow } from "../../src/spool/spool.ts";
 import { judge } from "../../src/verdict/judge.ts";
 import { formatReference } from "./formats.ts";
 import { table } from "./markdown.ts";
@@ -10,19 +10,20 @@ import { table } from "./markdown.ts";
 const SENSOR = { id: "sensor-01.example.org", version: "0.1.0" };
 const TIME = Date.UTC(2026, 4, 4, 9, 30, 12, 345);
 const MAIL_ID = "019df225-4a3f-7c11-8f2e-5b0a9d3c7e10";
+const CHANGE_ID = "019df238-3c59-7000-8000-0a1b2c3d4e5f";
 
 const IN_ARCHIVE = "The file lies in an archive that is analysed as a whole.";
 
 const MEANINGS: Readonly<Record<EventType, string>> = {
   "mail.received":
     "A mail was taken and judged. Sent before its other events, only to destinations that name the type.",
-  "mail.verdict": "A mail was judged: every mail that can be taken apart has exactly one.",
+  "mail.verdict": "A mail was judged: every mail that can be taken apart has exactly one. `complete: false` where a part could not be judged or is still being analysed.",
   "mail.failed": "A mail could not be taken apart after several tries. It has no `mail.verdict`.",
   "attachment.verdict":
     "One attachment that policy did not skip. Sent before the `mail.verdict`, only to destinations that name the type.",
   "url.verdict":
     "One URL that policy did not skip. Sent before the `mail.verdict`, only to destinations that name the type.",
-  "verdict.changed": "A later look changed the verdict of a mail. It has the fields of `mail.verdict`.",
+  "verdict.changed": "A part of a mail that was reported has another verdict, or the rest of its parts are decided: one for each mail concerned. It has the fields of `mail.verdict`, `change` and `mails`; `attachments` and `urls` are those that changed.",
   "sensor.state": "Something about the sensor itself changed.",
 };
 
@@ -145,6 +146,41 @@ function sampleMail(): MailRow {
   };
 }
 
+/** The same mail, whose link VMRay knows to be malicious by now. */
+function changedMail(mail: MailRow): MailRow {
+  const verdict = {
+    outcome: "judged",
+    verdict: "malicious",
+    reason: null,
+    threat_names: ["Phishing"],
+    vmray: { sample_id: 1311, submission_id: null, url: "https://vmray.example.org/samples/1311" },
+  } as const;
+  return {
+    ...mail,
+    state: "done",
+    reported: "019df225-eb19-7000-8000-000000000004",
+    artifacts: mail.artifacts
+      .filter(({ kind }) => kind === "url")
+      .map((part) => ({ ...part, verdict, was: "clean" })),
+  };
+}
+
+function beside(): MailBeside {
+  return {
+    id: "019df222-9d1a-7d02-b1c5-90d3a1b7f2c4",
+    receivedAt: TIME - 260_000,
+    envelope: {
+      from: "billing@example.net",
+      to: ["ben@example.org"],
+      client_ip: "192.0.2.25",
+      helo: "mx.example.net",
+      tls: null,
+    },
+    subject: "Your invoice",
+    messageId: "<20260504.2@example.net>",
+  };
+}
+
 /** One event of each type, with ids that stay the same. */
 export function sampleEvents(): readonly SensorEvent[] {
   const mail = sampleMail();
@@ -158,8 +194,9 @@ export function sampleEvents(): readonly SensorEvent[] {
     ),
     composeState("started", "the sensor takes mails", SENSOR, TIME),
   ];
-  const verdict = made.find(({ type }) => type === "mail.verdict");
-  const changed = verdict === undefined ? [] : [{ ...verdict, type: "verdict.changed" as const }];
+  const later = changedMail(mail);
+  const change = { id: CHANGE_ID, because: "relook", mails: 2, from: "clean", beside: [beside()] } as const;
+  const changed = composeChanged(later, judge(later), change, SENSOR, new Set(), TIME + 1_200_000);
   return EVENT_TYPES.flatMap((type) => [...made, ...changed].filter((event) => event.type === type)).map(
     (event, index) => ({ ...event, id: `019df225-eb19-7000-8000-00000000000${index + 1}` }),
   );
@@ -227,6 +264,10 @@ export function eventReference(): string {
     "- A part that policy left out has the `outcome` `skipped`. It is listed with its hashes, is `not_available` with the",
     "  reason, and counts for nothing: what lies in an archive or a document that is analysed as a whole is judged",
     "  with it, and the verdict stands with the file that was analysed. `path` leads there.",
+    "- A part with the `outcome` `pending` is still being analysed: a `verdict.changed` follows.",
+    "- Verdicts are kept true for a while: [analysis.md](analysis.md#verdicts-that-keep-being-true) says when a",
+    "  `verdict.changed` comes. It takes the place of the event `change.previous_event_id`. One change that concerns",
+    "  many mails gives one event for each of them, with the same `change.id`; `mails` names others.",
     "- What the names in `flags` and in `facts` of an attachment mean is in [extraction.md](extraction.md).",
     "",
     "## Types",

@@ -8,6 +8,7 @@ import type {
   Destination,
   Envelope,
   Event,
+  EventUrl,
   Evidence,
   Judgement,
   Mail,
@@ -18,6 +19,7 @@ import type {
 } from "../../gen/emailsensor/v1/sensor.ts";
 import {
   API_ACTION,
+  API_CAUSE,
   API_CONTAINER,
   API_DESTINATION_STATE,
   API_ENVELOPE_SOURCE,
@@ -131,6 +133,10 @@ function judgementJson(judgement: Judgement | undefined) {
   };
 }
 
+function previousJson({ previousVerdict }: Pick<EventUrl, "previousVerdict">) {
+  return previousVerdict === 0 ? {} : { previous_verdict: verdictWord(previousVerdict) };
+}
+
 function decisionJson(part: Mail["attachments"][number] | Mail["urls"][number]) {
   if (part.decision === undefined) return null;
   const { action, rule, reason } = part.decision;
@@ -226,6 +232,7 @@ export function eventJson(event: Event) {
         facts: attachment.facts,
         outcome: outcomeWord(attachment.outcome),
         verdict: verdictWord(attachment.verdict),
+        ...previousJson(attachment),
         reason: attachment.reason ?? null,
         threat_names: attachment.threatNames,
         vmray: vmrayJson(attachment.vmray),
@@ -238,6 +245,7 @@ export function eventJson(event: Event) {
         ...(url.unwrappedFrom.length > 0 && { unwrapped_from: url.unwrappedFrom }),
         outcome: outcomeWord(url.outcome),
         verdict: verdictWord(url.verdict),
+        ...previousJson(url),
         reason: url.reason ?? null,
         threat_names: url.threatNames,
         vmray: vmrayJson(url.vmray),
@@ -245,6 +253,23 @@ export function eventJson(event: Event) {
         ...partJson(url),
       })),
       flags: event.flags,
+    }),
+    ...(event.change !== undefined && {
+      change: {
+        id: event.change.id,
+        because: word(API_CAUSE, event.change.because),
+        from: verdictWord(event.change.from),
+        to: verdictWord(event.change.to),
+        previous_event_id: event.change.previousEventId ?? null,
+        mails: Number(event.change.mails),
+      },
+      mails: event.mails.map((mail) => ({
+        id: mail.id,
+        message_id: mail.messageId ?? null,
+        subject: mail.subject ?? null,
+        received_at: iso(mail.receivedAt),
+        envelope: { from: mail.envelopeFrom, to: mail.envelopeTo },
+      })),
     }),
     ...(event.state !== undefined && { state: { name: event.state.name, message: event.state.message } }),
     ...(event.truncated.length > 0 && { truncated: event.truncated }),

@@ -31,6 +31,7 @@ import type { ContentVerdict, Cost, Evidence, Verdict, VmrayReference } from "..
 import type { DestinationStatus, ExtraStatus } from "./status.ts";
 import {
   API_ACTION,
+  API_CAUSE,
   API_CONTAINER,
   API_DESTINATION_STATE,
   API_ENVELOPE_SOURCE,
@@ -201,6 +202,7 @@ function partMessage(cut: Cutter, part: EventPart) {
   return {
     action: part.action === undefined ? ApiAction.UNSPECIFIED : API_ACTION[part.action],
     rule: cut.text(part.rule ?? ""),
+    previousVerdict: verdict(part.previous_verdict),
     evidence,
     cost: costMessage(part.cost),
     analyzer: present(cut, part.analyzer ?? null),
@@ -354,6 +356,22 @@ export function eventMessage(seq: number, event: SensorEvent): ApiEvent {
         ...partMessage(cut, url),
       })),
       flags: texts(cut, event.flags ?? []),
+      change: event.change && {
+        id: event.change.id,
+        because: API_CAUSE[event.change.because],
+        from: API_VERDICT[event.change.from],
+        to: API_VERDICT[event.change.to],
+        previousEventId: event.change.previous_event_id ?? undefined,
+        mails: BigInt(event.change.mails),
+      },
+      mails: cut.list(event.mails ?? []).map((mail) => ({
+        id: mail.id,
+        receivedAt: time(Date.parse(mail.received_at)),
+        messageId: present(cut, mail.message_id),
+        subject: present(cut, mail.subject),
+        envelopeFrom: cut.text(mail.envelope.from),
+        envelopeTo: texts(cut, mail.envelope.to),
+      })),
       state: event.state,
       truncated: texts(cut, event.truncated ?? []),
     };

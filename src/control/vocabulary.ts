@@ -7,15 +7,16 @@ import {
   MailState as ApiMailState,
   Verdict as ApiVerdict,
   Attachment_Container,
+  Change_Cause,
   Decision_Action,
   Destination_State,
   Judgement_Outcome,
 } from "../../gen/emailsensor/v1/sensor.ts";
 import type { Container, OriginalEnvelope } from "../extract/extraction.ts";
-import type { EventType } from "../report/event.ts";
-import type { MailState } from "../spool/spool.ts";
+import type { EventType, Outcome } from "../report/event.ts";
+import type { ChangeCause, MailState } from "../spool/spool.ts";
 import type { Action } from "../triage/plan.ts";
-import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
+import type { Verdict } from "../verdict/verdict.ts";
 
 export const API_VERDICT: Readonly<Record<Verdict, ApiVerdict>> = {
   clean: ApiVerdict.CLEAN,
@@ -50,10 +51,18 @@ export const API_ACTION: Readonly<Record<Action, Decision_Action>> = {
   skip: Decision_Action.SKIP,
 };
 
-export const API_OUTCOME: Readonly<Record<ContentVerdict["outcome"], Judgement_Outcome>> = {
+export const API_OUTCOME: Readonly<Record<Outcome, Judgement_Outcome>> = {
   judged: Judgement_Outcome.JUDGED,
   failed: Judgement_Outcome.FAILED,
   skipped: Judgement_Outcome.SKIPPED,
+  pending: Judgement_Outcome.PENDING,
+};
+
+export const API_CAUSE: Readonly<Record<ChangeCause, Change_Cause>> = {
+  completed: Change_Cause.COMPLETED,
+  late: Change_Cause.LATE,
+  relook: Change_Cause.RELOOK,
+  list: Change_Cause.LIST,
 };
 
 export const API_CONTAINER: Readonly<Record<Container, Attachment_Container>> = {

@@ -7,7 +7,14 @@
 
 import { cutText } from "../text.ts";
 import { type Indicator, type Iocs, type Technique, VERDICT_ORDER } from "../verdict/verdict.ts";
-import type { EventAttachment, EventMail, EventPart, EventUrl, SensorEvent } from "./event.ts";
+import type {
+  EventAttachment,
+  EventMail,
+  EventMailBeside,
+  EventPart,
+  EventUrl,
+  SensorEvent,
+} from "./event.ts";
 
 /** Texts in UTF-16 units, lists in items. docs/event.schema.json repeats these. */
 export type EventLimits = {
@@ -35,6 +42,9 @@ export type EventLimits = {
   readonly facts: number;
   readonly sources: number;
   readonly unwrapped: number;
+  /** On verdict.changed: other mails, and recipients of each. */
+  readonly mails: number;
+  readonly mailRecipients: number;
   readonly classifications: number;
   readonly indicators: number;
   readonly techniques: number;
@@ -69,6 +79,8 @@ export const LIMITS: EventLimits = {
   facts: 30,
   sources: 20,
   unwrapped: 10,
+  mails: 50,
+  mailRecipients: 20,
   classifications: 20,
   indicators: 20,
   techniques: 30,
@@ -146,6 +158,7 @@ export function boundEvent(event: SensorEvent, limits: EventLimits = LIMITS): Se
     return {
       outcome: part.outcome,
       verdict: part.verdict,
+      ...(part.previous_verdict && { previous_verdict: part.previous_verdict }),
       reason: nullable(part.reason, limits.reason, below("reason")),
       threat_names: strings(part.threat_names, limits.threatNames, limits.threatName, below("threat_names")),
       vmray: part.vmray && {
@@ -203,7 +216,21 @@ export function boundEvent(event: SensorEvent, limits: EventLimits = LIMITS): Se
     ...judged(part, place),
   });
 
-  const { mail, verdict, complete, reasons, attachments, urls, flags, state } = event;
+  const boundBeside = (mail: EventMailBeside, place: Place): EventMailBeside => {
+    const envelope = into(place, "envelope");
+    return {
+      id: mail.id,
+      message_id: nullable(mail.message_id, limits.messageId, into(place, "message_id")),
+      subject: nullable(mail.subject, limits.subject, into(place, "subject")),
+      received_at: mail.received_at,
+      envelope: {
+        from: cuts.text(mail.envelope.from, limits.address, into(envelope, "from")),
+        to: strings(mail.envelope.to, limits.mailRecipients, limits.address, into(envelope, "to")),
+      },
+    };
+  };
+
+  const { mail, verdict, complete, reasons, attachments, urls, flags, change, mails, state } = event;
   const bounded: SensorEvent = {
     schema: event.schema,
     id: event.id,
@@ -228,6 +255,12 @@ export function boundEvent(event: SensorEvent, limits: EventLimits = LIMITS): Se
         .map(([part, place]) => boundUrl(part, place)),
     }),
     ...(flags && { flags: strings(flags, limits.flags, limits.flag, into(root, "flags")) }),
+    ...(change && { change }),
+    ...(mails && {
+      mails: cuts
+        .list(mails, limits.mails, into(root, "mails"))
+        .map(([one, place]) => boundBeside(one, place)),
+    }),
     ...(state && {
       state: {
         name: cuts.text(state.name, limits.flag, into(into(root, "state"), "name")),
@@ -297,6 +330,8 @@ function dividedLimits(divisor: number, leastItems: number): EventLimits {
     facts: list("facts"),
     sources: list("sources"),
     unwrapped: list("unwrapped"),
+    mails: list("mails"),
+    mailRecipients: list("mailRecipients"),
     classifications: list("classifications"),
     indicators: list("indicators"),
     techniques: list("techniques"),

@@ -6,12 +6,20 @@
  */
 
 import type { FoundUrl } from "../extract/extraction.ts";
-import type { ArtifactRow, MailRow } from "../spool/spool.ts";
+import type { ArtifactRow, MailBeside, MailRow } from "../spool/spool.ts";
 import { toJsonLine } from "../text.ts";
 import { type Judgement, partVerdict, UNDECIDED } from "../verdict/judge.ts";
-import { type ContentVerdict, VERDICT_ORDER } from "../verdict/verdict.ts";
+import { type ContentVerdict, VERDICT_ORDER, type Verdict } from "../verdict/verdict.ts";
 import { boundEvent, LIMITS, shrinkEvent } from "./bounds.ts";
-import type { EventAttachment, EventMail, EventPart, EventType, EventUrl, SensorEvent } from "./event.ts";
+import type {
+  EventAttachment,
+  EventChange,
+  EventMail,
+  EventPart,
+  EventType,
+  EventUrl,
+  SensorEvent,
+} from "./event.ts";
 
 export const EVENT_SCHEMA = "email-sensor/event/1";
 
@@ -35,30 +43,70 @@ export function composeMailEvents(
   now: number,
 ): readonly SensorEvent[] {
   const about = eventMail(mail);
-  const counted = mail.artifacts.filter((artifact) => (artifact.verdict ?? UNDECIDED).outcome !== "skipped");
-  const worst = [...counted].sort((a, b) => rank(b) - rank(a));
-  const parts = (kind: ArtifactRow["kind"], type: EventType, limit: number) =>
-    wanted.has(type) ? worst.filter((artifact) => artifact.kind === kind).slice(0, limit) : [];
-  const partEvents = [
-    ...parts("attachment", "attachment.verdict", LIMITS.attachments),
-    ...parts("url", "url.verdict", LIMITS.urls),
-  ].map((artifact) => composePart(artifact, about, sensor, now));
+  const pending = mail.state === "analysing";
   const verdictEvent = finished({
     ...envelopeOf("mail.verdict", sensor, now),
     mail: about,
     verdict: judgement.verdict,
     complete: judgement.complete,
     reasons: judgement.reasons,
-    attachments: mail.artifacts.flatMap((artifact) =>
-      artifact.kind === "attachment" ? [eventAttachment(artifact)] : [],
-    ),
-    urls: mail.artifacts.flatMap((artifact) => (artifact.kind === "url" ? [eventUrl(artifact)] : [])),
+    ...eventParts(mail.artifacts, pending),
     flags: mail.extraction?.flags ?? [],
   });
+  const partEvents = composeParts(mail.artifacts, pending, about, sensor, wanted, now);
   const received = wanted.has("mail.received")
     ? [finished({ ...envelopeOf("mail.received", sensor, now), mail: about })]
     : [];
   return [...received, ...partEvents, verdictEvent];
+}
+
+/** What is known of a change beside the mail itself. */
+export type Change = Pick<EventChange, "id" | "because" | "mails"> & {
+  /** Of the mail, as reported before. */
+  readonly from: Verdict;
+  readonly beside: readonly MailBeside[];
+};
+
+/**
+ * The events of a mail that was reported and is judged anew: one `verdict.changed` with the parts that changed, before
+ * it those of `wanted` for these parts.
+ */
+export function composeChanged(
+  mail: MailRow,
+  judgement: Judgement,
+  change: Change,
+  sensor: SensorIdentity,
+  wanted: ReadonlySet<EventType>,
+  now: number,
+): readonly SensorEvent[] {
+  const about = eventMail(mail);
+  const pending = mail.state === "analysing";
+  const changed = mail.artifacts.filter((artifact) => artifact.was !== undefined);
+  const event = finished({
+    ...envelopeOf("verdict.changed", sensor, now),
+    mail: about,
+    verdict: judgement.verdict,
+    complete: judgement.complete,
+    reasons: judgement.reasons,
+    ...eventParts(changed, pending),
+    flags: mail.extraction?.flags ?? [],
+    change: {
+      id: change.id,
+      because: change.because,
+      from: change.from,
+      to: judgement.verdict,
+      previous_event_id: mail.reported ?? null,
+      mails: change.mails,
+    },
+    mails: change.beside.map(({ id, messageId, subject, receivedAt, envelope: { from, to } }) => ({
+      id,
+      message_id: messageId,
+      subject,
+      received_at: new Date(receivedAt).toISOString(),
+      envelope: { from, to },
+    })),
+  });
+  return [...composeParts(changed, pending, about, sensor, wanted, now), event];
 }
 
 /** `mail.failed`: the mail could not be taken apart; `error` is the code and the text of the last fault. */
@@ -87,6 +135,36 @@ export function composeState(
   return finished({ ...envelopeOf("sensor.state", sensor, now), state: { name, message } });
 }
 
+function eventParts(artifacts: readonly ArtifactRow[], pending: boolean) {
+  return {
+    attachments: artifacts.flatMap((part) =>
+      part.kind === "attachment" ? [eventAttachment(part, pending)] : [],
+    ),
+    urls: artifacts.flatMap((part) => (part.kind === "url" ? [eventUrl(part, pending)] : [])),
+  };
+}
+
+/** The events of single parts that are wanted, worst first; none for what waits or was skipped. */
+function composeParts(
+  artifacts: readonly ArtifactRow[],
+  pending: boolean,
+  about: EventMail,
+  sensor: SensorIdentity,
+  wanted: ReadonlySet<EventType>,
+  now: number,
+): readonly SensorEvent[] {
+  const counted = artifacts.filter(
+    ({ verdict }) => (verdict ?? UNDECIDED).outcome !== "skipped" && !(pending && verdict === null),
+  );
+  const worst = [...counted].sort((a, b) => rank(b) - rank(a));
+  const parts = (kind: ArtifactRow["kind"], type: EventType, limit: number) =>
+    wanted.has(type) ? worst.filter((artifact) => artifact.kind === kind).slice(0, limit) : [];
+  return [
+    ...parts("attachment", "attachment.verdict", LIMITS.attachments),
+    ...parts("url", "url.verdict", LIMITS.urls),
+  ].map((artifact) => composePart(artifact, about, sensor, now));
+}
+
 function composePart(
   artifact: ArtifactRow,
   mail: EventMail,
@@ -105,9 +183,9 @@ function composePart(
       ? {
           ...envelopeOf("attachment.verdict", sensor, now),
           ...shared,
-          attachments: [eventAttachment(artifact)],
+          attachments: [eventAttachment(artifact, false)],
         }
-      : { ...envelopeOf("url.verdict", sensor, now), ...shared, urls: [eventUrl(artifact)] };
+      : { ...envelopeOf("url.verdict", sensor, now), ...shared, urls: [eventUrl(artifact, false)] };
   return finished(event, PART_LIMITS);
 }
 
@@ -142,24 +220,29 @@ function eventMail(mail: MailRow): EventMail {
   };
 }
 
-function eventAttachment(artifact: Extract<ArtifactRow, { kind: "attachment" }>): EventAttachment {
+function eventAttachment(
+  artifact: Extract<ArtifactRow, { kind: "attachment" }>,
+  pending: boolean,
+): EventAttachment {
   const { filename, sha256, sha1, md5, size, type, path, facts } = artifact.attachment;
-  return { filename, sha256, sha1, md5, size, type, path, facts, ...judgedPart(artifact) };
+  return { filename, sha256, sha1, md5, size, type, path, facts, ...judgedPart(artifact, pending) };
 }
 
-function eventUrl(artifact: ArtifactRow & { readonly url: FoundUrl }): EventUrl {
+function eventUrl(artifact: ArtifactRow & { readonly url: FoundUrl }, pending: boolean): EventUrl {
   const { url, sources, unwrapped_from } = artifact.url;
-  return { url, sources, ...(unwrapped_from && { unwrapped_from }), ...judgedPart(artifact) };
+  return { url, sources, ...(unwrapped_from && { unwrapped_from }), ...judgedPart(artifact, pending) };
 }
 
-function judgedPart(artifact: ArtifactRow): EventPart {
+function judgedPart(artifact: ArtifactRow, pending: boolean): EventPart {
+  const waits = pending && artifact.verdict === null;
   const content: ContentVerdict = artifact.verdict ?? UNDECIDED;
   const { vmray, evidence, cost, analyzer } = content;
   const { action, rule } = artifact.decision;
   return {
-    outcome: content.outcome,
+    outcome: waits ? "pending" : content.outcome,
     verdict: partVerdict(content),
-    reason: content.reason,
+    ...(artifact.was !== undefined && { previous_verdict: artifact.was }),
+    reason: waits ? "it is still being analysed" : content.reason,
     threat_names: content.threat_names,
     vmray: vmray && { sample_id: vmray.sample_id, submission_id: vmray.submission_id, url: vmray.url },
     action,

@@ -3,6 +3,7 @@
  */
 import type { MailFacts } from "../extract/extraction.ts";
 import type { Envelope } from "../intake/mail.ts";
+import type { ChangeCause } from "../spool/spool.ts";
 import type { Action } from "../triage/plan.ts";
 import type {
   ContentVerdict,
@@ -34,11 +35,16 @@ export type EventMail = Omit<MailFacts, "date"> & {
   readonly sha256: string;
 };
 
+/** `pending`: it is still being analysed; a verdict.changed event follows. */
+export type Outcome = ContentVerdict["outcome"] | "pending";
+
 /** What both kinds of parts have. */
 export type EventPart = {
   /** Tells a part that policy left out from one whose analysis failed: both are not_available. */
-  readonly outcome: ContentVerdict["outcome"];
+  readonly outcome: Outcome;
   readonly verdict: Verdict;
+  /** On verdict.changed: what was reported before. */
+  readonly previous_verdict?: Verdict;
   readonly reason: string | null;
   readonly threat_names: readonly string[];
   readonly vmray: VmrayReference | null;
@@ -75,6 +81,25 @@ export type EventUrl = EventPart & {
   readonly unwrapped_from?: readonly string[];
 };
 
+/** What changed about the verdict of a mail. */
+export type EventChange = {
+  /** UUIDv7; the same in the events of all mails that one change concerns. */
+  readonly id: string;
+  readonly because: ChangeCause;
+  /** Of the mail. */
+  readonly from: Verdict;
+  readonly to: Verdict;
+  /** Of the event that this one takes the place of. */
+  readonly previous_event_id: string | null;
+  /** Mails that have one of the changed parts, this one among them. */
+  readonly mails: number;
+};
+
+/** Another mail with a changed part. */
+export type EventMailBeside = Pick<EventMail, "id" | "message_id" | "subject" | "received_at"> & {
+  readonly envelope: Pick<Envelope, "from" | "to">;
+};
+
 export type SensorEvent = {
   readonly schema: string;
   /** UUIDv7; the same event sent twice has the same id. */
@@ -92,6 +117,10 @@ export type SensorEvent = {
   readonly attachments?: readonly EventAttachment[];
   readonly urls?: readonly EventUrl[];
   readonly flags?: readonly string[];
+  /** On verdict.changed; `attachments` and `urls` are then those that changed. */
+  readonly change?: EventChange;
+  /** On verdict.changed: other mails with a changed part, newest first. Each has an event of its own. */
+  readonly mails?: readonly EventMailBeside[];
   /** On sensor.state: what changed. */
   readonly state?: { readonly name: string; readonly message: string };
   /** JSON pointers of values that were cut to fit a limit. */

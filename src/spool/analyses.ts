@@ -12,6 +12,8 @@ import {
   submits,
 } from "../triage/plan.ts";
 import type { ContentVerdict } from "../verdict/verdict.ts";
+import type { Relooks } from "./relooks.ts";
+import { decideWaiting, newChange, revise } from "./revisions.ts";
 import {
   ANALYSIS_LANES,
   type AnalysisJob,
@@ -20,6 +22,14 @@ import {
   type Spool,
 } from "./spool.ts";
 import type { StoreAccess } from "./store-access.ts";
+
+/** The part that an analysis is made of. */
+type PartRecord = {
+  readonly mail: number;
+  readonly n: number;
+  readonly content: Uint8Array;
+  readonly artifact: string;
+};
 
 type AnalysisRecord = {
   readonly key: string;
@@ -55,7 +65,11 @@ export const AGAIN = "again:";
 const CHARGED = "submissions.";
 const FINISHED_CURSOR = "feed.last_id";
 
-export function analysisStore({ read, write }: StoreAccess): AnalysisStore {
+export function analysisStore(
+  { read, write }: StoreAccess,
+  relooks: Relooks,
+  now: () => number,
+): AnalysisStore {
   return {
     dueAnalyses: async (time, limit, leaveOut, lane) =>
       read((db) => {
@@ -168,18 +182,26 @@ export function analysisStore({ read, write }: StoreAccess): AnalysisStore {
           const forget = db.query("DELETE FROM submissions WHERE id = ? AND key = ?");
           for (const id of progress.submissionIds) forget.run(id, key);
         }
-        const waiting = db
-          .query<{ mail: number; parts: number }, [string]>(
-            "SELECT mail, count(*) AS parts FROM artifacts WHERE key = ? AND verdict IS NULL GROUP BY mail",
+        const time = now();
+        decideWaiting(db, key, verdict, newChange(time));
+        const part = db
+          .query<PartRecord, [string]>(
+            `SELECT r.mail, r.n, r.content, r.artifact FROM analyses a
+             JOIN artifacts r ON r.mail = a.mail AND r.n = a.n WHERE a.key = ? AND r.content IS NOT NULL`,
           )
-          .all(key);
-        db.query("UPDATE artifacts SET verdict = ? WHERE key = ? AND verdict IS NULL").run(text, key);
-        const settle = db.query(
-          `UPDATE mails SET waiting = waiting - ?1,
-             state = CASE WHEN waiting = ?1 THEN 'analysed' ELSE state END
-           WHERE seq = ?2 AND state = 'analysing'`,
-        );
-        for (const { mail, parts } of waiting) settle.run(parts, mail);
+          .get(key);
+        if (part === null) return;
+        const artifact = JSON.parse(part.artifact) as PlannedArtifact;
+        const content = contentKey(artifact);
+        const again = key.startsWith(AGAIN);
+        if (relooks.changed(db, part.content, verdict)) {
+          const since = relooks.since(db, time);
+          const revision = { content, key: again ? null : key, verdict, since };
+          revise(db, revision, again ? "relook" : "late", newChange(time));
+          if (again) renewKnown(db, content, verdict, validUntil);
+        }
+        if (again) relooks.looked(db, part.content, verdict);
+        else relooks.delivered(db, { ...part, artifact }, verdict, time);
       }),
   };
 }
@@ -231,8 +253,19 @@ export function analysisKey(artifact: PlannedArtifact): string {
 }
 
 function keyAt(artifact: PlannedArtifact, action: Action): string {
-  const plain = action === "dynamic" || action === "skip";
-  return plain ? contentKey(artifact) : `${action}:${contentKey(artifact)}`;
+  return keyOf(contentKey(artifact), action);
+}
+
+function keyOf(content: string, action: Action): string {
+  return action === "dynamic" || action === "skip" ? content : `${action}:${content}`;
+}
+
+/** What serves later mails must not say what a second look has refuted. */
+function renewKnown(db: Database, content: string, verdict: ContentVerdict, validUntil: number | null): void {
+  const renew = db.query(
+    "UPDATE analyses SET verdict = ?, valid_until = ? WHERE key = ? AND open = 0 AND valid_until IS NOT NULL",
+  );
+  for (const action of ACTIONS) renew.run(JSON.stringify(verdict), validUntil, keyOf(content, action));
 }
 
 /** Keys of the analyses whose verdict answers for this artifact: its own and the deeper ones. */
@@ -301,6 +334,11 @@ export type NewAnalysis = {
   readonly priority: number;
   readonly turn: number;
 };
+
+/** Queues a second look at a content, behind all that mails wait for. */
+export function openAgain(db: Database, content: string, mail: number, n: number, time: number): void {
+  openAnalysis(db, { key: AGAIN + content, mail, n, priority: BACKGROUND_PRIORITY, turn: time }, time);
+}
 
 /** Queues an analysis; where it is under way already, a more urgent wish brings it forward. */
 export function openAnalysis(

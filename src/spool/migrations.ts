@@ -109,4 +109,29 @@ export const MIGRATIONS: readonly string[] = [
     last INTEGER NOT NULL
   ) WITHOUT ROWID;
   `,
+  // Verdicts that change after their mail was reported, and which mails have a content.
+  `
+  ALTER TABLE mails ADD COLUMN planned_at INTEGER;
+  ALTER TABLE mails ADD COLUMN reported TEXT;
+  ALTER TABLE mails ADD COLUMN recheck TEXT;
+  ALTER TABLE mails ADD COLUMN because TEXT;
+  UPDATE mails SET planned_at = received_at WHERE state = 'analysing';
+  CREATE INDEX mails_recheck ON mails (seq) WHERE recheck IS NOT NULL;
+  CREATE INDEX mails_unreported ON mails (planned_at) WHERE state = 'analysing' AND verdict IS NULL;
+  ALTER TABLE artifacts ADD COLUMN content BLOB;
+  ALTER TABLE artifacts ADD COLUMN was TEXT;
+  CREATE INDEX artifacts_content ON artifacts (content, mail) WHERE content IS NOT NULL;
+
+  CREATE TABLE relooks (
+    content BLOB PRIMARY KEY,
+    mail INTEGER NOT NULL,
+    n INTEGER NOT NULL,
+    verdict TEXT NOT NULL,
+    looks INTEGER NOT NULL DEFAULT 0,
+    next_at INTEGER,
+    until INTEGER NOT NULL
+  ) WITHOUT ROWID;
+  CREATE INDEX relooks_due ON relooks (next_at) WHERE next_at IS NOT NULL;
+  CREATE INDEX relooks_until ON relooks (until);
+  `,
 ];

@@ -15,6 +15,10 @@
  * analysed   every content is decided; the verdict of the mail is to be made
  * done       verdict and event are committed, together
  * failed     it could not be taken apart; a mail.failed event is committed
+ *
+ * A mail in analysing may be reported before all of it is decided, and one that is done is judged again where the
+ * verdict of a part changes: neither moves it on. What asks for that is kept with the mail as `recheck`, until an event
+ * or the decision that there is nothing to tell is committed.
  */
 import type { Extraction } from "../extract/extraction.ts";
 import type { Envelope, RawMail, ReceivedMail } from "../intake/mail.ts";
@@ -40,10 +44,15 @@ export type MailRow = Omit<ReceivedMail, "body"> & {
   readonly artifacts: readonly ArtifactRow[];
   /** Extractions that failed so far. */
   readonly attempts: number;
+  /** As last reported; null until then. */
   readonly verdict: Verdict | null;
   readonly complete: boolean | null;
   readonly reasons: readonly string[];
-  /** Of the verdict or the failure. */
+  /** Id of the event that last told the verdict. */
+  readonly reported?: string;
+  /** Why it is to be judged again. */
+  readonly recheck?: Recheck;
+  /** When the last of its parts was decided, or of the failure. */
   readonly finishedAt: number | null;
   /** Code and text of the last failed extraction. */
   readonly error: string | null;
@@ -54,6 +63,47 @@ export type MailRow = Omit<ReceivedMail, "body"> & {
 export type ArtifactRow = PlannedArtifact & {
   /** Null while it waits. */
   readonly verdict: ContentVerdict | null;
+  /** What was reported of it, where its verdict has changed since. */
+  readonly was?: Verdict;
+};
+
+/**
+ * Why the verdict of a part that was decided before is another one now. `completed`: it was still being analysed when
+ * its mail was reported; `late`: another mail with the same content had it analysed again; `relook`: it was looked up
+ * again some time after delivery; `list`: somebody put it on a deny list.
+ */
+export const CHANGE_CAUSES = ["completed", "late", "relook", "list"] as const;
+export type ChangeCause = (typeof CHANGE_CAUSES)[number];
+
+export type Recheck = {
+  readonly because: ChangeCause;
+  /** Id of the change, the same for all mails it concerns. */
+  readonly change: string;
+};
+
+export type RelookSettings = {
+  /** Milliseconds after delivery in which verdicts are kept true; 0 for not at all. */
+  readonly for: number;
+  /** Milliseconds to the first second look; each later one has twice the wait. */
+  readonly first: number;
+};
+
+/** A mail that shares a content with another one. */
+export type MailBeside = {
+  readonly id: string;
+  readonly receivedAt: number;
+  readonly envelope: Envelope;
+  readonly subject: string | null;
+  readonly messageId: string | null;
+};
+
+/** What the verdict stage decided about a mail. */
+export type Report = {
+  readonly verdict: Verdict;
+  readonly complete: boolean;
+  readonly reasons: readonly string[];
+  /** The last one tells the verdict. None: there is nothing to tell. */
+  readonly events: readonly SensorEvent[];
 };
 
 /** A mail handed out for extraction. */
@@ -144,7 +194,7 @@ export type Replay = {
 
 export type SpoolCounts = {
   readonly states: Readonly<Record<MailState, number>>;
-  /** Of mails that are done, since the spool was made. */
+  /** Of mails that were reported, by their verdict now, since the spool was made. */
   readonly verdicts: Readonly<Record<Verdict, number>>;
   readonly analyses: { readonly queued: number; readonly submitted: number };
   readonly outbox: readonly OutboxCursor[];
@@ -239,21 +289,47 @@ export type Spool = {
   finishedCursor(): Promise<number | null>;
   /**
    * Commits the verdict of a content and decides every artifact that waits for it; mails that wait for nothing
-   * more move to analysed. Until `validUntil` the verdict serves later mails (null: not at all).
+   * more move to analysed. Until `validUntil` the verdict serves later mails (null: not at all). Where earlier mails
+   * within the time of `setRelooks` had another verdict for the content, they get this one and are judged again.
    */
   finishAnalysis(key: string, verdict: ContentVerdict, validUntil: number | null): Promise<void>;
+
+  /** Until it is called nothing is looked at again. */
+  setRelooks(settings: RelookSettings): Promise<void>;
+  /** Queues second looks that are due at `now`, at most `limit`; gives how many. */
+  startRelooks(now: number, limit: number): Promise<number>;
 
   // verdict
   /** Mails in state analysed, oldest first. */
   analysedMails(limit: number): Promise<readonly MailRow[]>;
-  /** Commits the verdict of a mail with its events: done. A second call for the same mail changes nothing. */
+  /**
+   * Commits the verdict of a mail with its events: done. A second call for the same mail changes nothing. `seen` is
+   * the id of the change that was known when it was judged: a later one is still to be looked at.
+   */
   finishMail(
     id: string,
     verdict: Verdict,
     complete: boolean,
     reasons: readonly string[],
     events: readonly SensorEvent[],
+    seen?: string,
   ): Promise<void>;
+  /**
+   * Mails in analysing or done that are to be judged now, at most `limit`: those with a change first, then those that
+   * have waited for verdicts since before `plannedBefore` and were not reported.
+   */
+  mailsToReport(plannedBefore: number, limit: number): Promise<readonly MailRow[]>;
+  /**
+   * Commits what was decided about such a mail, null for nothing to tell, as long as it stands as it was read: where
+   * parts or changes came in since, nothing is done, and it is handed out again.
+   */
+  reportMail(mail: MailRow, report: Report | null): Promise<void>;
+  /** Mails that share a content with the parts `parts` (numbers in the plan) of a mail, newest first; how many in all. */
+  mailsBeside(
+    id: string,
+    parts: readonly number[],
+    limit: number,
+  ): Promise<{ readonly count: number; readonly mails: readonly MailBeside[] }>;
 
   // report
   /** Events that belong to no mail. */

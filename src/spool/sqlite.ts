@@ -23,24 +23,19 @@ import type { Extraction, OriginalEnvelope } from "../extract/extraction.ts";
 import { addressKey } from "../extract/unwrap/addresses.ts";
 import type { Envelope, RawMail } from "../intake/mail.ts";
 import type { Log } from "../log.ts";
-import type { PlannedArtifact } from "../triage/plan.ts";
-import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
+import { contentKey } from "../triage/plan.ts";
 import { alertStore } from "./alerts.ts";
 import { analysisKey, analysisStore, knownVerdict, skipped, wantAnalysis } from "./analyses.ts";
 import { createBody, largeFile } from "./body.ts";
 import { openDatabase } from "./database.ts";
 import { spoolFault } from "./faults.ts";
+import { count, firstId, type MailRecord, mailRow } from "./mail-rows.ts";
 import { lastSeq, outboxStore, putEvents } from "./outbox.ts";
 import { createParsingNotes } from "./parsing-notes.ts";
-import type {
-  ArtifactRow,
-  KeptExtraction,
-  MailFilter,
-  MailRow,
-  MailState,
-  Spool,
-  SpoolTopic,
-} from "./spool.ts";
+import { createRelooks } from "./relooks.ts";
+import { reportStore } from "./reports.ts";
+import { askRecheck, contentId, newChange } from "./revisions.ts";
+import type { MailFilter, MailRow, MailState, Spool, SpoolTopic } from "./spool.ts";
 import type { StoreAccess } from "./store-access.ts";
 
 export type SpoolSettings = {
@@ -61,26 +56,6 @@ const SWEEP_STEP = 500;
 /** Pages given back to the file system in one step of the sweep (4 KB each). */
 const VACUUM_STEP = 2_000;
 const SCAN_STEP = 2_000;
-
-type MailRecord = {
-  readonly seq: number;
-  readonly id: string;
-  readonly state: MailState;
-  readonly received_at: number;
-  readonly size: number;
-  readonly sha256: string;
-  readonly envelope: string;
-  readonly raw: "inline" | "file" | null;
-  readonly deaths: number;
-  readonly attempts: number;
-  readonly extraction: string | null;
-  readonly same_as: string | null;
-  readonly verdict: Verdict | null;
-  readonly complete: number | null;
-  readonly reasons: string | null;
-  readonly finished_at: number | null;
-  readonly error: string | null;
-};
 
 /**
  * Opens the spool, and makes it where there is none. Mails that were in a parser when the sensor last died are
@@ -135,6 +110,7 @@ export async function openSpool(
     return new SensorError("SPOOL_FULL", `only ${free} bytes are free where ${settings.minFree} are wanted`);
   };
 
+  const relooks = createRelooks(access);
   const handedOut = new Set<string>();
   const parsing = createParsingNotes(folder("parsing"));
   const takenBack = (id: string) => {
@@ -239,6 +215,7 @@ export async function openSpool(
         if (extraction.envelope !== null) setOriginalEnvelope(db, row, extraction.envelope);
         const time = now();
         let waiting = 0;
+        let malicious = sender?.list === "deny";
         for (const [n, artifact] of plan.entries()) {
           const verdict =
             artifact.decision.action === "skip"
@@ -249,21 +226,33 @@ export async function openSpool(
               ? wantAnalysis(db, { artifact, mail: row.seq, n, before: waiting }, time)
               : analysisKey(artifact);
           if (verdict === null) waiting += 1;
-          db.query("INSERT INTO artifacts (mail, n, key, artifact, verdict) VALUES (?, ?, ?, ?, ?)").run(
+          malicious ||= verdict?.verdict === "malicious";
+          const content = contentId(contentKey(artifact));
+          db.query(
+            "INSERT INTO artifacts (mail, n, key, artifact, verdict, content) VALUES (?, ?, ?, ?, ?, ?)",
+          ).run(
             row.seq,
             n,
             key,
             JSON.stringify(artifact),
             verdict === null ? null : JSON.stringify(verdict),
+            content,
           );
+          if (verdict !== null && artifact.decision.action !== "skip") {
+            relooks.delivered(db, { mail: row.seq, n, content, artifact }, verdict, time);
+          }
         }
         const { attachments: _attachments, urls: _urls, ...kept } = extraction;
-        db.query("UPDATE mails SET state = ?, waiting = ?, extraction = ?, error = NULL WHERE seq = ?").run(
+        db.query(
+          "UPDATE mails SET state = ?, waiting = ?, extraction = ?, planned_at = ?, error = NULL WHERE seq = ?",
+        ).run(
           waiting > 0 ? "analysing" : "analysed",
           waiting,
           JSON.stringify(sender === null ? kept : { ...kept, sender_list: sender }),
+          time,
           row.seq,
         );
+        if (malicious && waiting > 0) askRecheck(db, [row.seq], "completed", newChange(time));
       });
       takenBack(id);
     },
@@ -298,29 +287,12 @@ export async function openSpool(
       takenBack(id);
     },
 
-    ...analysisStore(access),
+    ...analysisStore(access, relooks, now),
 
-    analysedMails: async (limit) =>
-      store.read((db) =>
-        db
-          .query<MailRecord, [number]>("SELECT * FROM mails WHERE state = 'analysed' ORDER BY seq LIMIT ?")
-          .all(limit)
-          .map((row) => mailRow(db, row)),
-      ),
+    setRelooks: relooks.set,
+    startRelooks: relooks.start,
 
-    finishMail: (id, verdict, complete, reasons, events) =>
-      write(["events"], (db) => {
-        const { changes } = db
-          .query(
-            `UPDATE mails SET state = 'done', verdict = ?, complete = ?, reasons = ?, finished_at = ?
-             WHERE id = ? AND state = 'analysed'`,
-          )
-          .run(verdict, complete ? 1 : 0, JSON.stringify(reasons), now(), id);
-        if (changes === 0) return;
-        count(db, "done", 1);
-        count(db, `verdict.${verdict}`, 1);
-        putEvents(db, events);
-      }),
+    ...reportStore(access, now),
 
     ...outboxStore(access),
     ...alertStore(access),
@@ -428,12 +400,6 @@ export async function openSpool(
   };
 }
 
-function count(db: Database, name: string, by: number): void {
-  db.query(
-    "INSERT INTO counters (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = value + ?2",
-  ).run(name, by);
-}
-
 /** Reports of one mail come within this time of each other, milliseconds. */
 const SAME_MAIL_WITHIN = 24 * 60 * 60 * 1000;
 /** The later report keeps those that no longer fit. */
@@ -485,37 +451,6 @@ function setOriginalEnvelope(
   }
 }
 
-function mailRow(db: Database, row: MailRecord): MailRow {
-  const artifacts = db
-    .query<{ artifact: string; verdict: string | null }, [number]>(
-      "SELECT artifact, verdict FROM artifacts WHERE mail = ? ORDER BY n",
-    )
-    .all(row.seq);
-  return {
-    id: row.id,
-    state: row.state,
-    receivedAt: row.received_at,
-    envelope: JSON.parse(row.envelope) as Envelope,
-    size: row.size,
-    sha256: row.sha256,
-    sameAs: row.same_as,
-    extraction: row.extraction === null ? null : (JSON.parse(row.extraction) as KeptExtraction),
-    artifacts: artifacts.map(
-      ({ artifact, verdict }): ArtifactRow => ({
-        ...(JSON.parse(artifact) as PlannedArtifact),
-        verdict: verdict === null ? null : (JSON.parse(verdict) as ContentVerdict),
-      }),
-    ),
-    attempts: row.attempts,
-    verdict: row.verdict,
-    complete: row.complete === null ? null : row.complete === 1,
-    reasons: row.reasons === null ? [] : (JSON.parse(row.reasons) as string[]),
-    finishedAt: row.finished_at,
-    error: row.error,
-    rawKept: row.raw !== null,
-  };
-}
-
 /** The part of a filter that SQLite can answer from an index; `matches` does the rest. */
 function conditions(filter: MailFilter, before: string | null): [string, (string | number)[]] {
   const where: string[] = [];
@@ -555,12 +490,6 @@ function matches(row: MailRecord, filter: MailFilter): boolean {
   ].some((value) => value.toLowerCase().includes(wanted));
 }
 
-/** The smallest UUIDv7 of a millisecond. */
-function firstId(time: number): string {
-  const hex = Math.max(0, Math.floor(time)).toString(16).padStart(12, "0");
-  return `${hex.slice(0, 8)}-${hex.slice(8)}-`;
-}
-
 function sweepStep(
   db: Database,
   time: number,
@@ -578,7 +507,8 @@ function sweepStep(
   }
   const forgotten = db
     .query<{ seq: number }, [number, number]>(
-      `SELECT seq FROM mails WHERE finished_at IS NOT NULL AND finished_at < ? AND raw IS NULL
+      `SELECT seq FROM mails
+       WHERE finished_at IS NOT NULL AND finished_at < ? AND raw IS NULL AND recheck IS NULL
        ORDER BY finished_at LIMIT ?`,
     )
     .all(time - settings.keepMetadata, SWEEP_STEP);
@@ -600,9 +530,12 @@ function sweepStep(
          (SELECT key FROM analyses WHERE open = 0 AND coalesce(valid_until, 0) < ? LIMIT ?)`,
     )
     .run(time, SWEEP_STEP).changes;
+  const looks = db
+    .query("DELETE FROM relooks WHERE content IN (SELECT content FROM relooks WHERE until < ? LIMIT ?)")
+    .run(time, SWEEP_STEP).changes;
   return {
     files: old.filter(({ raw }) => raw === "file").map(({ id }) => id),
-    more: [old.length, forgotten.length, events, analyses].some((deleted) => deleted >= SWEEP_STEP),
+    more: [old.length, forgotten.length, events, analyses, looks].some((deleted) => deleted >= SWEEP_STEP),
   };
 }
 

@@ -179,6 +179,11 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
 
     analysedMails: remote("analysedMails"),
     finishMail: remote("finishMail"),
+    setRelooks: remote("setRelooks"),
+    startRelooks: remote("startRelooks"),
+    mailsToReport: remote("mailsToReport"),
+    reportMail: remote("reportMail"),
+    mailsBeside: remote("mailsBeside"),
 
     putEvents: remote("putEvents"),
     eventsAfter: async (seq, limit) => (await eventBodies(seq, limit)).map(parsedEvent),

@@ -2,8 +2,8 @@
  * From the verdicts of its parts to the verdict of a mail.
  *
  * Pure. The mail is as bad as its worst part; parts that policy skipped do not count; a mail without a judged
- * part is clean, but that of a denied sender is malicious. A part without a verdict, because its analysis failed or VMRay has none, makes the mail
- * `not_available` at least, and never complete.
+ * part is clean, but that of a denied sender is malicious. A part without a verdict, because it still waits, its analysis
+ * failed or VMRay has none, makes the mail `not_available` at least, and never complete.
  */
 import type { ArtifactRow, MailRow } from "../spool/spool.ts";
 import { showText } from "../text.ts";
@@ -37,22 +37,32 @@ export function partVerdict(content: ContentVerdict): Verdict {
   return content.outcome === "failed" ? "not_available" : content.verdict;
 }
 
-export function judge(mail: Pick<MailRow, "artifacts" | "extraction">): Judgement {
+/**
+ * `waiting` is why parts have no verdict yet, a clause without a full stop: they count as unknown, not as failed. Null
+ * where nothing hinders them. Left out where every part should have one.
+ */
+export function judge(mail: Pick<MailRow, "artifacts" | "extraction">, waiting?: string | null): Judgement {
+  const pending = waiting === undefined ? [] : mail.artifacts.filter(({ verdict }) => verdict === null);
   const counted = mail.artifacts
+    .filter((artifact) => !pending.includes(artifact))
     .map((artifact) => ({ artifact, content: artifact.verdict ?? UNDECIDED }))
     .filter(({ content }) => content.outcome !== "skipped");
   const rank = (content: ContentVerdict) => VERDICT_ORDER.indexOf(partVerdict(content));
   const sender = mail.extraction?.sender_list;
   const opening = sender?.list === "deny" ? [senderReason(sender)] : [];
+  const least = pending.length > 0 ? "not_available" : "clean";
   const verdict = counted.reduce<Verdict>(
     (worst, { content }) => (rank(content) > VERDICT_ORDER.indexOf(worst) ? partVerdict(content) : worst),
-    opening.length > 0 ? "malicious" : "clean",
+    opening.length > 0 ? "malicious" : least,
   );
   const takenApart = mail.extraction?.complete === true;
   const noted = counted
     .filter(({ content }) => partVerdict(content) !== "clean")
     .sort((a, b) => rank(b.content) - rank(a.content));
-  const closing = takenApart ? [] : [incompleteReason(mail)];
+  const closing = [
+    ...(pending.length > 0 ? [pendingReason(pending.length, waiting ?? null)] : []),
+    ...(takenApart ? [] : [incompleteReason(mail)]),
+  ];
   const room = MAX_REASONS - closing.length - opening.length;
   const shown = noted.length <= room ? noted : noted.slice(0, room - 1);
   const unsaid = noted.length - shown.length;
@@ -64,9 +74,17 @@ export function judge(mail: Pick<MailRow, "artifacts" | "extraction">): Judgemen
   ];
   return {
     verdict,
-    complete: takenApart && counted.every(({ content }) => partVerdict(content) !== "not_available"),
+    complete:
+      takenApart &&
+      pending.length === 0 &&
+      counted.every(({ content }) => partVerdict(content) !== "not_available"),
     reasons: reasons.map((reason) => showText(reason, MAX_REASON_LENGTH)),
   };
+}
+
+function pendingReason(parts: number, why: string | null): string {
+  const text = parts === 1 ? "1 part is still being analysed" : `${parts} parts are still being analysed`;
+  return why === null ? text : `${text}: ${why}`;
 }
 
 function senderReason({ address, entry }: SenderHit): string {

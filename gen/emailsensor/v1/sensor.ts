@@ -146,7 +146,7 @@ export interface Status {
   readonly mails:
     | MailCounts
     | undefined;
-  /** Mails that are done by verdict, since the spool was made. */
+  /** Mails that were reported, by their verdict now, since the spool was made. */
   readonly verdicts:
     | VerdictCounts
     | undefined;
@@ -286,9 +286,9 @@ export interface MailSummary {
   readonly id: string;
   readonly receivedAt: Date | undefined;
   readonly state: MailState;
-  /** VERDICT_UNSPECIFIED until the mail is done. */
+  /** As last reported; VERDICT_UNSPECIFIED until then. */
   readonly verdict: Verdict;
-  /** False where a part of the mail could not be judged; absent until the mail is done. */
+  /** False where a part of the mail is not judged; absent until it is reported. */
   readonly complete?:
     | boolean
     | undefined;
@@ -325,9 +325,9 @@ export interface Mail {
   readonly id: string;
   readonly receivedAt: Date | undefined;
   readonly state: MailState;
-  /** VERDICT_UNSPECIFIED until the mail is done. */
+  /** As last reported; VERDICT_UNSPECIFIED until then. */
   readonly verdict: Verdict;
-  /** False where a part of the mail could not be judged; absent until the mail is done. */
+  /** False where a part of the mail is not judged; absent until it is reported. */
   readonly complete?:
     | boolean
     | undefined;
@@ -551,6 +551,8 @@ export const Judgement_Outcome = {
   FAILED: 2,
   /** SKIPPED - Policy wanted no analysis. */
   SKIPPED: 3,
+  /** PENDING - In events: it is still being analysed; a VERDICT_CHANGED event follows. */
+  PENDING: 4,
 } as const;
 
 export type Judgement_Outcome = typeof Judgement_Outcome[keyof typeof Judgement_Outcome];
@@ -560,6 +562,7 @@ export namespace Judgement_Outcome {
   export type JUDGED = typeof Judgement_Outcome.JUDGED;
   export type FAILED = typeof Judgement_Outcome.FAILED;
   export type SKIPPED = typeof Judgement_Outcome.SKIPPED;
+  export type PENDING = typeof Judgement_Outcome.PENDING;
 }
 
 /** Why VMRay says malicious or suspicious. */
@@ -685,6 +688,66 @@ export interface Event {
     | undefined;
   /** JSON pointers of values that were cut to fit a limit; an empty one stands for the event as a whole. */
   readonly truncated: readonly string[];
+  /** On VERDICT_CHANGED; `attachments` and `urls` are then those that changed. */
+  readonly change:
+    | Change
+    | undefined;
+  /** On VERDICT_CHANGED: other mails with a changed part, newest first. Each has an event of its own. */
+  readonly mails: readonly MailBeside[];
+}
+
+/** What changed about the verdict of a mail. */
+export interface Change {
+  /** UUIDv7; the same in the events of all mails that one change concerns. */
+  readonly id: string;
+  readonly because: Change_Cause;
+  /** Of the mail, before. */
+  readonly from: Verdict;
+  /** Of the mail, now. */
+  readonly to: Verdict;
+  /** Id of the event that this one takes the place of, absent where it is not known. */
+  readonly previousEventId?:
+    | string
+    | undefined;
+  /** Mails that have one of the changed parts, this one among them. */
+  readonly mails: bigint;
+}
+
+/** Why the verdict of a part is another one now. */
+export const Change_Cause = {
+  UNSPECIFIED: 0,
+  /** COMPLETED - It was still being analysed when the mail was reported. */
+  COMPLETED: 1,
+  /** LATE - Another mail with the same content had it analysed again. */
+  LATE: 2,
+  /** RELOOK - It was looked up again some time after delivery. */
+  RELOOK: 3,
+  /** LIST - Somebody put it on a deny list. */
+  LIST: 4,
+} as const;
+
+export type Change_Cause = typeof Change_Cause[keyof typeof Change_Cause];
+
+export namespace Change_Cause {
+  export type UNSPECIFIED = typeof Change_Cause.UNSPECIFIED;
+  export type COMPLETED = typeof Change_Cause.COMPLETED;
+  export type LATE = typeof Change_Cause.LATE;
+  export type RELOOK = typeof Change_Cause.RELOOK;
+  export type LIST = typeof Change_Cause.LIST;
+}
+
+/** Another mail with a changed part. */
+export interface MailBeside {
+  readonly id: string;
+  readonly receivedAt: Date | undefined;
+  readonly messageId?: string | undefined;
+  readonly subject?:
+    | string
+    | undefined;
+  /** Sender of the envelope; empty for the null sender. */
+  readonly envelopeFrom: string;
+  /** Recipients of the envelope; the first of them where `truncated` says so. */
+  readonly envelopeTo: readonly string[];
 }
 
 /** The mail an event is about. */
@@ -740,7 +803,11 @@ export interface EventAttachment {
     | Cost
     | undefined;
   /** Absent where one analyzer alone is configured. */
-  readonly analyzer?: string | undefined;
+  readonly analyzer?:
+    | string
+    | undefined;
+  /** On VERDICT_CHANGED: what was reported before. */
+  readonly previousVerdict: Verdict;
 }
 
 /** A URL in an event. */
@@ -771,7 +838,11 @@ export interface EventUrl {
     | Cost
     | undefined;
   /** Absent where one analyzer alone is configured. */
-  readonly analyzer?: string | undefined;
+  readonly analyzer?:
+    | string
+    | undefined;
+  /** On VERDICT_CHANGED: what was reported before. */
+  readonly previousVerdict: Verdict;
 }
 
 /** A change of the sensor itself. */
@@ -3785,6 +3856,8 @@ function createBaseEvent(): Event {
     flags: [],
     state: undefined,
     truncated: [],
+    change: undefined,
+    mails: [],
   };
 }
 
@@ -3837,6 +3910,12 @@ export const Event: MessageFns<Event> = {
     }
     for (const v of message.truncated) {
       writer.uint32(122).string(v!);
+    }
+    if (message.change !== undefined) {
+      Change.encode(message.change, writer.uint32(130).fork()).join();
+    }
+    for (const v of message.mails) {
+      MailBeside.encode(v!, writer.uint32(138).fork()).join();
     }
     return writer;
   },
@@ -3972,6 +4051,227 @@ export const Event: MessageFns<Event> = {
             }
 
             message.truncated.push(reader.string());
+            continue;
+          }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            message.change = Change.decode(reader, reader.uint32());
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.mails.push(MailBeside.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseChange(): Change {
+  return { id: "", because: 0, from: 0, to: 0, previousEventId: undefined, mails: 0n };
+}
+
+export const Change: MessageFns<Change> = {
+  encode(message: Change, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.because !== 0) {
+      writer.uint32(16).int32(message.because);
+    }
+    if (message.from !== 0) {
+      writer.uint32(24).int32(message.from);
+    }
+    if (message.to !== 0) {
+      writer.uint32(32).int32(message.to);
+    }
+    if (message.previousEventId !== undefined) {
+      writer.uint32(42).string(message.previousEventId);
+    }
+    if (message.mails !== 0n) {
+      if (BigInt.asIntN(64, message.mails) !== message.mails) {
+        throw new globalThis.Error("value provided for field message.mails of type int64 too large");
+      }
+      writer.uint32(48).int64(message.mails);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Change {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseChange() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.because = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.from = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.to = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.previousEventId = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.mails = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseMailBeside(): MailBeside {
+  return { id: "", receivedAt: undefined, messageId: undefined, subject: undefined, envelopeFrom: "", envelopeTo: [] };
+}
+
+export const MailBeside: MessageFns<MailBeside> = {
+  encode(message: MailBeside, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    if (message.receivedAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.receivedAt), writer.uint32(18).fork()).join();
+    }
+    if (message.messageId !== undefined) {
+      writer.uint32(26).string(message.messageId);
+    }
+    if (message.subject !== undefined) {
+      writer.uint32(34).string(message.subject);
+    }
+    if (message.envelopeFrom !== "") {
+      writer.uint32(42).string(message.envelopeFrom);
+    }
+    for (const v of message.envelopeTo) {
+      writer.uint32(50).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): MailBeside {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseMailBeside() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.receivedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.messageId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.subject = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.envelopeFrom = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.envelopeTo.push(reader.string());
             continue;
           }
         }
@@ -4111,6 +4411,7 @@ function createBaseEventAttachment(): EventAttachment {
     evidence: undefined,
     cost: undefined,
     analyzer: undefined,
+    previousVerdict: 0,
   };
 }
 
@@ -4172,6 +4473,9 @@ export const EventAttachment: MessageFns<EventAttachment> = {
     }
     if (message.analyzer !== undefined) {
       writer.uint32(146).string(message.analyzer);
+    }
+    if (message.previousVerdict !== 0) {
+      writer.uint32(152).int32(message.previousVerdict);
     }
     return writer;
   },
@@ -4333,6 +4637,14 @@ export const EventAttachment: MessageFns<EventAttachment> = {
             message.analyzer = reader.string();
             continue;
           }
+          case 19: {
+            if (tag !== 152) {
+              break;
+            }
+
+            message.previousVerdict = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4361,6 +4673,7 @@ function createBaseEventUrl(): EventUrl {
     evidence: undefined,
     cost: undefined,
     analyzer: undefined,
+    previousVerdict: 0,
   };
 }
 
@@ -4404,6 +4717,9 @@ export const EventUrl: MessageFns<EventUrl> = {
     }
     if (message.analyzer !== undefined) {
       writer.uint32(106).string(message.analyzer);
+    }
+    if (message.previousVerdict !== 0) {
+      writer.uint32(112).int32(message.previousVerdict);
     }
     return writer;
   },
@@ -4523,6 +4839,14 @@ export const EventUrl: MessageFns<EventUrl> = {
             }
 
             message.analyzer = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.previousVerdict = reader.int32() as any;
             continue;
           }
         }

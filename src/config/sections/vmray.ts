@@ -173,6 +173,22 @@ export const vmraySection = z
         .max(50)
         .prefault(["email_sensor"]),
     ),
+    report_after: key(
+      "A mail whose parts still wait for VMRay is reported by then with what is known, `complete: false`. Later verdicts come as `verdict.changed`.",
+      duration("1s", "365d").prefault("15m"),
+    ),
+    relook: key(
+      "Verdicts that keep being true: URLs, and contents that VMRay did not know, are looked up again after delivery.",
+      z
+        .strictObject({
+          for: key("How long after delivery; 0s switches it off.", duration("0s", "30d").prefault("24h")),
+          first: key(
+            "Time to the first look. Each later one has twice the wait.",
+            duration("1s", "30d").prefault("10m"),
+          ),
+        })
+        .prefault({}),
+    ),
     cache: key(
       "How long a verdict serves later mails with the same content before VMRay is asked again.",
       z

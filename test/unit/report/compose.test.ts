@@ -316,6 +316,8 @@ describe("an event", () => {
       facts: attachment.properties.facts.maxItems,
       sources: url.properties.sources.maxItems,
       unwrapped: url.properties.unwrapped_from.maxItems,
+      mails: schema.properties.mails.maxItems,
+      mailRecipients: schema.$defs.mail_beside.properties.envelope.properties.to.maxItems,
       classifications: url.properties.classifications.maxItems,
       indicators: url.properties.indicators.maxItems,
       techniques: url.properties.techniques.maxItems,

@@ -5,6 +5,8 @@ import { startVerdicts } from "../../../src/verdict/stage.ts";
 import { NO_TYPES, NOON, recordingLog, SENSOR } from "../report/fixtures.ts";
 import { attachment, extractionOf, judged, open, someMail, temporaryFolder } from "../spool/fixtures.ts";
 
+const PATIENT = { reportAfter: 900_000, whyWaiting: () => null };
+
 const closing: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
@@ -28,7 +30,7 @@ async function analysedMail(spool: Spool): Promise<string> {
 
 function start(spool: Spool) {
   const { log, lines } = recordingLog();
-  const stage = startVerdicts({ spool, sensor: SENSOR, log, wanted: NO_TYPES, now: () => NOON });
+  const stage = startVerdicts({ spool, sensor: SENSOR, log, wanted: NO_TYPES, ...PATIENT, now: () => NOON });
   closing.push(() => stage.stop());
   return lines;
 }
@@ -81,7 +83,7 @@ describe("the verdict stage", () => {
       },
     };
     const { log, lines } = recordingLog();
-    const stage = startVerdicts({ spool, sensor: SENSOR, log, wanted: NO_TYPES });
+    const stage = startVerdicts({ spool, sensor: SENSOR, log, wanted: NO_TYPES, ...PATIENT });
     closing.push(() => stage.stop());
     const good = await analysedMail(real);
     await finished(real, good);

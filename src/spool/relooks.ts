@@ -1,0 +1,118 @@
+/**
+ * Contents of mails delivered not long ago: what is known of each, and when it is looked at again. One row for one
+ * content, however many mails carry it.
+ *
+ * URLs and what VMRay did not know are looked at again, at times that double from one to the next. A row lives as long
+ * after the last mail with the content as `setRelooks` says; nothing is kept, and nothing looked at, before that is
+ * called.
+ */
+import type { Database } from "bun:sqlite";
+import { contentKey, type PlannedArtifact } from "../triage/plan.ts";
+import { partVerdict } from "../verdict/judge.ts";
+import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
+import { openAgain } from "./analyses.ts";
+import { firstId } from "./mail-rows.ts";
+import type { RelookSettings, Spool } from "./spool.ts";
+import type { StoreAccess } from "./store-access.ts";
+
+export type Relooks = {
+  readonly set: Spool["setRelooks"];
+  readonly start: Spool["startRelooks"];
+  /** True where earlier mails know the content by another verdict. */
+  changed(db: Database, content: Uint8Array, verdict: ContentVerdict): boolean;
+  /** `seq` of the oldest mail whose verdict is kept true. */
+  since(db: Database, time: number): number;
+  /** A part of a mail that just came got its verdict. */
+  delivered(
+    db: Database,
+    part: {
+      readonly mail: number;
+      readonly n: number;
+      readonly content: Uint8Array;
+      readonly artifact: PlannedArtifact;
+    },
+    verdict: ContentVerdict,
+    time: number,
+  ): void;
+  /** A second look is over. */
+  looked(db: Database, content: Uint8Array, verdict: ContentVerdict): void;
+};
+
+type Due = {
+  readonly content: Uint8Array;
+  readonly mail: number;
+  readonly n: number;
+  readonly looks: number;
+  readonly until: number;
+  /** Null where the mail is no longer kept. */
+  readonly artifact: string | null;
+};
+
+export function createRelooks({ read, write }: StoreAccess): Relooks {
+  let settings: RelookSettings = { for: 0, first: 0 };
+  const due = (db: Database, time: number, limit: number) =>
+    db
+      .query<Due, [number, number]>(
+        `SELECT l.content, l.mail, l.n, l.looks, l.until, r.artifact FROM relooks l
+         LEFT JOIN artifacts r ON r.mail = l.mail AND r.n = l.n
+         WHERE l.next_at <= ? ORDER BY l.next_at LIMIT ?`,
+      )
+      .all(time, limit);
+  return {
+    set: async (given) => {
+      settings = given;
+    },
+
+    start: async (time, limit) => {
+      if (settings.for === 0 || read((db) => due(db, time, 1)).length === 0) return 0;
+      return write(["analyses"], (db) => {
+        const later = db.query("UPDATE relooks SET looks = ?, next_at = ? WHERE content = ?");
+        const rows = due(db, time, limit);
+        for (const { content, mail, n, looks, until, artifact } of rows) {
+          const next = time + settings.first * 2 ** Math.min(looks + 1, 30);
+          const ends = artifact === null || next > until;
+          later.run(looks + 1, ends ? null : next, content);
+          if (artifact !== null)
+            openAgain(db, contentKey(JSON.parse(artifact) as PlannedArtifact), mail, n, time);
+        }
+        return rows.length;
+      });
+    },
+
+    changed: (db, content, verdict) => {
+      const told = partVerdict(verdict);
+      if (settings.for === 0 || told === "not_available") return false;
+      const row = db
+        .query<{ verdict: Verdict }, [Uint8Array]>("SELECT verdict FROM relooks WHERE content = ?")
+        .get(content);
+      return row !== null && row.verdict !== told;
+    },
+
+    since: (db, time) =>
+      db
+        .query<{ seq: number }, [string]>("SELECT seq FROM mails WHERE id >= ? ORDER BY id LIMIT 1")
+        .get(firstId(time - settings.for))?.seq ?? Number.MAX_SAFE_INTEGER,
+
+    delivered: (db, { mail, n, content, artifact }, verdict, time) => {
+      if (settings.for === 0 || verdict.outcome === "skipped") return;
+      const told = partVerdict(verdict);
+      const open = artifact.kind === "url" ? told !== "malicious" : told === "not_available";
+      const next = open && settings.first <= settings.for ? time + settings.first : null;
+      db.query(
+        `INSERT INTO relooks (content, mail, n, verdict, next_at, until) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (content) DO UPDATE SET mail = ?2, n = ?3, verdict = ?4, until = ?6,
+           looks = CASE WHEN next_at IS NULL THEN 0 ELSE looks END,
+           next_at = CASE WHEN ?5 IS NULL THEN NULL ELSE coalesce(next_at, ?5) END`,
+      ).run(content, mail, n, told, next, time + settings.for);
+    },
+
+    looked: (db, content, verdict) => {
+      const told = partVerdict(verdict);
+      if (told === "not_available") return;
+      db.query(
+        `UPDATE relooks SET verdict = ?2, next_at = CASE WHEN ?2 = 'malicious' THEN NULL ELSE next_at END
+         WHERE content = ?1`,
+      ).run(content, told);
+    },
+  };
+}

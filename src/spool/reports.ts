@@ -1,0 +1,137 @@
+/** The verdicts of mails in SQLite: which mails are to be judged, and what was reported of them. */
+import type { Database } from "bun:sqlite";
+import type { Extraction } from "../extract/extraction.ts";
+import type { Envelope } from "../intake/mail.ts";
+import type { Verdict } from "../verdict/verdict.ts";
+import { count, type MailRecord, mailRow } from "./mail-rows.ts";
+import { putEvents } from "./outbox.ts";
+import type { MailBeside, Spool } from "./spool.ts";
+import type { StoreAccess } from "./store-access.ts";
+
+export type ReportStore = Pick<
+  Spool,
+  "analysedMails" | "finishMail" | "mailsToReport" | "reportMail" | "mailsBeside"
+>;
+
+/** Mails that share a content are counted up to this number. */
+const MAX_BESIDE = 10_000;
+
+export function reportStore({ read, write }: StoreAccess, now: () => number): ReportStore {
+  return {
+    analysedMails: async (limit) =>
+      read((db) =>
+        db
+          .query<MailRecord, [number]>("SELECT * FROM mails WHERE state = 'analysed' ORDER BY seq LIMIT ?")
+          .all(limit)
+          .map((row) => mailRow(db, row)),
+      ),
+
+    finishMail: (id, verdict, complete, reasons, events, seen) =>
+      write(["events"], (db) => {
+        const before = db
+          .query<MailRecord, [string]>("SELECT * FROM mails WHERE id = ? AND state = 'analysed'")
+          .get(id);
+        if (before === null) return;
+        db.query("UPDATE mails SET state = 'done', finished_at = ? WHERE seq = ?").run(now(), before.seq);
+        count(db, "done", 1);
+        tell(db, before, { verdict, complete, reasons, events });
+        if (before.recheck === (seen ?? null)) settle(db, before);
+      }),
+
+    mailsToReport: async (plannedBefore, limit) =>
+      read((db) => {
+        const changed = db
+          .query<MailRecord, [number]>(
+            `SELECT * FROM mails WHERE recheck IS NOT NULL AND state IN ('analysing', 'done')
+             ORDER BY seq LIMIT ?`,
+          )
+          .all(limit);
+        const late = db
+          .query<MailRecord, [number, number]>(
+            `SELECT * FROM mails WHERE state = 'analysing' AND verdict IS NULL AND planned_at < ?
+             ORDER BY planned_at LIMIT ?`,
+          )
+          .all(plannedBefore, limit - changed.length)
+          .filter(({ recheck }) => recheck === null);
+        return [...changed, ...late].map((row) => mailRow(db, row));
+      }),
+
+    reportMail: (mail, report) =>
+      write(["events"], (db) => {
+        const before = db
+          .query<MailRecord & { readonly waiting: number }, [string]>(
+            "SELECT * FROM mails WHERE id = ? AND state IN ('analysing', 'done')",
+          )
+          .get(mail.id);
+        const waiting = mail.artifacts.filter(({ verdict }) => verdict === null).length;
+        const asRead = before?.recheck === (mail.recheck?.change ?? null) && before.waiting === waiting;
+        if (before === null || !asRead) return;
+        if (report === null) {
+          db.query("UPDATE mails SET recheck = NULL, because = NULL WHERE seq = ?").run(before.seq);
+          return;
+        }
+        tell(db, before, report);
+        settle(db, before);
+      }),
+
+    mailsBeside: async (id, parts, limit) => read((db) => mailsBeside(db, id, parts, limit)),
+  };
+}
+
+type Told = {
+  readonly verdict: Verdict;
+  readonly complete: boolean;
+  readonly reasons: readonly string[];
+  readonly events: Parameters<typeof putEvents>[1];
+};
+
+function tell(db: Database, mail: MailRecord, { verdict, complete, reasons, events }: Told): void {
+  db.query(
+    "UPDATE mails SET verdict = ?, complete = ?, reasons = ?, reported = coalesce(?, reported) WHERE seq = ?",
+  ).run(verdict, complete ? 1 : 0, JSON.stringify(reasons), events.at(-1)?.id ?? null, mail.seq);
+  if (mail.verdict !== verdict) {
+    if (mail.verdict !== null) count(db, `verdict.${mail.verdict}`, -1);
+    count(db, `verdict.${verdict}`, 1);
+  }
+  putEvents(db, events);
+}
+
+/** Everything known about the mail is told. */
+function settle(db: Database, mail: MailRecord): void {
+  if (mail.verdict === null && mail.recheck === null) return;
+  db.query("UPDATE mails SET recheck = NULL, because = NULL WHERE seq = ?").run(mail.seq);
+  db.query("UPDATE artifacts SET was = NULL WHERE mail = ? AND was IS NOT NULL").run(mail.seq);
+}
+
+function mailsBeside(
+  db: Database,
+  id: string,
+  parts: readonly number[],
+  limit: number,
+): { readonly count: number; readonly mails: readonly MailBeside[] } {
+  const of = db.query<{ other: number }, [string, number, number]>(
+    `SELECT DISTINCT o.mail AS other FROM mails m
+     JOIN artifacts r ON r.mail = m.seq AND r.n = ?2
+     JOIN artifacts o ON o.content = r.content AND o.mail <> m.seq
+     WHERE m.id = ?1 ORDER BY o.mail DESC LIMIT ?3`,
+  );
+  const found = new Set(parts.flatMap((n) => of.all(id, n, MAX_BESIDE).map(({ other }) => other)));
+  const read = db.query<Pick<MailRecord, "id" | "received_at" | "envelope" | "extraction">, [number]>(
+    "SELECT id, received_at, envelope, extraction FROM mails WHERE seq = ?",
+  );
+  const mails = [...found]
+    .sort((a, b) => b - a)
+    .slice(0, limit)
+    .flatMap((seq) => read.get(seq) ?? [])
+    .map((row): MailBeside => {
+      const facts = row.extraction === null ? null : (JSON.parse(row.extraction) as Extraction).mail;
+      return {
+        id: row.id,
+        receivedAt: row.received_at,
+        envelope: JSON.parse(row.envelope) as Envelope,
+        subject: facts?.subject ?? null,
+        messageId: facts?.message_id ?? null,
+      };
+    });
+  return { count: found.size, mails };
+}

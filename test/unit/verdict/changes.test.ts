@@ -1,0 +1,305 @@
+/** What is told of a mail before all of it is decided, and after that: on a real spool, reopened as after a kill. */
+import { afterEach, describe, expect, test } from "bun:test";
+import type { SensorEvent } from "../../../src/report/event.ts";
+import { AGAIN } from "../../../src/spool/analyses.ts";
+import type { Spool } from "../../../src/spool/spool.ts";
+import { contentKey, type PlannedArtifact } from "../../../src/triage/plan.ts";
+import { startVerdicts } from "../../../src/verdict/stage.ts";
+import type { ContentVerdict, Verdict } from "../../../src/verdict/verdict.ts";
+import { NO_TYPES, recordingLog, SENSOR } from "../report/fixtures.ts";
+import { attachment, extractionOf, judged, open, someMail, temporaryFolder } from "../spool/fixtures.ts";
+
+const HOUR = 3_600_000;
+const closing: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+/** A spool that can be closed and opened again, as a restart does, on a clock that the test holds. */
+async function place() {
+  const folder = temporaryFolder();
+  closing.push(folder.remove);
+  const clock = { now: Date.now() };
+  const opened = async () => {
+    const spool = await open(folder.path, { keepRaw: 24 * HOUR, keepMetadata: 48 * HOUR }, () => clock.now);
+    await spool.setRelooks({ for: 24 * HOUR, first: 600_000 });
+    return spool;
+  };
+  let spool = await opened();
+  closing.push(() => spool.close());
+  return {
+    clock,
+    get spool() {
+      return spool;
+    },
+    async restart() {
+      await spool.close();
+      spool = await opened();
+    },
+  };
+}
+type Place = Awaited<ReturnType<typeof place>>;
+
+function url(text: string): PlannedArtifact {
+  return {
+    kind: "url",
+    url: { url: text, normalized: text, sources: ["html"] },
+    decision: { action: "reputation", rule: "test", reason: "the test says so" },
+  };
+}
+
+async function takenApart(at: Place, parts: readonly PlannedArtifact[], to = "b@example.org") {
+  const id = Bun.randomUUIDv7("hex", at.clock.now);
+  const envelope = { from: "a@example.com", to: [to], client_ip: "127.0.0.1", helo: "mx", tls: null };
+  await at.spool.putMail(someMail(undefined, { id, receivedAt: at.clock.now, envelope }));
+  await at.spool.claimMails(10);
+  await at.spool.recordExtraction(id, extractionOf(parts), parts);
+  return id;
+}
+
+const known = (verdict: Verdict): ContentVerdict => ({
+  ...judged(verdict),
+  vmray: { sample_id: 1, submission_id: null, url: null },
+});
+
+/** Runs the stage until nothing is left to judge. */
+async function judgeAll(at: Place, reportAfter = 15 * 60_000, why: string | null = null): Promise<void> {
+  const { log } = recordingLog();
+  const stage = startVerdicts({
+    spool: at.spool,
+    sensor: SENSOR,
+    log,
+    wanted: NO_TYPES,
+    reportAfter,
+    whyWaiting: () => why,
+    now: () => at.clock.now,
+  });
+  const left = async () => [
+    ...(await at.spool.analysedMails(10)),
+    ...(await at.spool.mailsToReport(at.clock.now - reportAfter, 10)),
+  ];
+  for (let tries = 0; (await left()).length > 0; tries += 1) {
+    if (tries > 300) throw new Error("some mails are never judged");
+    await Bun.sleep(5);
+  }
+  await stage.stop();
+}
+
+const events = async (spool: Spool): Promise<readonly SensorEvent[]> =>
+  (await spool.eventsAfter(0, 100)).map(({ event }) => event);
+
+describe("a mail with a malicious part", () => {
+  test("is reported at once, and completed when the other parts are decided", async () => {
+    const at = await place();
+    const [bad, slow] = [attachment("bad"), attachment("slow")];
+    const id = await takenApart(at, [bad, slow]);
+    await at.spool.finishAnalysis(contentKey(bad), known("malicious"), null);
+    await at.restart();
+    await judgeAll(at);
+    expect(await at.spool.mail(id)).toMatchObject({
+      state: "analysing",
+      verdict: "malicious",
+      complete: false,
+    });
+    expect((await at.spool.counts()).verdicts.malicious).toBe(1);
+    await at.restart();
+    await at.spool.finishAnalysis(contentKey(slow), known("clean"), null);
+    await judgeAll(at);
+    const [first, second, ...more] = await events(at.spool);
+    expect(more).toEqual([]);
+    expect(first).toMatchObject({ type: "mail.verdict", verdict: "malicious", complete: false });
+    expect(first?.reasons).toContain("1 part is still being analysed");
+    expect(first?.attachments?.map(({ outcome }) => outcome)).toEqual(["judged", "pending"]);
+    expect(second).toMatchObject({
+      type: "verdict.changed",
+      verdict: "malicious",
+      complete: true,
+      change: {
+        because: "completed",
+        from: "malicious",
+        to: "malicious",
+        previous_event_id: first?.id ?? "",
+        mails: 1,
+      },
+      attachments: [{ filename: "slow.exe", verdict: "clean", previous_verdict: "not_available" }],
+    });
+    expect((await at.spool.counts()).verdicts).toMatchObject({ malicious: 1, clean: 0 });
+    expect((await at.spool.counts()).states.done).toBe(1);
+  });
+
+  test("known from another mail is reported while the others wait", async () => {
+    const at = await place();
+    const bad = attachment("bad");
+    await takenApart(at, [bad]);
+    await at.spool.finishAnalysis(contentKey(bad), known("malicious"), at.clock.now + HOUR);
+    await judgeAll(at);
+    const id = await takenApart(at, [attachment("slow"), bad]);
+    await judgeAll(at);
+    expect(await at.spool.mail(id)).toMatchObject({ state: "analysing", verdict: "malicious" });
+  });
+
+  test("tells further bad parts as they come, and clean ones with the end", async () => {
+    const at = await place();
+    const parts = ["bad", "clean", "worse", "slow"].map((name) => attachment(name));
+    await takenApart(at, parts);
+    for (const [n, verdict] of (["malicious", "clean", "suspicious"] as const).entries()) {
+      await at.spool.finishAnalysis(contentKey(parts[n] as PlannedArtifact), known(verdict), null);
+      await judgeAll(at);
+    }
+    expect((await events(at.spool)).map(({ type }) => type)).toEqual(["mail.verdict", "verdict.changed"]);
+    await at.spool.finishAnalysis(contentKey(parts[3] as PlannedArtifact), known("clean"), null);
+    await judgeAll(at);
+    const last = (await events(at.spool)).at(-1);
+    expect(last).toMatchObject({ type: "verdict.changed", complete: true });
+  });
+});
+
+describe("a mail whose parts wait for long", () => {
+  test("is reported with the reason, and its late verdict follows", async () => {
+    const at = await place();
+    const part = attachment("slow");
+    const id = await takenApart(at, [part]);
+    await judgeAll(at);
+    expect(await events(at.spool)).toEqual([]);
+    at.clock.now += 15 * 60_000 + 1;
+    await judgeAll(at, 15 * 60_000, "VMRay cannot be reached");
+    expect(await events(at.spool)).toMatchObject([
+      {
+        type: "mail.verdict",
+        verdict: "not_available",
+        complete: false,
+        reasons: ["1 part is still being analysed: VMRay cannot be reached"],
+      },
+    ]);
+    await at.restart();
+    await judgeAll(at);
+    expect(await events(at.spool)).toHaveLength(1);
+    await at.spool.finishAnalysis(contentKey(part), known("malicious"), null);
+    await judgeAll(at);
+    expect((await events(at.spool))[1]).toMatchObject({
+      type: "verdict.changed",
+      mail: { id },
+      verdict: "malicious",
+      complete: true,
+      change: { from: "not_available", to: "malicious" },
+    });
+    expect((await at.spool.counts()).verdicts).toMatchObject({ malicious: 1, not_available: 0 });
+  });
+});
+
+describe("a content whose verdict changes", () => {
+  const link = url("https://pay.example.net/1");
+  const key = `reputation:${contentKey(link)}`;
+
+  async function delivered(at: Place, recipients: readonly string[]): Promise<readonly string[]> {
+    const ids: string[] = [];
+    for (const to of recipients) {
+      ids.push(await takenApart(at, [link], to));
+      await at.spool.finishAnalysis(key, known("clean"), at.clock.now + HOUR);
+      await judgeAll(at);
+      at.clock.now += 1000;
+    }
+    return ids;
+  }
+
+  test("is looked at again at growing intervals, once however many mails have it, and no longer than wanted", async () => {
+    const at = await place();
+    await delivered(at, ["anna@example.org", "ben@example.org"]);
+    const start = at.clock.now;
+    const looks: number[] = [];
+    for (; at.clock.now < start + 30 * HOUR; at.clock.now += 60_000) {
+      if ((await at.spool.startRelooks(at.clock.now, 10)) === 0) continue;
+      looks.push(Math.round((at.clock.now - start) / 60_000));
+      const jobs = await at.spool.dueAnalyses(at.clock.now, 10, new Set());
+      expect(jobs).toMatchObject([{ key: AGAIN + contentKey(link), priority: 3 }]);
+      expect(jobs[0]?.artifact.decision.action).toBe("lookup");
+      await at.spool.finishAnalysis(AGAIN + contentKey(link), judged("not_available"), null);
+    }
+    expect(looks).toEqual([10, 30, 70, 150, 310, 630, 1270]);
+    await judgeAll(at);
+    expect((await events(at.spool)).filter(({ type }) => type === "verdict.changed")).toEqual([]);
+  });
+
+  test("has every mail with it judged again: each gets an event that names the others", async () => {
+    const at = await place();
+    const [anna, ben] = await delivered(at, ["anna@example.org", "ben@example.org"]);
+    at.clock.now += 600_000;
+    await at.spool.startRelooks(at.clock.now, 10);
+    await at.restart();
+    await at.spool.finishAnalysis(AGAIN + contentKey(link), known("malicious"), at.clock.now + HOUR);
+    await at.restart();
+    await judgeAll(at);
+    await at.restart();
+    await judgeAll(at);
+    const told = await events(at.spool);
+    const changed = told.filter(({ type }) => type === "verdict.changed");
+    expect(changed).toMatchObject([
+      {
+        mail: { id: anna, envelope: { to: ["anna@example.org"] } },
+        verdict: "malicious",
+        complete: true,
+        urls: [{ url: "https://pay.example.net/1", verdict: "malicious", previous_verdict: "clean" }],
+        change: {
+          because: "relook",
+          from: "clean",
+          to: "malicious",
+          previous_event_id: told[0]?.id,
+          mails: 2,
+        },
+        mails: [{ id: ben, envelope: { from: "a@example.com", to: ["ben@example.org"] } }],
+      },
+      { mail: { id: ben }, mails: [{ id: anna }] },
+    ]);
+    expect(new Set(changed.map(({ change }) => change?.id)).size).toBe(1);
+    expect((await at.spool.counts()).verdicts).toMatchObject({ malicious: 2, clean: 0 });
+    // What serves later mails is the new verdict, and it is looked at no more.
+    const next = await takenApart(at, [link]);
+    expect((await at.spool.mail(next))?.artifacts[0]?.verdict?.verdict).toBe("malicious");
+    at.clock.now += 5 * HOUR;
+    expect(await at.spool.startRelooks(at.clock.now, 10)).toBe(0);
+  });
+
+  test("by the analysis of a later mail changes the earlier mails too", async () => {
+    const at = await place();
+    const [anna] = await delivered(at, ["anna@example.org"]);
+    at.clock.now += 2 * HOUR;
+    await takenApart(at, [link], "ben@example.org");
+    await at.spool.finishAnalysis(key, known("malicious"), null);
+    await judgeAll(at);
+    const changed = (await events(at.spool)).filter(({ type }) => type === "verdict.changed");
+    expect(changed).toMatchObject([{ mail: { id: anna }, change: { because: "late", mails: 2 } }]);
+  });
+
+  test("does not change what a look knows nothing of, nor mails older than the time", async () => {
+    const at = await place();
+    const [anna] = await delivered(at, ["anna@example.org"]);
+    at.clock.now += 25 * HOUR;
+    await takenApart(at, [link], "ben@example.org");
+    await at.spool.finishAnalysis(key, known("malicious"), null);
+    await judgeAll(at);
+    expect(await at.spool.mail(anna ?? "")).toMatchObject({ verdict: "clean" });
+  });
+
+  test("is not looked at where the time is 0", async () => {
+    const at = await place();
+    await at.spool.setRelooks({ for: 0, first: 600_000 });
+    await delivered(at, ["anna@example.org"]);
+    at.clock.now += HOUR;
+    expect(await at.spool.startRelooks(at.clock.now, 10)).toBe(0);
+  });
+
+  test("while a mail with it is being judged is not lost", async () => {
+    const at = await place();
+    const [other] = await delivered(at, ["anna@example.org"]);
+    expect(other).toBeDefined();
+    const id = await takenApart(at, [link], "ben@example.org");
+    const [row] = await at.spool.analysedMails(1);
+    await at.spool.startRelooks(at.clock.now + 600_000, 10);
+    await at.spool.finishAnalysis(AGAIN + contentKey(link), known("malicious"), null);
+    await at.spool.finishMail(id, "clean", true, [], [], row?.recheck?.change);
+    await judgeAll(at);
+    expect(await at.spool.mail(id)).toMatchObject({ verdict: "malicious" });
+    const told = (await events(at.spool)).filter(({ mail }) => mail?.id === id);
+    expect(told.map(({ type }) => type)).toEqual(["verdict.changed"]);
+  });
+});
