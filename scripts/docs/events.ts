@@ -17,13 +17,15 @@ const IN_ARCHIVE = "The file lies in an archive that is analysed as a whole.";
 const MEANINGS: Readonly<Record<EventType, string>> = {
   "mail.received":
     "A mail was taken and judged. Sent before its other events, only to destinations that name the type.",
-  "mail.verdict": "A mail was judged: every mail that can be taken apart has exactly one. `complete: false` where a part could not be judged or is still being analysed.",
+  "mail.verdict":
+    "A mail was judged: every mail that can be taken apart has exactly one. `complete: false` where a part could not be judged or is still being analysed.",
   "mail.failed": "A mail could not be taken apart after several tries. It has no `mail.verdict`.",
   "attachment.verdict":
     "One attachment that policy did not skip. Sent before the `mail.verdict`, only to destinations that name the type.",
   "url.verdict":
     "One URL that policy did not skip. Sent before the `mail.verdict`, only to destinations that name the type.",
-  "verdict.changed": "A part of a mail that was reported has another verdict, or the rest of its parts are decided: one for each mail concerned. It has the fields of `mail.verdict`, `change` and `mails`; `attachments` and `urls` are those that changed.",
+  "verdict.changed":
+    "A part of a mail that was reported has another verdict, or the rest of its parts are decided: one for each mail concerned. It has the fields of `mail.verdict`, `change` and `mails`; `attachments` and `urls` are those that changed.",
   "sensor.state": "Something about the sensor itself changed.",
 };
 

@@ -132,8 +132,8 @@ export const alert = z
         .optional(),
     ),
     changed: key(
-      "Alert also where the verdict of a mail that was delivered before becomes as bad (`verdict.changed`).",
-      flag().prefault(false),
+      "Alert also where a mail that was reported before becomes as bad, now that its analysis has ended or a link was armed after delivery (`verdict.changed`).",
+      flag().prefault(true),
     ),
     audience: key(
       "Who the alert is written for: `user` says what to do, `analyst` has hashes, threat names and links to VMRay.",

@@ -120,12 +120,12 @@ describe("what is worth an alert", () => {
     expect(wants(mailRow([file("x", malicious)]), { on: ["url"] })).toBe(false);
   });
 
-  test("is a verdict, or a changed one where that is asked for", () => {
+  test("is a verdict or a changed one, unless changes are not wanted", () => {
     const event = verdictEvent(mailRow([file("x", malicious)]));
     expect(wantsAlert({ ...event, type: "mail.failed" }, alertConfig())).toBe(false);
     expect(wantsAlert({ ...event, type: "attachment.verdict" }, alertConfig())).toBe(false);
-    expect(wantsAlert({ ...event, type: "verdict.changed" }, alertConfig())).toBe(false);
-    expect(wantsAlert({ ...event, type: "verdict.changed" }, alertConfig({ changed: true }))).toBe(true);
+    expect(wantsAlert({ ...event, type: "verdict.changed" }, alertConfig())).toBe(true);
+    expect(wantsAlert({ ...event, type: "verdict.changed" }, alertConfig({ changed: false }))).toBe(false);
   });
 
   test("fits every part of match", () => {
