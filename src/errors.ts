@@ -175,6 +175,25 @@ export function ignoreMissing(thrown: unknown): void {
   if (!(thrown instanceof Error && "code" in thrown && thrown.code === "ENOENT")) throw thrown;
 }
 
+const FILE_FAULTS: Readonly<Record<string, string>> = {
+  ENOENT: "does not exist",
+  ENOTDIR: "does not exist",
+  EACCES: "may not be read by this user",
+  EPERM: "may not be read by this user",
+  EISDIR: "is a folder",
+  ELOOP: "is a symbolic link to itself",
+  ENAMETOOLONG: "has too long a name",
+};
+
+/** Why the system did not let a file be read, in words that complete "PATH ..."; null for any other fault. */
+export function fileFault(thrown: unknown): string | null {
+  if (thrown instanceof SensorError || !(thrown instanceof Error && "code" in thrown)) return null;
+  const code = String(thrown.code);
+  return Object.hasOwn(FILE_FAULTS, code)
+    ? (FILE_FAULTS[code] ?? null)
+    : `cannot be read (${code.slice(0, 40)})`;
+}
+
 /** Any thrown value as a SensorError; what has no code yet becomes INTERNAL. */
 export function asSensorError(thrown: unknown): SensorError {
   if (thrown instanceof SensorError) return thrown;

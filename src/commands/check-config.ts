@@ -73,7 +73,7 @@ async function run(args: readonly string[]): Promise<ExitCode> {
 }
 
 export const command: Command = {
-  summary: "say what is wrong with a configuration file, all at once",
+  summary: "says what is wrong with a configuration file, all at once",
   usage: USAGE,
   run,
 };

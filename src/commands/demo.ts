@@ -24,7 +24,7 @@ const LAST_RESORT = 60_000;
 const LOG_LINES = 10;
 
 export const command: Command = {
-  summary: "The whole way on this machine: sample mails in, verdicts out, checked",
+  summary: "shows the whole way on this machine: sample mails in, verdicts out, checked",
   usage: `use: email-sensor demo [--json] [--keep]
 
 Starts an analyzer simulator, a syslog listener, a mail relay and the sensor on loopback, in a temporary

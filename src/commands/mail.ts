@@ -194,7 +194,7 @@ async function run(args: readonly string[]): Promise<ExitCode> {
 }
 
 export const command: Command = {
-  summary: "The whole way of one mail through a running sensor",
+  summary: "shows the whole way of one mail through a running sensor",
   usage: USAGE,
   run,
 };

@@ -132,7 +132,7 @@ async function run(args: readonly string[]): Promise<ExitCode> {
 }
 
 export const command: Command = {
-  summary: "The mails a running sensor took in, newest first",
+  summary: "lists the mails a running sensor took in, newest first",
   usage: USAGE,
   run,
 };

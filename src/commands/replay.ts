@@ -53,7 +53,7 @@ async function run(args: readonly string[]): Promise<ExitCode> {
 }
 
 export const command: Command = {
-  summary: "Send events that are still kept to a SIEM once more",
+  summary: "sends events that are still kept to a SIEM once more",
   usage: USAGE,
   run,
 };

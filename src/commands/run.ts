@@ -8,7 +8,7 @@ import type { Command } from "./command.ts";
 import { createLineWriter } from "./line-writer.ts";
 
 export const command: Command = {
-  summary: "the sensor, in the foreground",
+  summary: "runs the sensor, in the foreground",
   usage: `use: email-sensor run [--config FILE]
 
 Takes mails over SMTP, has VMRay judge them, reports the verdicts. Logs JSON lines on stdout.

@@ -23,7 +23,7 @@ const DEFAULTS = { listen: "127.0.0.1:8480", queued: "1s", work: "3s" } as const
 const LONGEST = 86_400_000;
 
 export const command: Command = {
-  summary: "A VMRay Analyzer stand-in over the same REST API, for tests and trials",
+  summary: "stands in for a VMRay Analyzer over the same REST API, for tests and trials",
   usage: `use: email-sensor simulate-analyzer --api-key KEY [--listen HOST:PORT] [--queued 1s] [--work 3s]
      [--scenario FILE] [--fault "FAULT KEY=VALUE ..."]... [--platform VERSION] [--state PATH] [--call-log FILE]
 

@@ -88,7 +88,7 @@ async function run(args: readonly string[]): Promise<ExitCode> {
 }
 
 export const command: Command = {
-  summary: "How a running sensor stands: mails, verdicts, destinations",
+  summary: "shows how a running sensor stands: mails, verdicts, destinations",
   usage: USAGE,
   run,
 };

@@ -103,7 +103,7 @@ function drained(stop: AbortSignal): Promise<void> {
 }
 
 export const command: Command = {
-  summary: "The events of a running sensor as they come",
+  summary: "shows the events of a running sensor as they come",
   usage: USAGE,
   run,
 };

@@ -6,7 +6,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { open, stat } from "node:fs/promises";
 import { MAX_LOGO_BYTES, readLogo } from "../alert/logo.ts";
-import { asSensorError, SensorError } from "../errors.ts";
+import { asSensorError, fileFault, SensorError } from "../errors.ts";
 import { compileTemplate } from "../report/formats/template.ts";
 import type { FileKind } from "./note.ts";
 import { printable } from "./problem.ts";
@@ -18,16 +18,6 @@ const MAX_LIST_FILE = 128 * 1024 * 1024;
 
 type Read = { readonly bytes: Buffer; readonly mode: number; readonly gid: number };
 type Fault = { readonly fault: string };
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOENT: "does not exist",
-  ENOTDIR: "does not exist",
-  EACCES: "may not be read by this user",
-  EPERM: "may not be read by this user",
-  EISDIR: "is a folder",
-  ELOOP: "is a symbolic link to itself",
-  ENAMETOOLONG: "has too long a name",
-};
 
 /**
  * The bytes of a file of at most `limit` bytes, or what keeps it from being read. A pipe or a device could make
@@ -57,11 +47,11 @@ export async function readBounded(
   }
 }
 
+/** Something other than the system is a fault of this program, not of the file. */
 function faultOf(thrown: unknown): Fault {
-  const code = thrown instanceof Error ? String(Reflect.get(thrown, "code")) : "";
-  return {
-    fault: Object.hasOwn(REASONS, code) ? (REASONS[code] ?? "") : `cannot be read (${printable(code, 40)})`,
-  };
+  const fault = fileFault(thrown);
+  if (fault === null) throw thrown;
+  return { fault };
 }
 
 /** A plain file that may be opened and is no larger than a list may be; else what keeps it from being read. */

@@ -6,7 +6,7 @@
 import { createReadStream } from "node:fs";
 import { open, stat } from "node:fs/promises";
 import { resolve } from "node:path";
-import { SensorError } from "../../errors.ts";
+import { asSensorError, fileFault, SensorError } from "../../errors.ts";
 import type { RawMail } from "../../intake/mail.ts";
 import { formatSize } from "../../units.ts";
 import { mailsOfMbox, startsLikeMbox } from "./mbox.ts";
@@ -25,8 +25,8 @@ export async function* itemsOf(files: readonly string[]): AsyncGenerator<Item> {
     try {
       yield* mailsOf(file);
     } catch (thrown) {
-      const reason = thrown instanceof Error ? thrown.message : String(thrown);
-      const fault = thrown instanceof SensorError ? thrown : new SensorError("EXTRACT_FAILED", reason);
+      const reason = fileFault(thrown);
+      const fault = reason === null ? asSensorError(thrown) : new SensorError("EXTRACT_FAILED", reason);
       yield { file, message: null, raw: fault };
     }
   }
