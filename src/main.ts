@@ -2,7 +2,7 @@
  * Picks the command. Each is loaded only when it is called, so that a helper process starts with little.
  */
 import type { Command, ExitCode } from "./commands/command.ts";
-import { asSensorError } from "./errors.ts";
+import { asSensorError, CATALOGUE } from "./errors.ts";
 import { VERSION } from "./version.ts";
 
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
@@ -72,6 +72,7 @@ async function main(argv: readonly string[]): Promise<ExitCode> {
   } catch (thrown) {
     const error = asSensorError(thrown);
     process.stderr.write(`email-sensor ${name}: ${error.message}\n`);
+    if (/^(LISTEN|SPOOL)_/.test(error.code)) process.stderr.write(`  ${CATALOGUE[error.code].remedy}\n`);
     if (error.code === "USAGE" || error.code === "CONFIG_INVALID") return 2;
     return error.code === "CONTROL_UNREACHABLE" ? 3 : 1;
   }

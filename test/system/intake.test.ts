@@ -1,8 +1,8 @@
 /** The intake of the compiled binary where it meets the world: TLS with a client that is not ours, a full disk. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { mkdirSync, statfsSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { binaryPath, launchSensor, startAnalyzer } from "./lib/binary.ts";
+import { smallDisk } from "./lib/disk.ts";
 import { needProgram, openPlace, type Place, runToEnd, waitFor } from "./lib/place.ts";
 import { sendMails, type TestMail } from "./lib/smtp.ts";
 
@@ -64,26 +64,6 @@ describe("STARTTLS", () => {
   });
 });
 
-/** A file system of its own with few bytes; null where this machine lets nobody mount one. */
-async function smallDisk(place: Place, megabytes: number): Promise<string | null> {
-  const path = join(place.path, "disk");
-  mkdirSync(path);
-  const mounted = await runToEnd([
-    "mount",
-    "-t",
-    "tmpfs",
-    "-o",
-    `size=${megabytes}m,mode=0755`,
-    "none",
-    path,
-  ]);
-  if (mounted.code !== 0) return null;
-  place.onClose(async () => {
-    await runToEnd(["umount", "--lazy", path]);
-  });
-  return path;
-}
-
 const mail = (key: string, size = 2_000): TestMail => ({
   key,
   from: "alice@example.com",
@@ -103,16 +83,13 @@ describe("a disk that is really full", () => {
     "makes the sensor answer 452 until there is room again, and costs no mail, where %s",
     async (_name, minFree) => {
       const disk = await smallDisk(place, 32);
-      if (disk === null) throw new Error("this test needs root, and a kernel that lets it mount a tmpfs");
       const sensor = await launchSensor(place, {
         analyzer: await startAnalyzer(place),
-        config: { spool: { path: join(disk, "spool"), min_free: minFree } },
+        config: { spool: { path: join(disk.path, "spool"), min_free: minFree } },
       });
       expect((await sendMails(sensor.smtpPort, [mail("before")])).accepted).toEqual(["before"]);
 
-      const filling = join(disk, "filling");
-      const { bavail, bsize } = statfsSync(disk);
-      writeFileSync(filling, Buffer.alloc(bavail * bsize - (minFree === "0B" ? 64 * 1024 : 0)));
+      disk.fill(minFree === "0B" ? 64 * 1024 : 0);
       await Bun.sleep(1_200);
       const small = Array.from({ length: 60 }, (_, n) => mail(`small ${n}`, 30_000));
       const during = await sendMails(sensor.smtpPort, [mail("large", 3_000_000), ...small], {
@@ -121,7 +98,7 @@ describe("a disk that is really full", () => {
       expect(during.refused.length).toBeGreaterThan(30);
       for (const { answer } of during.refused) expect(answer).toStartWith("452 ");
 
-      truncateSync(filling, 0);
+      disk.empty();
       const after = await waitFor("room", async () => {
         const sent = await sendMails(sensor.smtpPort, [mail("after"), mail("large again", 3_000_000)]);
         return sent.refused.length === 0 ? sent : undefined;

@@ -9,7 +9,9 @@ import { composeState } from "../../src/report/compose.ts";
 import type { SensorEvent } from "../../src/report/event.ts";
 import { type Certificates, makeCertificates } from "../unit/report/certificates.ts";
 import { open as openSpool } from "../unit/spool/fixtures.ts";
-import { launchSensor, startAnalyzer } from "./lib/binary.ts";
+import { binaryPath, launchSensor, startAnalyzer } from "./lib/binary.ts";
+import { smallDisk } from "./lib/disk.ts";
+import { mails } from "./lib/mails.ts";
 import { openPlace, type Place, runToEnd, waitFor } from "./lib/place.ts";
 import { type Receiver, startReceiver } from "./lib/receivers.ts";
 import { sendMails } from "./lib/smtp.ts";
@@ -230,3 +232,39 @@ test("every event is at every receiver, in order, though receivers and the senso
   if (mounted.code === 0) expect([...down]).toContain("siem:file");
   expect(await sensor.stop()).toBe(0);
 }, 300_000);
+
+test("a spool whose disk is full while verdicts come in tells every event once there is room", async () => {
+  const disk = await smallDisk(place, 48);
+  const analyzer = await startAnalyzer(place);
+  await analyzer.stop();
+  const siem = await startReceiver(place, "rsyslog", made);
+  const sensor = await launchSensor(place, {
+    analyzer,
+    config: {
+      spool: { path: join(disk.path, "spool"), min_free: "0B" },
+      siem: [{ name: "siem", syslog: to("tcp", siem.ports.tcp), events: ["mail.verdict", "url.verdict"] }],
+    },
+  });
+  const all = mails(200, 40);
+  expect((await sendMails(sensor.smtpPort, all, { connections: 4 })).refused).toEqual([]);
+  const judged = () => {
+    const events = siem.lines().map((line) => JSON.parse(line) as SensorEvent);
+    const verdicts = events.filter(({ type }) => type === "mail.verdict");
+    return new Map(verdicts.map((event) => [event.mail?.message_id, event]));
+  };
+  disk.fill();
+  await analyzer.restart();
+  await waitFor("a fault of the full disk in the log", () =>
+    sensor.log().find(({ code }) => code === "SPOOL_FULL"),
+  );
+  await sensor.kill();
+  // Nothing can be opened on it: the service manager tries until there is room, and the MTA keeps its mails.
+  const { code, stderr } = await runToEnd([binaryPath(), "run", "--config", sensor.configPath]);
+  expect([code, stderr]).toEqual([1, expect.stringContaining("Free space on the file system")]);
+  expect(judged().size).toBeLessThan(all.length);
+  disk.empty();
+  await sensor.start();
+  await waitFor("the verdict of each mail", () => (judged().size >= all.length ? true : undefined), 60);
+  for (const { key, verdict } of all) expect([key, judged().get(key)?.verdict]).toEqual([key, verdict]);
+  expect(await sensor.stop()).toBe(0);
+}, 120_000);
