@@ -34,8 +34,18 @@ const text = z.string().nullish().catch(null);
 const flag = z
   .union([
     z.boolean(),
-    z.enum(["true", "True", "false", "False"]).transform((word) => word.toLowerCase() === "true"),
+    z.literal([0, 1]).transform((bit) => bit === 1),
+    z
+      .string()
+      .toLowerCase()
+      .pipe(z.enum(["true", "false"]))
+      .transform((word) => word === "true"),
   ])
+  .nullish()
+  .catch(null);
+/** JSON as text, or as what it stands for. */
+const json = z
+  .union([z.string(), z.record(z.string(), z.unknown()).transform((value) => JSON.stringify(value))])
   .nullish()
   .catch(null);
 
@@ -64,10 +74,15 @@ function looseList<T extends z.ZodType>(item: T) {
 
 /** The envelope around every answer; `result` is missing in some real answers. */
 export const envelope = z.object({
-  result: text,
+  result: z.string().toLowerCase().nullish().catch(null),
   error_msg: text,
   data: z.unknown().optional(),
-  continuation_id: z.union([z.number(), z.string()]).nullish().catch(null),
+  /** No id is null, 0 or missing. */
+  continuation_id: z
+    .union([z.number(), z.string()])
+    .nullish()
+    .catch(null)
+    .transform((next) => (next == null || Number(next) === 0 ? null : String(next))),
 });
 
 export const sample = z.object({
@@ -87,32 +102,81 @@ export const sample = z.object({
 });
 export type Sample = z.output<typeof sample>;
 
-export const submission = z.object({
+const submissionFields = z.object({
   submission_id: id,
   submission_sample_id: optionalId,
+  submission_sample_verdict: text,
   submission_finished: flag,
   submission_has_errors: flag,
+  /** Of what VMRay found in it. */
+  submission_has_recursive_errors: flag,
   submission_status: text,
   submission_verdict: text,
   submission_verdict_reason_description: text,
   submission_severity: text,
   submission_score: number,
-  submission_submission_metadata: text,
+  submission_submission_metadata: json,
   submission_webif_url: text,
   submission_parent_submission_id: optionalId,
   submission_finish_time: text,
   submission_consumed_quota: number,
   submission_used_cache: flag,
 });
+/** A version that does not say whether it is finished says when, or by its status that it is. */
+export const submission = submissionFields.transform((fields) => ({
+  ...fields,
+  submission_finished: fields.submission_finished ?? endedOtherwise(fields),
+}));
 export type Submission = z.output<typeof submission>;
 
-/** Answer to POST /sample/submit. */
-export const submitAnswer = z.object({
-  errors: looseList(z.object({ error_msg: z.string() })),
-  samples: list(z.object({ sample_id: id })),
-  submissions: list(z.object({ submission_id: id, submission_sample_id: optionalId })),
+const ENDED: ReadonlySet<string> = new Set(["success", "error"]);
+
+function endedOtherwise(fields: z.output<typeof submissionFields>): true | null {
+  const { submission_finish_time: time, submission_status: status } = fields;
+  return (time ?? "") !== "" || ENDED.has(status?.toLowerCase() ?? "") ? true : null;
+}
+
+/** Its text whatever its form: a refusal must not be lost because it is spelled in a new way. */
+const refusal = z.unknown().transform((value): { error_msg: string } => {
+  const told = z.object({ error_msg: z.string() }).safeParse(value);
+  if (told.success) return told.data;
+  return { error_msg: typeof value === "string" ? value : (JSON.stringify(value) ?? "") };
 });
+const refusals = z
+  .unknown()
+  .transform((value) => (value == null ? [] : Array.isArray(value) ? value : [value]).slice(0, MAX_ITEMS))
+  .pipe(z.array(refusal))
+  .optional()
+  .default([]);
+
+/** A job names the submission it is for. */
+const jobOf = (kind: string) =>
+  looseList(
+    z.object({ [`${kind}_submission_id`]: id, [`${kind}_sample_id`]: optionalId }).transform((job) => ({
+      submission_id: Number(job[`${kind}_submission_id`]),
+      submission_sample_id: job[`${kind}_sample_id`],
+    })),
+  );
+
+/** Answer to POST /sample/submit. Submissions that are named by their jobs alone count too. */
+export const submitAnswer = z
+  .object({
+    errors: refusals,
+    samples: list(z.object({ sample_id: id })),
+    submissions: list(z.object({ submission_id: id, submission_sample_id: optionalId })),
+    jobs: jobOf("job"),
+    static_jobs: jobOf("job"),
+    reputation_jobs: jobOf("reputation_job"),
+  })
+  .transform(({ errors, samples, submissions, jobs, static_jobs, reputation_jobs }) => ({
+    errors,
+    samples,
+    submissions: submissions.length > 0 ? submissions : [...jobs, ...static_jobs, ...reputation_jobs],
+  }));
 export type SubmitAnswer = z.output<typeof submitAnswer>;
+
+/** How one analysis of a submission ended: code 1 is success, null not told. */
+export const analysis = z.object({ analysis_result_code: number, analysis_result_str: text });
 
 export const threatNames = z
   .object({
@@ -192,7 +256,7 @@ export type SystemInfo = z.output<typeof systemInfo>;
 /** Of the API key alone; a limit of 0 means that it has none of its own. */
 export const keyQuota = z.object({ quota_limit: number, used_quota: number }).catch({});
 
-/** Of the licence. Old versions have `quota` and `remaining` alone. */
+/** Of the licence. Old versions have `quota` and `detector_quota` with their `remaining`. */
 export const billingInfo = z
   .object({
     billing_period: text,
@@ -202,5 +266,7 @@ export const billingInfo = z
     report_remaining: number,
     quota: number,
     remaining: number,
+    detector_quota: number,
+    detector_remaining: number,
   })
   .catch({});

@@ -16,7 +16,7 @@ import * as shapes from "./api-shapes.ts";
 import { type ConnectionSettings, connectionFault, createConnection } from "./connection.ts";
 import { type FormField, type FormFile, multipartBody } from "./multipart.ts";
 import { type SubmitDefaults, seconds, submitFields } from "./submit-fields.ts";
-import { oneLine, publicReason, VmrayError } from "./vmray-error.ts";
+import { oneLine, publicReason, saidByPage, VmrayError } from "./vmray-error.ts";
 
 export type VmrayConnection = SubmitDefaults &
   ConnectionSettings &
@@ -78,6 +78,8 @@ export type VmrayClient = {
   submission(id: number, signal?: AbortSignal): Promise<shapes.Submission | null>;
   /** In no particular order, at most a few thousand. */
   submissionsOfSample(sampleId: number, signal?: AbortSignal): Promise<readonly shapes.Submission[]>;
+  /** What VMRay says of analyses of the submission that failed, none twice; [] where none did or it cannot say. */
+  analysisFaults(submissionId: number, signal?: AbortSignal): Promise<readonly string[]>;
   /** Those that VMRay made of what it found in this one; [] where this version cannot say. */
   submissionChildren(id: number, signal?: AbortSignal): Promise<readonly shapes.Submission[]>;
   /**
@@ -111,6 +113,8 @@ export type VmrayClient = {
 
 const MAX_ANSWER = 8 * 1024 ** 2;
 const MAX_PAGES = 20;
+/** Of one list. */
+const MAX_RESTARTS = 1;
 const MAX_RETRY_AFTER = 600_000;
 const MAX_FILENAME_BYTES = 200;
 const METADATA_KEY = "email_sensor";
@@ -140,6 +144,7 @@ export function createVmrayClient(
     "Accept-Encoding": "identity",
   };
   const { base, fetch, way } = createConnection(connection);
+  const reading: Reading = { now: clock.now, secret: apiKey };
 
   async function exchange(path: string, init: BunFetchRequestInit, call: Call): Promise<Reply> {
     const ending = new AbortController();
@@ -174,7 +179,7 @@ export function createVmrayClient(
       if (!isBrokenConnection(thrown)) throw thrown;
       reply = await exchange(path, { method: "GET" }, call);
     }
-    return readAnswer(reply, clock.now, "optional");
+    return readAnswer(reply, reading, "optional");
   }
 
   async function getOne<T extends z.ZodType>(
@@ -192,11 +197,21 @@ export function createVmrayClient(
     signal?: AbortSignal,
   ): Promise<z.output<T>[]> {
     const items: z.output<T>[] = [];
+    let restarts = 0;
     let next: string | null = path;
     for (let page = 0; next !== null && page < MAX_PAGES; page++) {
       const answer: Answer | null = await get(next, signal);
-      if (answer === null) break;
-      const data = Array.isArray(answer.data) ? answer.data : [answer.data];
+      if (answer === null && next === path) return [];
+      if (answer === null) {
+        // The id of a page is good for one call. The list is read from its beginning, lest half of it count as all.
+        if (restarts === MAX_RESTARTS) throw new VmrayError("VMRAY_ANSWER", "VMRay lost a page of a list");
+        restarts += 1;
+        items.length = 0;
+        page = -1;
+        next = path;
+        continue;
+      }
+      const data = Array.isArray(answer.data) ? answer.data : answer.data === null ? [] : [answer.data];
       items.push(...checked(data, z.array(shape)));
       next = answer.continuation === null ? null : `/rest/continuation/${answer.continuation}`;
     }
@@ -226,8 +241,7 @@ export function createVmrayClient(
       },
       { timeout: file === null ? connection.request_timeout : connection.upload_timeout, signal },
     );
-    const answer = readAnswer(reply, clock.now, "required");
-    return checked(answer.data, shapes.submitAnswer);
+    return readSubmitAnswer(reply, reading);
   }
 
   async function systemInfo(signal?: AbortSignal): Promise<shapes.SystemInfo> {
@@ -255,6 +269,14 @@ export function createVmrayClient(
     submission: (id, signal) => getOne(`/rest/submission/${whole(id)}`, shapes.submission, signal),
     submissionsOfSample: (sampleId, signal) =>
       getList(`/rest/submission/sample/${whole(sampleId)}`, shapes.submission, signal),
+    async analysisFaults(submissionId, signal) {
+      const path = `/rest/analysis/submission/${whole(submissionId)}`;
+      const analyses = (await optional(getList(path, shapes.analysis, signal))) ?? [];
+      const failed = analyses.filter((each) => (each.analysis_result_code ?? 1) !== 1);
+      return [...new Set(failed.map((each) => publicReason(each.analysis_result_str ?? "", apiKey)))].filter(
+        (text) => text !== "",
+      );
+    },
     async submissionChildren(id, signal) {
       const path = `/rest/submission?submission_parent_submission_id=${whole(id)}`;
       const children = (await optional(getList(path, shapes.submission, signal))) ?? [];
@@ -347,7 +369,10 @@ function quotaOf(key: KeyQuota | null, licence: BillingInfo | null): Quota {
   return {
     key: { limit: key?.quota_limit ?? null, used: key?.used_quota ?? null },
     report: spent(licence?.report_quota ?? licence?.quota, licence?.report_remaining ?? licence?.remaining),
-    verdict: spent(licence?.verdict_quota, licence?.verdict_remaining),
+    verdict: spent(
+      licence?.verdict_quota ?? licence?.detector_quota,
+      licence?.verdict_remaining ?? licence?.detector_remaining,
+    ),
     period: licence?.billing_period == null ? null : oneLine(licence.billing_period, MAX_PERIOD),
   };
 }
@@ -438,14 +463,41 @@ function isBrokenConnection(thrown: unknown): boolean {
   );
 }
 
-function readAnswer(reply: Reply, now: () => number, absence: "optional"): Answer | null;
-function readAnswer(reply: Reply, now: () => number, absence: "required"): Answer;
+/** What reading an answer needs beside it; `secret` is the API key, which no text may name. */
+type Reading = { readonly now: () => number; readonly secret: string };
+
+/**
+ * The answer to a submission. A refusal is one of its errors in whatever form it comes (a 4xx, `result: "error"`),
+ * and submissions named beside it are not lost. Throws what is no answer to it.
+ */
+function readSubmitAnswer(reply: Reply, reading: Reading): shapes.SubmitAnswer {
+  const cleaned = ({ errors, ...lists }: shapes.SubmitAnswer): shapes.SubmitAnswer => ({
+    ...lists,
+    errors: errors.map((each) => ({ error_msg: publicReason(each.error_msg, reading.secret) })),
+  });
+  try {
+    return cleaned(checked(readAnswer(reply, reading, "required").data, shapes.submitAnswer));
+  } catch (thrown) {
+    if (!(thrown instanceof VmrayError)) throw thrown;
+    const body = parseEnvelope(reply.text);
+    const said = body?.error_msg ?? "";
+    const quota = thrown.code === "VMRAY_AUTH" && /\bquotas?\b/i.test(said);
+    if (thrown.code !== "VMRAY_REFUSED" && !quota) throw thrown;
+    const named = shapes.submitAnswer.safeParse(body?.data ?? {}).data ?? shapes.submitAnswer.parse({});
+    const errors = said === "" ? named.errors : [{ error_msg: said }, ...named.errors];
+    return cleaned({ ...named, errors: errors.length > 0 ? errors : [{ error_msg: thrown.message }] });
+  }
+}
+
+function readAnswer(reply: Reply, reading: Reading, absence: "optional"): Answer | null;
+function readAnswer(reply: Reply, reading: Reading, absence: "required"): Answer;
 /** The data of an answer; null for 404 where absence is an answer. Everything else is thrown. */
-function readAnswer(reply: Reply, now: () => number, absence: "optional" | "required"): Answer | null {
+function readAnswer(reply: Reply, reading: Reading, absence: "optional" | "required"): Answer | null {
   const { status } = reply;
+  const { now, secret } = reading;
   const body = parseEnvelope(reply.text);
-  const said =
-    body?.error_msg == null || body.error_msg === "" ? `HTTP ${status}` : publicReason(body.error_msg);
+  const text = body?.error_msg ?? (body === null ? saidByPage(reply.text) : "");
+  const said = text === "" ? `HTTP ${status}` : publicReason(text, secret);
   const fault = (code: VmrayError["code"], message: string, retryAfter: number | null = null) =>
     new VmrayError(code, message, { status, retryAfter });
 
@@ -477,13 +529,15 @@ function readAnswer(reply: Reply, now: () => number, absence: "optional" | "requ
   if (status === 404 || status === 405) throw fault("VMRAY_ANSWER", `vmray.url has no such call: ${said}`);
   if (status >= 400) throw fault("VMRAY_REFUSED", `VMRay refused the request: ${said}`);
   if (status < 200 || status >= 300 || body === null) {
-    throw fault("VMRAY_ANSWER", `VMRay answered with something that is not its API (HTTP ${status})`);
+    const page = said === `HTTP ${status}` ? said : `HTTP ${status}: ${said}`;
+    throw fault("VMRAY_ANSWER", publicReason(`VMRay answered with something that is not its API (${page})`));
   }
   if (body.result != null && body.result !== "ok")
     throw fault("VMRAY_REFUSED", `VMRay refused the request: ${said}`);
   if (body.data === undefined) throw fault("VMRAY_ANSWER", "VMRay answered without data");
-  const continuation = body.continuation_id == null ? "" : String(body.continuation_id);
-  return { data: body.data, continuation: /^[A-Za-z0-9_-]{1,128}$/.test(continuation) ? continuation : null };
+  const continuation = body.continuation_id;
+  const usable = continuation !== null && /^[A-Za-z0-9_-]{1,128}$/.test(continuation);
+  return { data: body.data, continuation: usable ? continuation : null };
 }
 
 function parseEnvelope(text: string): z.output<typeof shapes.envelope> | null {

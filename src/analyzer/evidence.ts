@@ -166,6 +166,8 @@ function kept<T extends Judged>(
     .filter((item) => badness(item) >= 0)
     .toSorted((a, b) => badness(b) - badness(a))
     .flatMap(values)
+    // "www[.]example" is how people write what must not be clicked on, and matches nothing.
+    .map((value) => value.replaceAll("[.]", "."))
     .filter((value) => fits(value) && oneLine(value, MAX_URL) === value);
   return [...new Set(bad)].slice(0, MAX_IOCS);
 }

@@ -159,16 +159,25 @@ function judgePart(part: FinishedPart, kind: "file" | "url"): JudgedPart {
     score: submission.submission_score,
   });
   const description = said(submission.submission_verdict_reason_description);
+  // For a key that may see the submission and not the sample.
+  const ofSample = knownVerdict({
+    verdict: submission.submission_sample_verdict ?? null,
+    severity: undefined,
+  });
+  const ofItsSample: Finding | null = ofSample === null ? null : { verdict: ofSample, reason: description };
   // The sample first: its verdict is over everything VMRay knows about it.
   const finding: Finding | null =
-    (sample === null ? null : findingOfSample(sample)) ??
+    (sample === null ? ofItsSample : findingOfSample(sample)) ??
     (ofSubmission === null ? null : { verdict: ofSubmission, reason: description }) ??
     (kind === "url" ? findingOfReputation(part.lookups) : null);
   const errors = hasErrors(submission);
   if (finding !== null) {
-    const reason = errors
-      ? joined(finding.reason, "the analysis ended with errors, so VMRay may not have seen everything")
-      : finding.reason;
+    const inside = submission.submission_has_recursive_errors === true;
+    const whose = errors ? "the analysis" : inside ? "the analysis of a part of it" : null;
+    const reason =
+      whose === null
+        ? finding.reason
+        : joined(finding.reason, `${whose} ended with errors, so VMRay may not have seen everything`);
     return { part, outcome: "judged", verdict: finding.verdict, reason };
   }
   const why = said(sample?.sample_verdict_reason_description) ?? description;

@@ -38,12 +38,44 @@ export function oneLine(text: string, limit: number = MAX_REASON): string {
   return line.length > limit ? `${line.slice(0, limit - 3).toWellFormed()}...` : line;
 }
 
-/** An error text of VMRay without e-mail addresses and account names, on one line, at most 300 characters. */
-export function publicReason(text: string): string {
+/**
+ * An error text of VMRay without e-mail addresses, API keys and the names of accounts, users and keys, on one line, at
+ * most 300 characters. `secret` is left out wherever it stands.
+ */
+export function publicReason(text: string, secret: string = ""): string {
+  const whole = secret === "" ? text : text.slice(0, MAX_READ).replaceAll(secret, "(key removed)");
   return oneLine(
-    oneLine(text, MAX_READ)
+    oneLine(whole, MAX_READ)
       .replace(/\b(account|user) \d{1,20} \(.{0,400}\)(?= is\b)/gi, "$1 (name removed)")
       .replace(/\b(account|user) \d{1,20} \([^)]{0,400}\)/gi, "$1 (name removed)")
-      .replace(/[^\s@<>()"',;]{1,64}@[^\s@<>()"',;]{1,255}/g, "(address removed)"),
+      .replace(/[^\s@<>()"',;]{1,64}@[^\s@<>()"',;]{1,255}/g, "(address removed)")
+      .replace(
+        /\b(api[ _-]?key|authorization|token)\b(\s?[:=]\s?|\s)(?:api_key\s)?["'`]?[\w+/=.-]{16,512}["'`]?/gi,
+        "$1$2(key removed)",
+      )
+      .replace(
+        /\b(account|customer|login|api[ _-]?key|user ?name|user)\b(\s?[:=]?\s?)(?:"[^"]{1,200}"|'[^']{1,200}'|`[^`]{1,200}`)/gi,
+        "$1$2(name removed)",
+      )
+      .replace(
+        /\b(account|customer|login|user ?name|user)(\s?[:=]\s?)(?!\()[^\s,;)]{1,200}/gi,
+        "$1$2(name removed)",
+      )
+      .replace(
+        /(\brequested at [^()]{0,80}(?:\([^()]{0,20}\))? by )(?!\()[^,;)]{1,200}/gi,
+        "$1(name removed)",
+      ),
   );
+}
+
+/**
+ * What an answer that is not the API says: its text, or the title of a page; empty where there is none. A proxy or a
+ * gateway speaks so.
+ */
+export function saidByPage(text: string): string {
+  const begin = text.slice(0, MAX_READ);
+  const title = /<title[^>]{0,200}>([^<]{1,300})/i.exec(begin)?.[1] ?? "";
+  const isPage = /^\s*</.test(begin);
+  const isData = /^\s*[[{]/.test(begin);
+  return oneLine(isPage ? title : isData ? "" : begin);
 }

@@ -1,43 +1,6 @@
 /** The feed of finished submissions, children and quota, of versions old and new. */
-import { afterEach, describe, expect, test } from "bun:test";
-import { createVmrayClient } from "../../../src/analyzer/client.ts";
-import { DIRECT, SUBMIT_DEFAULTS } from "./harness.ts";
-
-type Answers = Readonly<Record<string, unknown>>;
-const undo: (() => unknown)[] = [];
-afterEach(async () => {
-  for (const step of undo.splice(0)) await step();
-});
-
-/** A VMRay that answers each path as told; a number is a status, what it does not know is 404. */
-function vmray(answers: Answers) {
-  const asked: string[] = [];
-  const server = Bun.serve({
-    port: 0,
-    hostname: "127.0.0.1",
-    fetch(request) {
-      const { pathname, search } = new URL(request.url);
-      asked.push(`${pathname}${search}`);
-      const answer = answers[pathname];
-      if (answer === undefined || typeof answer === "number") {
-        return Response.json({ result: "error", error_msg: "no" }, { status: answer ?? 404 });
-      }
-      return Response.json({ result: "ok", data: answer });
-    },
-  });
-  undo.push(() => server.stop(true));
-  const client = createVmrayClient(
-    {
-      ...SUBMIT_DEFAULTS,
-      url: `http://127.0.0.1:${server.port}`,
-      ...DIRECT,
-      request_timeout: 1000,
-      upload_timeout: 1000,
-    },
-    "key",
-  );
-  return { client, asked };
-}
+import { describe, expect, test } from "bun:test";
+import { vmray } from "./canned.ts";
 
 const done = (id: number) => ({ submission_id: id, submission_finished: true });
 const open = (id: number) => ({ submission_id: id, submission_finished: false });

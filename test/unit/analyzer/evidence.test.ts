@@ -1,7 +1,5 @@
 /** What comes with a bad verdict: bounded, without what is clean, and never at the price of the verdict. */
 import { describe, expect, test } from "bun:test";
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import * as shapes from "../../../src/analyzer/api-shapes.ts";
 import type { VmrayClient } from "../../../src/analyzer/client.ts";
 import { withEvidence } from "../../../src/analyzer/evidence.ts";
@@ -145,40 +143,5 @@ describe("evidence", () => {
     const waiting = withEvidence(client, bad, SAMPLE, ending.signal);
     setTimeout(() => ending.abort(new Error("stopping")), 20);
     expect(waiting).rejects.toThrow("stopping");
-  });
-});
-
-const RECORDED = process.env.VMRAY_SAMPLES ?? "";
-describe.skipIf(RECORDED === "")("recorded answers of VMRay", () => {
-  const recorded = (name: string) => JSON.parse(readFileSync(join(RECORDED, name), "utf8"));
-
-  test("of 4.2 give evidence", async () => {
-    const got = await evidence({
-      indicators: async () => shapes.indicators.parse(recorded("mispfeed_vtis.json").data),
-      techniques: async () => shapes.techniques.parse(recorded("mispfeed_mitre_attack.json").data),
-      iocs: async () => shapes.iocs.parse(recorded("mispfeed_iocs.json").data),
-    });
-    const found = got.evidence;
-    expect(found?.indicators[0]).toMatchObject({ category: "Antivirus", score: 4 });
-    expect(found?.indicators.every((each) => each.score >= 3)).toBe(true);
-    expect(found?.techniques.map((each) => each.id)).toContain("T1060");
-    expect(found?.iocs.files).toContain("fdebb39a1a52a66875f08894a243525e4bb36e104d9cd57093fbcc29a653a5d1");
-    expect(got.reason).toBeNull();
-  });
-
-  test("with a clean IOC and a harmless indicator give none", async () => {
-    const got = await evidence({
-      indicators: async () =>
-        shapes.indicators.parse(recorded("splunksoar_sample_threat_indicators_data.json")),
-      iocs: async () => shapes.iocs.parse(recorded("splunksoar_sample_iocs_data.json")),
-    });
-    expect(got.evidence?.indicators).toEqual([]);
-    expect(Object.values(got.evidence?.iocs ?? {}).flat()).toEqual([]);
-  });
-
-  test.each(["hash", "url"])("with the IOCs of a %s scan name the URL", async (kind) => {
-    const entity = recorded(`contenthub_scan_${kind}_result.json`)[0].EntityResult;
-    const got = await evidence({ iocs: async () => shapes.iocs.parse({ iocs: entity.iocs }) });
-    expect(got.evidence?.iocs.urls).toHaveLength(1);
   });
 });

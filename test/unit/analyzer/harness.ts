@@ -156,6 +156,7 @@ export function scripted(change: Partial<VmrayClient>): VmrayClient {
     indicators: async () => null,
     techniques: async () => null,
     iocs: async () => null,
+    analysisFaults: async () => [],
     submissionChildren: async () => [],
     finishedAfter: async () => ({ submissions: [], cursor: null }),
     quota: async () => null,
