@@ -1,0 +1,270 @@
+/**
+ * Verdicts that keep being true, on the compiled binary: links armed after delivery, parts that take long, an analyzer
+ * that is down. Events at a real rsyslog, alerts at an SMTP server, kill -9 in the middle.
+ */
+import { Database } from "bun:sqlite";
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { join } from "node:path";
+import { listenForMail, type SunkMail } from "../../src/commands/demo/mail-sink.ts";
+import type { SensorEvent } from "../../src/report/event.ts";
+import { type Analyzer, launchSensor, startAnalyzer, type TestSensor } from "./lib/binary.ts";
+import { openPlace, type Place, waitFor } from "./lib/place.ts";
+import { type Rsyslog, startRsyslog } from "./lib/rsyslog.ts";
+import { sendMails, type TestMail } from "./lib/smtp.ts";
+
+let place: Place;
+beforeEach(() => {
+  place = openPlace("changes");
+});
+afterEach(() => place.close());
+
+type Peers = {
+  readonly siem: Rsyslog;
+  readonly analyzer: Analyzer;
+  readonly sensor: TestSensor;
+  readonly alerts: readonly SunkMail[];
+};
+
+/** A sensor with its SIEM, its relay, and an analyzer that obeys `scenario`. */
+async function peers(
+  scenario: object,
+  vmray: Readonly<Record<string, unknown>>,
+  analyzerUp = true,
+): Promise<Peers> {
+  const siem = await startRsyslog(place);
+  const alerts: SunkMail[] = [];
+  const relay = await listenForMail((mail) => alerts.push(mail));
+  place.onClose(() => relay.close());
+  const analyzer = await startAnalyzer(place, { queued: "10ms", work: "50ms" });
+  await obey(analyzer, scenario);
+  if (!analyzerUp) await analyzer.stop();
+  const sensor = await launchSensor(place, {
+    analyzer,
+    config: {
+      siem: [{ name: "siem", syslog: `tcp://127.0.0.1:${siem.tcpPort}` }],
+      alerts: [
+        {
+          name: "people",
+          relay: `127.0.0.1:${relay.port}`,
+          tls: "none",
+          from: "email-sensor@example.org",
+          to_recipients: true,
+          domains: ["example.org"],
+          on: ["attachment", "url"],
+        },
+      ],
+      vmray,
+    },
+  });
+  return { siem, analyzer, sensor, alerts };
+}
+
+async function obey(analyzer: Analyzer, scenario: object): Promise<void> {
+  const answer = await fetch(`${analyzer.url}/simulator/scenario`, {
+    method: "PUT",
+    headers: { authorization: `api_key ${analyzer.apiKey}` },
+    // JSON is YAML too.
+    body: JSON.stringify(scenario),
+  });
+  if (!answer.ok) throw new Error(`the simulator refuses the scenario: ${await answer.text()}`);
+}
+
+function mail(
+  key: string,
+  to: readonly string[],
+  html: string,
+  files: Readonly<Record<string, string>> = {},
+): TestMail {
+  const parts = Object.entries(files).map(([name, text]) => [
+    "--mark",
+    `Content-Type: application/octet-stream; name="${name}"`,
+    `Content-Disposition: attachment; filename="${name}"`,
+    "Content-Transfer-Encoding: base64",
+    "",
+    Buffer.from(text).toString("base64"),
+  ]);
+  const lines = [
+    "From: Billing <billing@sender.example>",
+    `To: ${to.join(", ")}`,
+    `Subject: Invoice for ${to[0]}`,
+    `Message-ID: <${key}@sender.example>`,
+    "MIME-Version: 1.0",
+    'Content-Type: multipart/mixed; boundary="mark"',
+    "",
+    ...["--mark", "Content-Type: text/html; charset=utf-8", "", html],
+    ...parts.flat(),
+    "--mark--",
+    "",
+  ];
+  return { key, from: "billing@sender.example", to, content: lines.join("\r\n") };
+}
+
+async function send(sensor: TestSensor, mails: readonly TestMail[]): Promise<void> {
+  expect((await sendMails(sensor.smtpPort, mails)).refused).toEqual([]);
+}
+
+/** The events of a type at the SIEM, in the order of arrival; what came twice with one id is one. */
+function told(siem: Rsyslog, type: SensorEvent["type"]): readonly SensorEvent[] {
+  const events = siem.messages().map((line) => JSON.parse(line) as SensorEvent);
+  return [...new Map(events.map((event) => [event.id, event])).values()].filter(
+    (event) => event.type === type,
+  );
+}
+
+function waitForEvents(siem: Rsyslog, type: SensorEvent["type"], count: number, seconds = 30) {
+  return waitFor(
+    `${count} events ${type}`,
+    () => {
+      const found = told(siem, type);
+      return found.length >= count ? found : undefined;
+    },
+    seconds,
+  );
+}
+
+/** What the spool has committed: every event, whether it was delivered or not. */
+function committed(sensor: TestSensor, type: SensorEvent["type"]): readonly SensorEvent[] {
+  const db = new Database(join(sensor.spoolPath, "spool.db"), { readonly: true });
+  try {
+    return db
+      .query<{ body: string }, []>("SELECT body FROM events ORDER BY seq")
+      .all()
+      .map(({ body }) => JSON.parse(body) as SensorEvent)
+      .filter((event) => event.type === type);
+  } finally {
+    db.close();
+  }
+}
+
+const armed = { url_host: "late.example" };
+const LINK = "http://late.example/invoice";
+
+test("a link armed after delivery: each mail is told once, over kill -9, and its recipients are alerted", async () => {
+  const { siem, analyzer, sensor, alerts } = await peers(
+    { contents: [{ match: armed, verdict: "clean" }] },
+    { relook: { for: "1h", first: "1s" } },
+  );
+  const html = `<p><a href="${LINK}">Your invoice</a></p>`;
+  await send(sensor, [
+    mail("one", ["anna@example.org", "ben@example.org"], html),
+    mail("two", ["carl@example.org"], html),
+  ]);
+  const before = await waitForEvents(siem, "mail.verdict", 2);
+  expect(before.map(({ verdict }) => verdict)).toEqual(["clean", "clean"]);
+  expect(alerts).toEqual([]);
+
+  await obey(analyzer, {
+    contents: [
+      {
+        match: armed,
+        verdict: "clean",
+        // biome-ignore lint/suspicious/noThenProperty: the key of a scenario.
+        then: { after: "1ms", verdict: "malicious", threat_names: ["Armed-Later"] },
+      },
+    ],
+  });
+  for (const pause of [300, 900]) {
+    await Bun.sleep(pause);
+    await sensor.kill();
+    await sensor.start();
+  }
+  await waitFor("a change", () => (committed(sensor, "verdict.changed").length > 0 ? true : undefined), 30);
+  await sensor.kill();
+  await sensor.start();
+  const changes = await waitForEvents(siem, "verdict.changed", 2, 45);
+  await waitFor("three alerts", () => (alerts.length >= 3 ? true : undefined), 30);
+  await Bun.sleep(1500);
+
+  const stored = committed(sensor, "verdict.changed");
+  expect(stored.map(({ mail }) => mail?.message_id).toSorted()).toEqual([
+    "<one@sender.example>",
+    "<two@sender.example>",
+  ]);
+  expect(
+    told(siem, "verdict.changed")
+      .map(({ id }) => id)
+      .toSorted(),
+  ).toEqual(stored.map(({ id }) => id).toSorted());
+  expect(new Set(changes.map(({ change }) => change?.id)).size).toBe(1);
+  for (const event of changes) {
+    const first = before.find(({ mail }) => mail?.id === event.mail?.id);
+    const other = before.find(({ mail }) => mail?.id !== event.mail?.id);
+    expect(event).toMatchObject({
+      verdict: "malicious",
+      complete: true,
+      change: {
+        because: "relook",
+        from: "clean",
+        to: "malicious",
+        previous_event_id: first?.id ?? "",
+        mails: 2,
+      },
+      mails: [{ id: other?.mail?.id ?? "", envelope: { to: other?.mail?.envelope.to ?? [] } }],
+      urls: [{ url: LINK, verdict: "malicious", previous_verdict: "clean", threat_names: ["Armed-Later"] }],
+    });
+  }
+  const recipients = new Set(alerts.flatMap(({ to }) => to));
+  expect([...recipients].toSorted()).toEqual(["anna@example.org", "ben@example.org", "carl@example.org"]);
+}, 120_000);
+
+test("a mail with a malicious part is told at once, and completed when its slow part is decided", async () => {
+  const { siem, sensor, alerts } = await peers(
+    { contents: [{ match: { filename: "*slow.js" }, work: "4s" }] },
+    {},
+  );
+  await send(sensor, [
+    mail("mixed", ["anna@example.org"], "<p>Two files</p>", {
+      "bad.js": "// VMRAY-SIMULATOR: malicious",
+      "slow.js": "// nothing bad, but it takes long",
+    }),
+  ]);
+  const [early] = await waitForEvents(siem, "mail.verdict", 1, 4);
+  expect(early).toMatchObject({ verdict: "malicious", complete: false });
+  expect(early?.reasons).toContain("1 part is still being analysed");
+  expect(early?.attachments?.map(({ filename, outcome }) => [filename, outcome]).toSorted()).toEqual([
+    ["bad.js", "judged"],
+    ["slow.js", "pending"],
+  ]);
+  const [completed] = await waitForEvents(siem, "verdict.changed", 1);
+  expect(completed).toMatchObject({
+    verdict: "malicious",
+    complete: true,
+    change: { because: "completed", from: "malicious", previous_event_id: early?.id ?? "" },
+    attachments: [{ filename: "slow.js", verdict: "clean", previous_verdict: "not_available" }],
+  });
+  await waitFor("the alert", () => (alerts.length > 0 ? true : undefined));
+  await Bun.sleep(500);
+  expect(alerts.map(({ to }) => to)).toEqual([["anna@example.org"]]);
+}, 60_000);
+
+test("an analyzer that is down: the mail is reported in time with the reason, its verdict follows", async () => {
+  const { siem, analyzer, sensor, alerts } = await peers({}, { report_after: "2s" }, false);
+  await send(sensor, [
+    mail("waits", ["anna@example.org"], "<p>See</p>", { "bad.js": "// VMRAY-SIMULATOR: malicious" }),
+  ]);
+  const [late] = await waitForEvents(siem, "mail.verdict", 1, 15);
+  expect(late).toMatchObject({
+    verdict: "not_available",
+    complete: false,
+    reasons: ["1 part is still being analysed: VMRay cannot be reached"],
+    attachments: [{ filename: "bad.js", outcome: "pending", verdict: "not_available" }],
+  });
+  expect(alerts).toEqual([]);
+  await sensor.kill();
+  await analyzer.restart();
+  await sensor.start();
+  const [changed] = await waitForEvents(siem, "verdict.changed", 1, 60);
+  expect(changed).toMatchObject({
+    verdict: "malicious",
+    complete: true,
+    change: {
+      because: "completed",
+      from: "not_available",
+      to: "malicious",
+      previous_event_id: late?.id ?? "",
+    },
+  });
+  await waitFor("the alert", () => (alerts.length > 0 ? true : undefined));
+  expect(alerts[0]?.to).toEqual(["anna@example.org"]);
+  expect(committed(sensor, "mail.verdict")).toHaveLength(1);
+}, 90_000);
