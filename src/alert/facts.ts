@@ -69,6 +69,17 @@ export type PartFacts = {
   readonly verdict_word: string;
   readonly reason: string | null;
   readonly threat_names: readonly string[];
+  readonly classifications: readonly string[];
+  /** What VMRay saw it do, worst first; `score` is 1 to 5. */
+  readonly indicators: readonly {
+    readonly score: number;
+    readonly category: string;
+    readonly operation: string;
+  }[];
+  /** Of MITRE ATT&CK. */
+  readonly techniques: readonly { readonly id: string; readonly name: string }[];
+  /** The rule of policy that wanted the analysis; null in events of older releases. */
+  readonly rule: string | null;
   /** Page of VMRay; the one thing in an alert that may be a link. Null where it is not plainly a web address. */
   readonly report: string | null;
 };
@@ -305,6 +316,17 @@ function partFacts(part: EventAttachment | EventUrl, words: Words): PartFacts {
     verdict_word: words.verdicts[part.verdict],
     reason: part.reason === null ? null : showDefanged(part.reason, 300),
     threat_names: part.threat_names.slice(0, 5).map((threat) => showDefanged(threat, 80)),
+    classifications: (part.classifications ?? []).slice(0, 5).map((text) => showDefanged(text, 80)),
+    indicators: (part.indicators ?? []).slice(0, 8).map(({ score, category, operation }) => ({
+      score,
+      category: showDefanged(category, 80),
+      operation: showDefanged(operation, 160),
+    })),
+    techniques: (part.techniques ?? []).slice(0, 8).map(({ id, name }) => ({
+      id: showDefanged(id, 20),
+      name: showDefanged(name, 80),
+    })),
+    rule: part.rule === undefined ? null : showText(part.rule, 80),
     report: reportOf(part),
   };
 }

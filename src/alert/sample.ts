@@ -31,10 +31,10 @@ export const SAMPLE_EVENT: SensorEvent = {
   attachments: [
     {
       filename: "invoice.zip",
-      sha256: "0".repeat(64),
-      sha1: "0".repeat(40),
-      md5: "0".repeat(32),
-      size: 68,
+      sha256: "2546dcffc5ad854d4ddc64fbf056871cd5a00f2471cb7a5bfd4ac23b6e9eedad",
+      sha1: "d27265074c9eac2e2122ed69294dbc4d7cce9141",
+      md5: "6ce6f415d8475545be5ba114f208b0ff",
+      size: 184,
       type: "application/zip",
       path: [],
       facts: [],
@@ -43,6 +43,11 @@ export const SAMPLE_EVENT: SensorEvent = {
       reason: null,
       threat_names: ["EICAR-Test-File"],
       vmray: { sample_id: 1, submission_id: 1, url: "https://vmray.example/samples/1" },
+      action: "dynamic",
+      rule: "default.archives",
+      classifications: ["Downloader"],
+      indicators: [{ category: "Network Connection", operation: "Connects to a remote host", score: 4 }],
+      techniques: [{ id: "T1071", name: "Application Layer Protocol", tactics: ["Command and Control"] }],
     },
   ],
   urls: [
