@@ -153,11 +153,11 @@ async function startStages(
     const { policy, lists } = await loadPolicy(config.triage, log.with({ stage: "triage" }));
     await spool.setDestinations([...config.siem.map(siemCursor), ...config.alerts.map(alertCursor)]);
     started("retention", startSweep(spool, log));
+    const secret = alertSecret(config.spool.path);
     const reporting = started(
       "reporting",
-      startReporting({ destinations: config.siem, spool, sensorId: config.sensor.id, log }),
+      startReporting({ destinations: config.siem, spool, sensorId: config.sensor.id, secret, log }),
     );
-    const secret = alertSecret(config.spool.path);
     const ownAlerts = createOwnAlerts({ secret, log: log.with({ stage: "alert" }) });
     const alerts = started(
       "alerts",

@@ -57,6 +57,8 @@ export function startReporting(options: {
   readonly spool: Spool;
   /** HOSTNAME of the messages. */
   readonly sensorId: string;
+  /** Of the installation: for hashes that hide what is private. */
+  readonly secret: Uint8Array;
   readonly log: Log;
 }): Reporting {
   const log = options.log.with({ stage: "report" });
@@ -79,7 +81,10 @@ export function startReporting(options: {
           ownLog.warn("the refusal is not in the outbox", faultFields(asSensorError(thrown))),
         );
     };
-    return { destination, carrier: createCarrier(destination, options.sensorId, ownLog, onRefused) };
+    return {
+      destination,
+      carrier: createCarrier(destination, options.sensorId, options.secret, ownLog, onRefused),
+    };
   });
   const loops = carriers.map(({ destination, carrier }) => {
     const types = new Set(destination.events);
@@ -173,10 +178,11 @@ function startReplays(shared: Parameters<typeof startDelivery>[0]): { stop(): Pr
 function createCarrier(
   destination: SiemConfig,
   sensorId: string,
+  secret: Uint8Array,
   log: Log,
   onRefused: (event: SensorEvent, reason: string) => void,
 ): Carrier {
-  const formatter = createFormatter(destination, log);
+  const formatter = createFormatter(destination, log, secret);
   const maxBytes = maxMessageBytes(destination);
   const { syslog, file, https } = destination;
   if (syslog !== undefined) {

@@ -20,7 +20,8 @@ export type Judgement = {
 
 export const MAX_REASONS = 20;
 export const MAX_REASON_LENGTH = 320;
-const MAX_NAME = 120;
+/** Names of parts in reasons are cut to this length. */
+export const MAX_NAME = 120;
 const MAX_THREATS = 3;
 
 /** What stands for the verdict of a part that was never decided: it counts as failed. */

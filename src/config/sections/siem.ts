@@ -1,6 +1,7 @@
 /** `siem`: one destination of events. */
 import { z } from "zod";
 import { EVENT_TYPES } from "../../report/event.ts";
+import { dottedPath, EVENT_PATHS } from "../../report/fields.ts";
 import { LEEF_DELIMITERS } from "../../report/formats/leef.ts";
 import {
   DEFAULT_SEVERITIES,
@@ -13,6 +14,7 @@ import {
 import { parseSize } from "../../units.ts";
 import { readHostPort } from "../address.ts";
 import { noted } from "../note.ts";
+import { nearest } from "../suggest.ts";
 import {
   type Conflict,
   choice,
@@ -56,6 +58,55 @@ function syslogTarget() {
     { kind: "`udp://`, `tcp://`, `tls://` or `relp://`, and `HOST:PORT`" },
   );
 }
+
+const fieldPaths = (example: readonly string[], description: string) =>
+  key(
+    description,
+    z
+      .array(
+        noted(
+          z.string().superRefine((value, context) => {
+            if (EVENT_PATHS.has(dottedPath(value))) return;
+            const meant = nearest(dottedPath(value), [...EVENT_PATHS]);
+            const hint = meant === null ? "" : `; did you mean ${meant}?`;
+            context.addIssue({ code: "custom", message: `is no member of an event${hint}` });
+          }),
+          { kind: "path of a member" },
+        ),
+      )
+      .max(200)
+      .optional(),
+    { example },
+  );
+
+const fieldChoice = () =>
+  z.strictObject({
+    include: fieldPaths(
+      ["mail.message_id", "verdict", "reasons", "attachments.sha256"],
+      "Only these, and what is below them.",
+    ),
+    exclude: fieldPaths(["mail.envelope.helo"], "All but these and what is below them."),
+  });
+
+const hidden = (description: string) => key(description, choice(["keep", "hash", "drop"]).prefault("keep"));
+
+const privacySection = () =>
+  z.strictObject({
+    addresses: hidden(
+      "Addresses of the mail, and what looks like one in other texts. `hash` keeps the domain.",
+    ),
+    subjects: hidden("Subjects."),
+    filenames: hidden("Names of attachments and of what they lie in. `hash` keeps the extension."),
+    url_queries: key(
+      "Queries of URLs; `drop` takes the fragment away, too.",
+      choice(["keep", "drop"]).prefault("keep"),
+    ),
+    key_file: key(
+      "Secret of the hashes, the same for all sensors whose events shall have equal hashes.",
+      path("secret").optional(),
+      { fallback: "the secret of this installation", example: "/etc/email-sensor/privacy.key" },
+    ),
+  });
 
 /** RFC 5424 section 6.3.2: a name of its own under a private enterprise number. */
 const structuredDataId = () =>
@@ -313,6 +364,20 @@ export const siemDestination = z
         })
         .optional(),
     ),
+    fields: key(
+      "Which members of an event are sent, whatever the format. Paths of event.schema.json, dotted or as JSON pointers, without the numbers of list items. `schema`, `id`, `type`, `time` and `truncated` are always sent.",
+      fieldChoice().optional(),
+      { alternative: true },
+    ),
+    privacy: key(
+      "What is taken out of every text of an event before it is formatted. A hash is HMAC-SHA-256, cut to 128 bits: equal values have equal hashes.",
+      privacySection().optional(),
+      { alternative: true },
+    ),
+    split: key(
+      "Whether one more event is sent for each attachment and each URL that policy did not skip (`attachment.verdict`, `url.verdict`), before that of the mail and as far as `min_verdict` goes.",
+      flag().prefault(false),
+    ),
     framing: key(
       "How messages are told apart by TCP and TLS: `octet-counting` (RFC 6587, RFC 5425), or `lf`, a line feed behind each, for receivers that know no better.",
       choice(["octet-counting", "lf"]).prefault("octet-counting"),
@@ -385,6 +450,16 @@ export const siemDestination = z
         "needs format: leef",
       ),
     ),
+    rule(({ split, events, format }) => {
+      if (split !== true) return [];
+      const twice = ["attachment.verdict", "url.verdict"].filter(
+        (type) => Array.isArray(events) && events.includes(type),
+      );
+      return [
+        ...when(twice.length > 0, "split", `events has ${twice[0]}, which would be sent twice`),
+        ...when(format === "ocsf", "split", "format ocsf always has one message for each part"),
+      ];
+    }),
     rule(transportConflicts),
   );
 

@@ -9,11 +9,15 @@ import { readFileSync, statSync } from "node:fs";
 import type { SiemConfig } from "../../config/schema.ts";
 import { asSensorError, SensorError } from "../../errors.ts";
 import { faultFields, type Log } from "../../log.ts";
+import { atLeast } from "../../verdict/verdict.ts";
 import { shrinkEvent } from "../bounds.ts";
 import type { SensorEvent } from "../event.ts";
+import { createSelection } from "../fields.ts";
+import { createPrivacy, type Privacy } from "../privacy.ts";
+import { partEvents } from "../split.ts";
 import { cefFormat } from "./cef.ts";
 import { ecsFormat } from "./ecs.ts";
-import type { Format, Piece } from "./format.ts";
+import type { Format, Piece, VisibleEvent } from "./format.ts";
 import { jsonFormat, writeJson } from "./json.ts";
 import { leefFormat } from "./leef.ts";
 import { ocsfFormat } from "./ocsf.ts";
@@ -30,34 +34,64 @@ export type Formatter = {
   format(event: SensorEvent, room: (event: SensorEvent) => number): readonly Message[];
 };
 
-export type FormatSettings = Pick<
-  SiemConfig,
-  "name" | "format" | "template" | "template_file" | "leef_delimiter"
->;
+export type FormatSettings = Pick<SiemConfig, "name" | "format"> &
+  Partial<
+    Pick<
+      SiemConfig,
+      "template" | "template_file" | "leef_delimiter" | "fields" | "privacy" | "split" | "min_verdict"
+    >
+  >;
 
-/** Throws CONFIG_INVALID, naming the destination. */
-export function createFormatter(destination: FormatSettings, log: Log): Formatter {
+type Selection = (event: SensorEvent) => VisibleEvent;
+
+/**
+ * `secret` is that of the installation, for hashes; `privacy.key_file` has precedence.
+ * Throws CONFIG_INVALID, naming the destination.
+ */
+export function createFormatter(destination: FormatSettings, log: Log, secret: Uint8Array): Formatter {
   const format = formatOf(destination);
+  const privacy = privacyOf(destination, secret);
+  const { include, exclude = [] } = destination.fields ?? {};
+  const select = createSelection({ include, exclude: [...exclude, ...(privacy?.dropped ?? [])] });
+  const least = destination.min_verdict ?? "clean";
+  const parts = (event: SensorEvent) =>
+    destination.split === true
+      ? partEvents(event).filter(({ verdict = "clean" }) => atLeast(verdict, least))
+      : [];
   return {
     format(event, room) {
-      return format(event).map((piece) => ({
+      // Privacy comes first: what is cut before it is hashed has another hash, or is not known for what it is.
+      const seen = privacy === null ? event : privacy.apply(event);
+      return [...parts(seen), seen].flatMap(format).map((piece) => ({
         event: piece.event,
-        text: textOf(piece, room(piece.event), log),
+        text: textOf(piece, select, room(piece.event), log),
       }));
     },
   };
 }
 
-function textOf(piece: Piece, room: number, log: Log): string {
+function privacyOf({ name, privacy }: FormatSettings, secret: Uint8Array): Privacy | null {
+  if (privacy === undefined) return null;
+  const { key_file } = privacy;
+  if (key_file === undefined) return createPrivacy(privacy, secret);
   try {
-    const { text, fits } = shrinkEvent(piece.event, room, piece.write);
+    return createPrivacy(privacy, readFileSync(key_file));
+  } catch (thrown) {
+    const message = `siem destination ${JSON.stringify(name)}: privacy.key_file: ${asSensorError(thrown).message}`;
+    throw new SensorError("CONFIG_INVALID", message, { cause: thrown });
+  }
+}
+
+function textOf(piece: Piece, select: Selection, room: number, log: Log): string {
+  try {
+    const { text, fits } = shrinkEvent(piece.event, room, (event) => piece.write(select(event)));
     return fits || piece.cutLine === undefined ? text : piece.cutLine(text, room);
   } catch (thrown) {
     log.error("the format failed, the event is sent as JSON", {
       event_id: piece.event.id,
       ...faultFields(asSensorError(thrown)),
     });
-    return shrinkEvent(piece.event, room, writeJson).text;
+    return shrinkEvent(piece.event, room, (event) => writeJson(select(event))).text;
   }
 }
 

@@ -16,6 +16,7 @@ import { open, temporaryFolder } from "../spool/fixtures.ts";
 import { content, file, mailRow, NOON, recordingLog, SENSOR, until, verdictEvent } from "./fixtures.ts";
 import { freePort, tcpPeer, udpPeer } from "./peers.ts";
 
+const SECRET = Buffer.alloc(32, 1);
 const closing: (() => Promise<void> | void)[] = [];
 afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
@@ -35,6 +36,7 @@ function siem(name: string, syslog: string, change: Partial<SiemConfig> = {}): S
     name,
     syslog,
     format: "json",
+    split: false,
     events: ["mail.verdict", "mail.failed", "verdict.changed", "sensor.state"],
     min_verdict: "clean",
     framing: "octet-counting",
@@ -49,7 +51,7 @@ function siem(name: string, syslog: string, change: Partial<SiemConfig> = {}): S
 
 function report(spool: Spool, destinations: readonly SiemConfig[]) {
   const { log, lines } = recordingLog();
-  const reporting = startReporting({ destinations, spool, sensorId: SENSOR.id, log });
+  const reporting = startReporting({ destinations, spool, sensorId: SENSOR.id, secret: SECRET, log });
   closing.push(() => reporting.stop());
   return { reporting, lines };
 }
@@ -315,11 +317,11 @@ describe("reporting", () => {
     const settings = { facility: "local0", hostname: "h", appName: "a", procId: "1" } as const;
     // What a broken row of an old spool could hold.
     const broken = JSON.parse('{"schema":"s","id":"i","type":5,"time":"x"}') as SensorEvent;
-    const json = createFormatter({ name: "a", format: "json" }, log);
+    const json = createFormatter({ name: "a", format: "json" }, log, SECRET);
     const message = String(formatMessages(broken, settings, json, 2048, log).map((one) => Buffer.from(one)));
     expect(JSON.parse(message.slice(message.indexOf("{")))).toMatchObject({ id: "i", truncated: [""] });
     expect(lines).toMatchObject([{ level: "error", event_id: "i" }]);
-    const template = createFormatter({ name: "a", format: "template", template: "{{ type }}" }, log);
+    const template = createFormatter({ name: "a", format: "template", template: "{{ type }}" }, log, SECRET);
     const fine = formatMessages(states(1)[0] ?? broken, settings, template, 2048, log);
     expect(fine.map((bytes) => Buffer.from(bytes).toString())).toEqual([
       expect.stringMatching(/ - sensor\.state$/),

@@ -9,13 +9,14 @@ import { mailRow, NOON, recordingLog, SENSOR } from "../fixtures.ts";
 import { eventWith, HOSTILE, malicious, readCef, readLeef, UNSAFE } from "./hostile.ts";
 
 type Name = (typeof FORMATS)[number];
+const SECRET = Buffer.alloc(32, 1);
 const TEMPLATE =
   '{"verdict": {{ verdict | json }}, "subject": {{ mail.subject | json }}, "all": {{ mail | json }}}';
 
 function messages(format: Name, event: SensorEvent, room = 65_536): readonly Message[] {
   const { log, lines } = recordingLog();
   const settings = { name: "a", format, ...(format === "template" && { template: TEMPLATE }) };
-  const made = createFormatter(settings, log).format(event, () => room);
+  const made = createFormatter(settings, log, SECRET).format(event, () => room);
   expect(lines).toEqual([]);
   return made;
 }
@@ -127,7 +128,11 @@ test("JSON formats have no keys but their own", () => {
 
 test("a format that fails gives JSON and a line in the log", () => {
   const { log, lines } = recordingLog();
-  const formatter = createFormatter({ name: "a", format: "template", template: "{{ nothing }}" }, log);
+  const formatter = createFormatter(
+    { name: "a", format: "template", template: "{{ nothing }}" },
+    log,
+    SECRET,
+  );
   const [message] = formatter.format(malicious(), () => 8192);
   expect(JSON.parse(message?.text ?? "").verdict).toBe("malicious");
   expect(lines).toMatchObject([{ code: "TEMPLATE_FAILED" }]);
