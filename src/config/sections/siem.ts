@@ -102,7 +102,7 @@ const privacySection = () =>
       choice(["keep", "drop"]).prefault("keep"),
     ),
     key_file: key(
-      "Secret of the hashes, the same for all sensors whose events shall have equal hashes.",
+      "Secret of the hashes, of at least 16 characters, the same for all sensors whose events shall have equal hashes.",
       path("secret").optional(),
       { fallback: "the secret of this installation", example: "/etc/email-sensor/privacy.key" },
     ),

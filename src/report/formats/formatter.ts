@@ -42,6 +42,9 @@ export type FormatSettings = Pick<SiemConfig, "name" | "format"> &
     >
   >;
 
+/** Shorter secrets can be tried out, and with them the addresses. */
+const MIN_KEY_LENGTH = 16;
+
 type Selection = (event: SensorEvent) => VisibleEvent;
 
 /**
@@ -75,7 +78,11 @@ function privacyOf({ name, privacy }: FormatSettings, secret: Uint8Array): Priva
   const { key_file } = privacy;
   if (key_file === undefined) return createPrivacy(privacy, secret);
   try {
-    return createPrivacy(privacy, readFileSync(key_file));
+    // The line break behind it is none of it: it depends on how the file was written.
+    const key = readFileSync(key_file, "utf8").trim();
+    if (key.length < MIN_KEY_LENGTH)
+      throw new Error(`the secret is shorter than ${MIN_KEY_LENGTH} characters`);
+    return createPrivacy(privacy, Buffer.from(key));
   } catch (thrown) {
     const message = `siem destination ${JSON.stringify(name)}: privacy.key_file: ${asSensorError(thrown).message}`;
     throw new SensorError("CONFIG_INVALID", message, { cause: thrown });

@@ -93,6 +93,16 @@ describe("docs/configuration.md", () => {
   });
 });
 
+test("each example of docs/siem.md is good but for missing files", async () => {
+  const blocks = (await Bun.file(join(TOP, "docs/siem.md")).text()).matchAll(/```yaml\n(.*?)```/gs);
+  const examples = [...blocks].map(([, block = ""]) => block);
+  expect(examples.length).toBeGreaterThan(8);
+  for (const example of examples) {
+    const told = await messages(`vmray: {url: "https://v.example", api_key: k}\n${example}`);
+    expect(told.filter((message) => !message.endsWith("does not exist"))).toEqual([]);
+  }
+});
+
 function hasKeys(key: Key): boolean {
   const section = key.shape === "list" ? key.item : key;
   return section.shape === "section" && section.keys.size > 0;

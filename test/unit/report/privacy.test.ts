@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { FORMATS } from "../../../src/config/sections/siem.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
 import { createFormatter, type FormatSettings } from "../../../src/report/formats/formatter.ts";
@@ -192,6 +194,27 @@ describe("a destination", () => {
         for (const word of [...ADDRESS_WORDS, /Severance/, /final/, /s3cr3t/]) expect(text).not.toMatch(word);
       }
       expect(made.length).toBeGreaterThan(0);
+    }
+  });
+
+  test("hashes with the secret of its file, however that ends, and takes no short one", async () => {
+    const path = join(tmpdir(), `privacy-${process.pid}.key`);
+    const hashed = async (key: string) => {
+      await Bun.write(path, key);
+      const privacy = { ...KEEP, subjects: "hash", key_file: path } as const;
+      const [message] = formatted({ format: "json", privacy }, tellingEvent());
+      return JSON.parse(message?.text ?? "").mail.subject;
+    };
+    try {
+      const subject = await hashed("0123456789abcdef");
+      expect(subject).toMatch(/^[0-9a-f]{32}$/);
+      expect(await hashed("0123456789abcdef\n")).toBe(subject);
+      expect(await hashed("0123456789abcdeg")).not.toBe(subject);
+      await expect(hashed("short\n")).rejects.toThrow(
+        'siem destination "a": privacy.key_file: the secret is shorter',
+      );
+    } finally {
+      await Bun.file(path).delete();
     }
   });
 
