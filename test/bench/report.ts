@@ -54,6 +54,7 @@ function destination(change: Partial<SiemConfig>): SiemConfig {
     format: "json",
     events: ["mail.verdict"],
     min_verdict: "clean",
+    split: false,
     framing: "octet-counting",
     header: "rfc5424",
     facility: "local0",
@@ -113,7 +114,13 @@ async function main(): Promise<void> {
       // Lines are made and thrown away, as a journal would take them.
       const log = createLog("info", () => {});
       const seconds = await timed(path, bytes, () => {
-        reporting = startReporting({ destinations: [destination(change)], spool, sensorId: SENSOR.id, log });
+        reporting = startReporting({
+          destinations: [destination(change)],
+          spool,
+          sensorId: SENSOR.id,
+          secret: new Uint8Array(32),
+          log,
+        });
       });
       await reporting?.stop();
       return seconds;
