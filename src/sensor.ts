@@ -193,6 +193,7 @@ async function startStages(
         settings: config.vmray,
         writeContent: contents.write,
         tempDir: join(config.spool.path, "contents"),
+        announce: (name, message) => putState(spool, config, name, message),
         log: log.with({ stage: "analyzer" }),
       }),
     );

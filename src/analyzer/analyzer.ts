@@ -1,58 +1,80 @@
 /**
  * The analyzer stage: the worker pool for VMRay calls.
  *
- * Takes analyses from the spool and brings each to a verdict: look up, else submit, follow, read. Every step is
- * committed before the next begins, so that a restart goes on where it stood and no content is submitted twice.
- * Temporary faults never end an analysis: work waits, for ever if it must, while VMRay is down, busy or refuses the
- * key. Only what VMRay refuses, does not finish in time, or fails on again and again while it serves others, ends
- * as `failed` with the reason.
+ * Takes analyses from the spool and brings each to a verdict: look up, else submit, wait, read. Every step is committed
+ * before the next begins, so that a restart goes on where it stood and no content is submitted twice. The order is
+ * that of schedule.ts; the spool holds what has no room here. Temporary faults never end an analysis: work waits, for
+ * ever if it must, while VMRay is down, busy or refuses the key. Only what VMRay refuses, does not finish in time, or
+ * fails on again and again while it serves others, ends as `failed` with the reason.
  */
-import { chmodSync, mkdirSync, readdirSync, rmSync } from "node:fs";
-import { open, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
 import type { Config } from "../config/schema.ts";
-import { asSensorError, type ErrorCode, SensorError } from "../errors.ts";
-import { extensionOf } from "../extract/file-type.ts";
+import { asSensorError, type ErrorCode, type SensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
-import type { AnalysisJob, AnalysisProgress, Spool } from "../spool/spool.ts";
-import { groupOf } from "../triage/groups.ts";
+import {
+  ANALYSIS_LANES,
+  type AnalysisJob,
+  type AnalysisLane,
+  type AnalysisProgress,
+  type Spool,
+} from "../spool/spool.ts";
 import type { ContentVerdict } from "../verdict/verdict.ts";
-import type { SubmitAnswer } from "./api-shapes.ts";
-import type { VmrayClient } from "./client.ts";
+import { type BudgetStatus, createBudget, dayOf, type Permit } from "./budget.ts";
+import type { Quota, VmrayClient } from "./client.ts";
+import { createFeed } from "./feed.ts";
 import { backoff, createGate, type GateTiming, type PauseReason } from "./gate.ts";
+import { createHealth, type HealthTiming } from "./health.ts";
+import { createSchedule } from "./schedule.ts";
+import { createSender } from "./sending.ts";
 import {
   afterSubmit,
   contentId,
-  correlationId,
   failed,
-  howSubmitted,
+  isQuotaDenial,
   lookUp,
   type Next,
+  onlyLookedUp,
   poll,
 } from "./steps.ts";
 import { VmrayError } from "./vmray-error.ts";
 
 export type AnalyzerSpool = Pick<
   Spool,
-  "dueAnalyses" | "nextAnalysisAt" | "recordProgress" | "finishAnalysis" | "subscribe"
+  | "dueAnalyses"
+  | "nextAnalysisAt"
+  | "recordProgress"
+  | "charged"
+  | "submissionsFinished"
+  | "finishedCursor"
+  | "finishAnalysis"
+  | "subscribe"
 >;
 
-export type AnalyzerTiming = GateTiming & {
-  /** First and longest wait of one content after a fault of its own, milliseconds. */
-  readonly faultFirst: number;
-  readonly faultMax: number;
-  /** How long a submission that is being sent may take to end when the sensor stops, milliseconds. */
-  readonly stopGrace: number;
-};
+export type AnalyzerTiming = GateTiming &
+  HealthTiming & {
+    /** First and longest wait of one content after a fault of its own, milliseconds. */
+    readonly faultFirst: number;
+    readonly faultMax: number;
+    /** How long a submission that is being sent may take to end when the sensor stops, milliseconds. */
+    readonly stopGrace: number;
+    /** How long after a refusal for its quota VMRay is tried again, milliseconds. */
+    readonly quotaRetry: number;
+    /** How often VMRay is asked for its quota, milliseconds. */
+    readonly quotaEvery: number;
+  };
 
 export type AnalyzerOptions = {
   readonly spool: AnalyzerSpool;
   readonly client: VmrayClient;
-  readonly settings: Pick<Config["vmray"], "concurrency" | "poll_interval" | "give_up_after" | "cache">;
+  readonly settings: Pick<
+    Config["vmray"],
+    "concurrency" | "poll_interval" | "give_up_after" | "queue_limit" | "cache" | "budget"
+  >;
   /** Writes the attachment with this SHA-256 out of the mail into the existing file; false where it is gone. */
   readonly writeContent: (mailId: string, sha256: string, toPath: string) => Promise<boolean>;
   /** A folder of the analyzer alone, for contents on their way. */
   readonly tempDir: string;
+  /** Makes a `sensor.state` event of this name and message. */
+  readonly announce: (name: string, message: string) => Promise<void>;
   readonly log: Log;
   readonly now?: () => number;
   readonly random?: () => number;
@@ -67,11 +89,15 @@ export type AnalyzerStatus = {
   /** Why no calls are made for now, null where they are. */
   readonly paused: PauseReason | null;
   readonly lastError: { readonly code: ErrorCode; readonly at: number } | null;
+  readonly budget: BudgetStatus;
+  /** What VMRay said of its quota last, null where it has not or does not. */
+  readonly quota: Quota | null;
   /** Steps since the start. */
   readonly counts: {
     readonly lookups: number;
     readonly submissions: number;
     readonly polls: number;
+    readonly feeds: number;
     readonly finished: number;
     readonly failed: number;
   };
@@ -87,36 +113,59 @@ const TIMING: AnalyzerTiming = {
   probeFirst: 1_000,
   probeMax: 30_000,
   probeAuth: 60_000,
+  unreachableNews: 10_000,
+  throttledNews: 60_000,
   faultFirst: 2_000,
   faultMax: 300_000,
   stopGrace: 5_000,
+  quotaRetry: 15 * 60_000,
+  quotaEvery: 5 * 60_000,
 };
 
 /** Analyses of one lane kept in memory between steps; the rest wait in the spool. */
-const MAX_HELD = 400;
-/** When a content that waits in the spool for its submission is taken up again. */
-const SUBMIT_WAIT = 120_000;
-const BATCH = 64;
+const MAX_HELD = 512;
+/** How long a look-up that found nothing holds: what waits longer for its submission is looked up again. */
+const LOOKED_HOLDS = 120_000;
+/** Steps whose outcome is being committed, for each slot: their calls are done, so they take none. */
+const SETTLING = 3;
+/** Between two looks into the spool that found nothing. */
+const REFILL_PAUSE = 20;
 /** Faults of one content, while VMRay serves others, after which it is given up. */
 const MAX_FAULTS = 20;
-/** A submission in work for long is asked after less often, up to this many poll intervals. */
+/** A submission in work for long is asked after less often, up to this many poll intervals, */
 const MAX_STRETCH = 12;
+/** and while the list of finished submissions says what is done, at least and at most so many. */
+const SAFETY_FIRST = 12;
+const SAFETY_MAX = 120;
+/** Then so many single polls are made in a poll interval at most, whatever the number in flight. */
+const SAFETY_POLLS = 4;
 const MAX_SLEEP = 60_000;
 /** Every server answers it, most with "unknown": SHA-256 of no bytes. */
 const PROBE_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-const TEMP_NAME = /^content-[0-9a-f]{64}-\d{1,15}$/;
 
-/** An analysis in memory; `submit` has been looked up and is to be sent. */
-type Item = { job: AnalysisJob; step: "advance" | "submit"; dueAt: number };
+/** An analysis in memory. */
+type Item = {
+  readonly key: string;
+  readonly priority: number;
+  readonly turn: number;
+  lane: AnalysisLane;
+  dueAt: number;
+  job: AnalysisJob;
+};
 
-/** What waits for different things waits apart, so that neither stands in the way of the other. */
-type Lane = "advance" | "send" | "upload";
-const LANES: readonly Lane[] = ["advance", "send", "upload"];
+/** What the spool may hold of a lane beside what is in memory. */
+type Beyond = { more: boolean; fresh: boolean; filling: boolean; nextAt: number | null; retryAt: number };
+
+const QUEUED_LANES: readonly AnalysisLane[] = ["look", "send", "upload"];
+const SUBMITTED_LANES: readonly AnalysisLane[] = ["poll", "read"];
 
 const SPOOL_FAULTS: ReadonlySet<ErrorCode> = new Set(["SPOOL_FULL", "SPOOL_BUSY", "SPOOL_BROKEN"]);
 
 /** What the gates stood at when a step began. */
 type Tickets = { readonly reads: number; readonly submits: number };
+
+/** `blamed`: it is the content's own, since VMRay serves others. */
+type Fault = { readonly error: SensorError; readonly blamed: boolean };
 
 class Stopping extends Error {}
 
@@ -126,40 +175,52 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   const now = options.now ?? Date.now;
   const random = options.random ?? Math.random;
   const timing: AnalyzerTiming = { ...TIMING, ...options.timing };
-  const maxUploads = Math.max(1, settings.concurrency - Math.ceil(settings.concurrency / 4));
+  const { concurrency } = settings;
+  const maxUploads = Math.max(1, concurrency - Math.ceil(concurrency / 4));
+  const batch = Math.min(MAX_HELD, Math.max(64, 2 * concurrency));
 
   const reads = createGate(timing, random);
   const submits = createGate(timing, random);
+  const health = createHealth(timing);
+  const budget = createBudget(settings.budget, timing.quotaRetry);
+  const feed = createFeed({ client, spool, pollInterval: settings.poll_interval, log });
+  const schedule = createSchedule<Item>(MAX_HELD);
+  const send = createSender({ client, writeContent: options.writeContent, tempDir: options.tempDir });
   const ending = { reads: new AbortController(), posts: new AbortController() };
 
   const running = new Map<string, Item>();
-  const held: Readonly<Record<Lane, Map<string, Item>>> = {
-    advance: new Map(),
-    send: new Map(),
-    upload: new Map(),
+  const beyond: Readonly<Record<AnalysisLane, Beyond>> = {
+    look: { more: true, fresh: false, filling: false, nextAt: null, retryAt: 0 },
+    send: { more: true, fresh: false, filling: false, nextAt: null, retryAt: 0 },
+    upload: { more: true, fresh: false, filling: false, nextAt: null, retryAt: 0 },
+    poll: { more: true, fresh: false, filling: false, nextAt: null, retryAt: 0 },
+    read: { more: true, fresh: false, filling: false, nextAt: null, retryAt: 0 },
   };
-  const ready: Item[] = [];
   const flights = new Set<Promise<void>>();
-  const counts = { lookups: 0, submissions: 0, polls: 0, finished: 0, failed: 0 };
+  const counts = { lookups: 0, submissions: 0, polls: 0, feeds: 0, finished: 0, failed: 0 };
+  /** Keys of running analyses that the feed told of meanwhile. */
+  const toldWhileRunning = new Set<string>();
   let lastError: AnalyzerStatus["lastError"] = null;
+  let lastFault = "";
+  let quota: Quota | null = null;
+  let quotaAt = 0;
+  let calling = 0;
   let submitting = 0;
   let uploads = 0;
-  let tempSeq = 0;
-  let turn = false;
+  let refillFaults = 0;
+  let lastPollAt = 0;
   let stopping = false;
   let probing = false;
-  let refilling = false;
-  let refillFaults = 0;
-  let refillAt = 0;
-  let spoolMayHaveMore = true;
-  let spoolNextAt: number | null = null;
+  let feeding = false;
+  let asking = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
 
-  prepareTempDir(options.tempDir);
   const unsubscribe = spool.subscribe("analyses", () => {
-    spoolMayHaveMore = true;
+    beyond.look.more = true;
+    beyond.look.fresh = true;
     pump();
   });
+  fly(loadBudget());
   pump();
 
   // scheduling
@@ -176,85 +237,130 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   function pump(): void {
     if (stopping) return;
     const at = now();
+    report(at);
     if (reads.state(at) === "trial" && !probing) fly(probe());
-    while (running.size < settings.concurrency) {
-      const item = take(at);
-      if (item === null) break;
-      running.set(item.job.key, item);
-      fly(run(item));
+    if (reads.state(at) === "open") {
+      if (quotaAt <= at && !asking) fly(askQuota(at));
+      if (mayFeed(at)) fly(readFeed(at));
+      while (calling < concurrency && running.size < concurrency * (1 + SETTLING)) {
+        const item = schedule.take(at, (lane) => mayRun(lane, at));
+        if (item === null) break;
+        if (item.lane === "poll") lastPollAt = at;
+        running.set(item.key, item);
+        calling += 1;
+        fly(run(item));
+      }
+      if (calling < concurrency) for (const lane of ANALYSIS_LANES) if (mayFill(lane, at)) fly(refill(lane));
     }
-    if (spoolNextAt !== null && spoolNextAt <= at) {
-      spoolNextAt = null;
-      spoolMayHaveMore = true;
-    }
-    const wanting = ready.length === 0 && running.size < settings.concurrency && reads.state(at) === "open";
-    if (wanting && spoolMayHaveMore && !refilling && refillAt <= at) fly(refill());
     arm(at);
   }
 
   function arm(at: number): void {
     clearTimeout(timer);
     let next = at + MAX_SLEEP;
-    const consider = (time: number) => {
-      if (time > at && time < next) next = time;
+    const consider = (time: number | null) => {
+      if (time !== null && time > at && time < next) next = time;
     };
-    for (const lane of LANES) for (const item of held[lane].values()) consider(item.dueAt);
+    consider(schedule.nextDue(at));
     for (const gate of [reads, submits]) if (gate.reason() !== null) consider(gate.until());
-    if (spoolNextAt !== null) consider(spoolNextAt);
-    consider(refillAt);
+    for (const lane of ANALYSIS_LANES) {
+      consider(beyond[lane].nextAt);
+      consider(beyond[lane].retryAt);
+    }
+    consider(quotaAt);
+    consider(health.nextAt());
+    if (anyInFlight()) {
+      consider(feed.nextAt());
+      consider(nextPollAt());
+    }
     timer = setTimeout(pump, Math.max(0, next - at));
   }
 
-  function mayRun(lane: Lane, at: number): boolean {
-    if (lane === "advance") return true;
+  function mayRun(lane: AnalysisLane, at: number): boolean {
+    if (lane === "look" || lane === "read") return true;
+    // While the list of finished submissions is trusted, single polls only make sure of it.
+    if (lane === "poll") return !feed.trusted(at) || at >= nextPollAt();
+    if (!budget.known) return false;
     const gate = submits.state(at);
     if (gate === "shut" || (gate === "trial" && submitting > 0)) return false;
     return lane === "send" || uploads < maxUploads;
   }
 
-  /** The next step to take, new work and work in hand by turns; null where none may be taken. */
-  function take(at: number): Item | null {
-    if (reads.state(at) !== "open") return null;
-    let due: Item | null = null;
-    for (const lane of LANES) {
-      if (!mayRun(lane, at)) continue;
-      for (const item of held[lane].values()) {
-        if (item.dueAt <= at && (due === null || item.dueAt < due.dueAt)) due = item;
-      }
-    }
-    turn = !turn;
-    if (due !== null && (turn || ready.length === 0)) {
-      held[laneOf(due)].delete(due.job.key);
-      return due;
-    }
-    return ready.shift() ?? null;
+  function nextPollAt(): number {
+    return lastPollAt + settings.poll_interval / SAFETY_POLLS;
   }
 
-  function inHand(): Set<string> {
-    return new Set([
-      ...running.keys(),
-      ...LANES.flatMap((lane) => [...held[lane].keys()]),
-      ...ready.map((item) => item.job.key),
-    ]);
+  function anyInFlight(): boolean {
+    return schedule.size("poll") > 0 || beyond.poll.more || beyond.poll.nextAt !== null;
   }
 
-  async function refill(): Promise<void> {
-    refilling = true;
-    spoolMayHaveMore = false;
+  function mayFeed(at: number): boolean {
+    return !feeding && feed.trusted(at) && feed.nextAt() <= at && anyInFlight();
+  }
+
+  /** True where the lane runs low, or what just came in may be more urgent than what is in hand. */
+  function mayFill(lane: AnalysisLane, at: number): boolean {
+    const there = beyond[lane];
+    if (there.nextAt !== null && there.nextAt <= at) {
+      there.nextAt = null;
+      there.more = true;
+    }
+    if (!there.more || there.filling || there.retryAt > at || !mayRun(lane, at)) return false;
+    return there.fresh || schedule.size(lane) < batch / 2;
+  }
+
+  /** Takes more of a lane out of the spool. What waits there may be in hand already, further on than the spool knows. */
+  async function refill(lane: AnalysisLane): Promise<void> {
+    const there = beyond[lane];
+    there.filling = true;
+    there.more = false;
+    there.fresh = false;
     try {
-      const jobs = await spool.dueAnalyses(now(), BATCH, inHand());
-      for (const job of jobs) ready.push({ job, step: "advance", dueAt: job.nextAt });
-      if (jobs.length === BATCH) spoolMayHaveMore = true;
-      else spoolNextAt = await spool.nextAnalysisAt(inHand());
+      const jobs = await spool.dueAnalyses(now(), batch, inHand(lane), lane);
+      const held = inHand(lane);
+      for (const job of jobs) {
+        if (held.has(job.key)) continue;
+        put({ key: job.key, priority: job.priority, turn: job.turn, lane, dueAt: job.nextAt, job });
+      }
+      if (jobs.length >= batch) there.more = true;
+      else there.nextAt = await spool.nextAnalysisAt(inHand(lane), lane);
       refillFaults = 0;
-      refillAt = jobs.length === 0 ? now() + 20 : 0;
+      there.retryAt = now() + REFILL_PAUSE;
     } catch (thrown) {
       refillFaults += 1;
-      refillAt = now() + backoff(refillFaults, 500, 10_000, random);
-      spoolMayHaveMore = true;
+      there.retryAt = now() + backoff(refillFaults, 500, 10_000, random);
+      there.more = true;
       noteError(asSensorError(thrown), "analyses cannot be read from the spool");
     } finally {
-      refilling = false;
+      there.filling = false;
+    }
+  }
+
+  /** Puts an analysis into memory; gives the one that has no room there, perhaps itself. */
+  function put(item: Item): Item | null {
+    const out = schedule.put(item);
+    if (out !== null) {
+      beyond.look.more = true;
+      beyond[out.lane].more = true;
+    }
+    return out;
+  }
+
+  /** What may be in hand of a lane of the spool, perhaps further on than the spool knows. */
+  function inHand(lane: AnalysisLane): Set<string> {
+    const lanes = lane === "poll" || lane === "read" ? SUBMITTED_LANES : QUEUED_LANES;
+    return new Set([...running.keys(), ...lanes.flatMap((each) => schedule.keys(each))]);
+  }
+
+  async function loadBudget(): Promise<void> {
+    const day = dayOf(now());
+    for (let faults = 1; !stopping; faults++) {
+      try {
+        return budget.begin(day, await spool.charged(day));
+      } catch (thrown) {
+        noteError(asSensorError(thrown), "the day's submissions cannot be read from the spool");
+        await Bun.sleep(backoff(faults, 200, 5_000, random));
+      }
     }
   }
 
@@ -274,6 +380,55 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     if (reads.pass(ticket)) log.info("VMRay answers again");
   }
 
+  async function askQuota(at: number): Promise<void> {
+    asking = true;
+    quotaAt = at + timing.quotaEvery;
+    const ticket = reads.ticket();
+    try {
+      quota = await client.quota(ending.reads.signal);
+    } catch (thrown) {
+      if (stopping) return;
+      trip("reads", asSensorError(thrown), ticket);
+    } finally {
+      asking = false;
+    }
+  }
+
+  async function readFeed(at: number): Promise<void> {
+    feeding = true;
+    counts.feeds += 1;
+    const ticket = reads.ticket();
+    try {
+      for (const key of await feed.read(at, ending.reads.signal)) {
+        const item = schedule.remove(key);
+        if (item !== null) put({ ...item, lane: item.lane === "poll" ? "read" : item.lane, dueAt: 0 });
+        else if (running.has(key)) toldWhileRunning.add(key);
+        else beyond.read.more = true;
+      }
+    } catch (thrown) {
+      if (stopping) return;
+      const error = asSensorError(thrown);
+      if (SPOOL_FAULTS.has(error.code)) noteError(error, "the spool takes no finished submissions for now");
+      else trip("reads", error, ticket);
+    } finally {
+      feeding = false;
+    }
+  }
+
+  /** Tells of what became different: once for each change. */
+  function report(at: number): void {
+    const reason = reads.reason() ?? submits.reason();
+    const change = health.update(reason, lastFault, at);
+    for (const { name, message } of [...(change === null ? [] : [change]), ...budget.changes(at)]) {
+      log.info(message, { state: name });
+      fly(
+        commit(() => options.announce(name, message)).catch((thrown) => {
+          if (!stopping) noteError(asSensorError(thrown), "an event of the analyzer's state is lost");
+        }),
+      );
+    }
+  }
+
   /** Shuts a gate; a line is logged when the reason is new, not for every call that met it. */
   function trip(
     kind: "reads" | "submits",
@@ -285,6 +440,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     const wait = error instanceof VmrayError ? error.retryAfter : null;
     const tripped = gate.trip(reason, ticket, now(), wait);
     lastError = { code: error.code, at: now() };
+    lastFault = error.message;
     if (tripped.news) log.warn("calls to VMRay pause", { reason, calls: kind, ...faultFields(error) });
     return tripped;
   }
@@ -303,28 +459,50 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
 
   async function run(item: Item): Promise<void> {
     const tickets = { reads: reads.ticket(), submits: submits.ticket() };
-    const kind = item.step === "submit" ? "submits" : "reads";
-    try {
-      await apply(item, await step(item, tickets));
-    } catch (thrown) {
-      await recover(item, asSensorError(thrown), kind, tickets);
-    } finally {
-      running.delete(item.job.key);
-      spoolMayHaveMore = true;
+    const { progress } = item.job;
+    if (progress.state === "looked" && now() - progress.at > LOOKED_HOLDS) {
+      item.lane = "look";
+      item.job = { ...item.job, progress: { state: "queued" } };
     }
+    const kind = item.lane === "send" || item.lane === "upload" ? "submits" : "reads";
+    let next: Next | null = null;
+    let fault: Fault | null = null;
+    try {
+      next = await step(item, tickets);
+    } catch (thrown) {
+      fault = meetFault(item, asSensorError(thrown), kind, tickets);
+    }
+    // The call is done: the next one may begin while this one's outcome is committed.
+    calling -= 1;
+    pump();
+    try {
+      if (next !== null) await apply(item, next);
+    } catch (thrown) {
+      fault = meetFault(item, asSensorError(thrown), kind, tickets);
+    }
+    if (fault !== null) await recover(item, fault);
+  }
+
+  /** The analysis is no longer in work: it is decided, or waits in the schedule. */
+  function release(item: Item): void {
+    running.delete(item.key);
+    toldWhileRunning.delete(item.key);
   }
 
   async function step(item: Item, tickets: Tickets): Promise<Next> {
     const { job } = item;
     const signal = ending.reads.signal;
     if (job.artifact.decision.action === "skip") return skipped(job);
-    if (item.step === "submit") return submit(item, tickets);
+    if (item.lane === "send" || item.lane === "upload") return submit(item, tickets);
     let next: Next;
     if (job.progress.state === "submitted") {
       counts.polls += 1;
-      const limits = { now: now(), giveUpAfter: settings.give_up_after };
-      next = await poll(client, job, job.progress, limits, signal);
+      const { give_up_after: giveUpAfter, queue_limit: queueLimit } = settings;
+      next = await poll(client, job, job.progress, { now: now(), giveUpAfter, queueLimit }, signal);
       item.job = { ...job, faults: 0 };
+      if (next.kind === "finish" && item.lane === "poll" && feed.trusted(now())) {
+        for (const id of job.progress.submissionIds) feed.foundFinished(id);
+      }
     } else {
       counts.lookups += 1;
       next = await lookUp(client, job, now(), signal);
@@ -339,99 +517,120 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     switch (next.kind) {
       case "finish":
         return finish(item, next.verdict, next.lasting);
-      case "submit":
-        return hold(item, "submit", at);
+      case "submit": {
+        const lane = item.job.artifact.kind === "url" ? "send" : "upload";
+        // A submission that may have been sent stays marked as such.
+        if (item.job.progress.state !== "submitting") {
+          item.job = { ...item.job, progress: { state: "looked", at, lane } };
+        }
+        return hold(item, lane, at);
+      }
+      case "denied":
+        return finishDenied(item, next.note);
       case "follow": {
+        const joined = item.lane === "look";
         item.job = { ...item.job, progress: next.progress, faults: 0 };
-        await commit(() => spool.recordProgress(item.job.key, next.progress, at, 0));
+        // What is cached or asked for its reputation is done at once; the list of finished submissions tells.
+        const dueAt =
+          joined || !feed.trusted(at) ? at + jittered(settings.poll_interval / 4) : at + pollDelay(item, at);
+        feed.submitted(at);
+        await commit(() => spool.recordProgress(item.key, next.progress, dueAt, 0));
         log.debug("submission followed", {
           ...logFields(item.job),
           submission_id: next.progress.submissionIds[0],
           submissions: next.progress.submissionIds.length,
         });
-        // Cached analyses and reputation are done at once.
-        return hold(item, "advance", now() + jittered(settings.poll_interval / 4));
+        const told = joined || next.progress.submissionIds.some(feed.toldOf);
+        return hold(item, told ? "read" : "poll", told ? now() : dueAt);
       }
-      case "wait":
-        return hold(item, "advance", at + pollDelay(item.job.progress, at));
+      case "wait": {
+        const { progress } = item.job;
+        if (next.running && progress.state === "submitted" && progress.runningSince === undefined) {
+          item.job = { ...item.job, progress: { ...progress, runningSince: at } };
+          const dueAt = at + pollDelay(item, at);
+          await commit(() => spool.recordProgress(item.key, item.job.progress, dueAt, item.job.faults));
+          return hold(item, "poll", dueAt);
+        }
+        const dueAt = at + pollDelay(item, at);
+        // The spool must not think that it is finished.
+        if (item.lane === "read")
+          await commit(() => spool.recordProgress(item.key, progress, dueAt, item.job.faults));
+        return hold(item, "poll", dueAt);
+      }
     }
   }
 
+  /** What the budget does not allow is not sent: the cheaper action is taken. */
   async function submit(item: Item, tickets: Tickets): Promise<Next> {
-    const { job } = item;
-    const file = job.artifact.kind === "attachment";
+    const permit = permitOf(item);
+    if (!permit.allowed) return onlyLookedUp(permit.reason);
+    const file = item.job.artifact.kind === "attachment";
+    let begun = false;
     submitting += 1;
     if (file) uploads += 1;
     try {
-      const answer = await (file ? upload(item) : post(item, (correlation) => sendUrl(job, correlation)));
+      const answer = await send(
+        item.job,
+        async () => {
+          await begin(item, permit);
+          begun = true;
+        },
+        ending.posts.signal,
+      );
       if (answer === null)
         return failed("the raw mail is no longer kept, so its attachment cannot be submitted");
       passSubmit(tickets);
-      return await afterSubmit(client, item.job, answer, now(), ending.posts.signal);
+      const next = await afterSubmit(client, item.job, answer, now(), ending.posts.signal);
+      const note = next.kind === "follow" ? (next.progress.note ?? "") : "";
+      if (next.kind === "denied") budget.denied(now());
+      else if (!isQuotaDenial(note)) budget.accepted();
+      return next;
     } finally {
+      if (!begun) budget.giveBack(permit);
       submitting -= 1;
       if (file) uploads -= 1;
     }
   }
 
-  /** Null where the mail no longer has the content. */
-  async function upload(item: Item): Promise<SubmitAnswer | null> {
-    const { artifact, mailId } = item.job;
-    if (artifact.kind !== "attachment") throw new SensorError("INTERNAL", "only files are uploaded");
-    const { sha256, size, filename, type } = artifact.attachment;
-    const isDocument = groupOf(type, extensionOf(filename)) === "documents";
-    const value = artifact.attachment.password;
-    const password =
-      value === null ? undefined : ({ of: isDocument ? "document" : "archive", value } as const);
-    tempSeq += 1;
-    const path = join(options.tempDir, `content-${sha256}-${tempSeq}`);
-    try {
-      await (await open(path, "wx", 0o600)).close();
-      if (!(await options.writeContent(mailId, sha256, path))) return null;
-      const written = (await stat(path)).size;
-      if (written !== size) {
-        throw new SensorError("INTERNAL", `a content of ${size} bytes came out of the mail with ${written}`);
-      }
-      return await post(item, (correlation) =>
-        client.submitFile(
-          { ...howSubmitted(item.job, correlation), path, size, filename, password },
-          ending.posts.signal,
-        ),
-      );
-    } catch (thrown) {
-      throw diskFault(thrown);
-    } finally {
-      await rm(path, { force: true });
+  /** One that may have been sent before is paid already. */
+  function permitOf(item: Item): Permit {
+    const { job } = item;
+    const { action } = job.artifact.decision;
+    if (job.progress.state === "submitting") return { allowed: true, day: null };
+    const permit = budget.take(action, job.priority, now());
+    if (permit.allowed || (action !== "dynamic" && action !== "static")) return permit;
+    const cheaper = budget.take("reputation", job.priority, now());
+    if (cheaper.allowed && !settings.budget.count_reputation) {
+      const { artifact } = job;
+      const decision = { ...artifact.decision, action: "reputation" } as const;
+      item.job = { ...job, artifact: { ...artifact, decision } };
+      return cheaper;
     }
+    budget.giveBack(cheaper);
+    return permit;
   }
 
-  function sendUrl(job: AnalysisJob, correlation: string): Promise<SubmitAnswer> {
-    if (job.artifact.kind !== "url") throw new SensorError("INTERNAL", "only URLs are sent as URLs");
-    return client.submitUrl(
-      { ...howSubmitted(job, correlation), url: job.artifact.url.normalized },
-      ending.posts.signal,
-    );
-  }
-
-  /** Commits that the POST may have been sent, then sends it. */
-  async function post(
-    item: Item,
-    send: (correlation: string) => Promise<SubmitAnswer>,
-  ): Promise<SubmitAnswer> {
+  /** Commits that the POST may have been sent, and whom it is charged to. */
+  async function begin(item: Item, permit: Permit): Promise<void> {
     if (stopping) throw new Stopping();
     const progress: AnalysisProgress = { state: "submitting" };
     if (item.job.progress.state !== "submitting") {
-      await commit(() => spool.recordProgress(item.job.key, progress, now(), item.job.faults));
+      const day = permit.allowed ? (permit.day ?? undefined) : undefined;
+      await commit(() => spool.recordProgress(item.key, progress, now(), item.job.faults, day));
       item.job = { ...item.job, progress };
     }
     counts.submissions += 1;
-    return send(correlationId(item.job));
+  }
+
+  function finishDenied(item: Item, note: string): Promise<void> {
+    const next = onlyLookedUp(`VMRay's quota is used up (${note})`);
+    return next.kind === "finish" ? finish(item, next.verdict, next.lasting) : Promise.resolve();
   }
 
   async function finish(item: Item, verdict: ContentVerdict, lasting: boolean): Promise<void> {
-    const ttl = verdict.verdict === "not_available" ? settings.cache.clean : settings.cache[verdict.verdict];
-    const validUntil = lasting && verdict.outcome === "judged" ? now() + ttl : null;
-    await commit(() => spool.finishAnalysis(item.job.key, verdict, validUntil));
+    const at = now();
+    await commit(() => spool.finishAnalysis(item.key, verdict, validUntil(item, verdict, lasting, at)));
+    release(item);
     counts[verdict.outcome === "failed" ? "failed" : "finished"] += 1;
     log.info("content judged", {
       ...logFields(item.job),
@@ -440,68 +639,82 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       reason: verdict.reason,
       sample_id: verdict.vmray?.sample_id,
       submission_id: verdict.vmray?.submission_id,
-      ms: now() - item.job.createdAt,
+      ms: at - item.job.createdAt,
     });
   }
 
-  /** Keeps an analysis for its next step, in memory, or in the spool where that holds enough. */
-  async function hold(item: Item, step: Item["step"], dueAt: number): Promise<void> {
-    item.step = step;
-    item.dueAt = dueAt;
-    const lane = laneOf(item);
-    if (held[lane].size < MAX_HELD) {
-      held[lane].set(item.job.key, item);
-      return;
+  /** Until when the verdict serves later mails, null for not at all. */
+  function validUntil(item: Item, verdict: ContentVerdict, lasting: boolean, at: number): number | null {
+    const { cache } = settings;
+    if (lasting && verdict.outcome === "judged") {
+      const { verdict: word } = verdict;
+      return at + (word === "not_available" ? (cache.not_available ?? cache.clean) : cache[word]);
     }
-    // What waits to be submitted is looked up anew then; what needs less must not queue behind it.
-    const nextAt = lane === "advance" ? dueAt : now() + jittered(SUBMIT_WAIT);
-    await commit(() => spool.recordProgress(item.job.key, item.job.progress, nextAt, item.job.faults));
+    // A look-up that found nothing costs nothing and is made for each mail.
+    const wanted = item.job.artifact.decision.action !== "lookup" && verdict.outcome !== "skipped";
+    return wanted && verdict.verdict === "not_available" && cache.failed > 0 ? at + cache.failed : null;
   }
 
-  /** What a fault means for this analysis and for the whole pool. Throws nothing. */
-  async function recover(
-    item: Item,
-    error: SensorError,
-    kind: "reads" | "submits",
-    tickets: Tickets,
-  ): Promise<void> {
+  /** Keeps an analysis for its next step, in memory, or in the spool where that has no room. The last thing done. */
+  async function hold(item: Item, lane: AnalysisLane, dueAt: number): Promise<void> {
+    item.lane = lane === "poll" && toldWhileRunning.has(item.key) ? "read" : lane;
+    item.dueAt = dueAt;
+    release(item);
+    const out = put(item);
+    if (out === null || (out.lane === "look" && out.job.faults === 0)) return;
+    // What is further on than the spool knows must not be taken out of it meanwhile.
+    running.set(out.key, out);
+    try {
+      await commit(() => spool.recordProgress(out.key, out.job.progress, out.dueAt, out.job.faults));
+    } finally {
+      release(out);
+    }
+  }
+
+  /** Puts an analysis back after a fault, or gives it up. Throws nothing. */
+  async function recover(item: Item, { error, blamed }: Fault): Promise<void> {
     if (stopping) return; // the spool has it as it stands
     try {
-      if (error.code === "VMRAY_REFUSED") {
-        if (kind === "submits") passSubmit(tickets);
-        return await apply(item, failed(error.message));
-      }
-      const blamed = meetFault(item, error, kind, tickets);
+      if (error.code === "VMRAY_REFUSED") return await apply(item, failed(error.message));
       if (blamed) item.job = { ...item.job, faults: item.job.faults + 1 };
-      const { key, progress, faults } = item.job;
+      const { progress, faults } = item.job;
       if (faults >= MAX_FAULTS) {
         return await apply(item, failed(`given up after ${faults} faults: ${error.message}`));
       }
       const faultsInRow = Math.max(faults, submits.faults(), reads.faults());
       const dueAt = now() + backoff(faultsInRow + 1, timing.faultFirst, timing.faultMax, random);
-      if (blamed) await commit(() => spool.recordProgress(key, progress, dueAt, faults));
-      await hold(item, "advance", dueAt);
+      // What was looked up and could not be sent is looked up again: VMRay may have it.
+      const kept: AnalysisProgress = progress.state === "looked" ? { state: "queued" } : progress;
+      item.job = { ...item.job, progress: kept };
+      if (blamed) await commit(() => spool.recordProgress(item.key, kept, dueAt, faults));
+      await hold(item, kept.state === "submitted" ? "poll" : "look", dueAt);
     } catch (thrown) {
       // Only the end of the sensor gets here; anything else is a mistake of ours that must not stop the pool.
       if (stopping) return;
       noteError(asSensorError(thrown), "an analysis could not be put back", item);
-      held.advance.set(item.job.key, { ...item, step: "advance", dueAt: now() + timing.faultMax });
+      const lane = item.job.progress.state === "submitted" ? "poll" : "look";
+      release(item);
+      put({ ...item, lane, dueAt: now() + timing.faultMax });
     }
   }
 
-  /** Shuts the gate a fault belongs to. True where the fault is this content's own. */
-  function meetFault(item: Item, error: SensorError, kind: "reads" | "submits", tickets: Tickets): boolean {
+  /** Shuts the gate a fault belongs to, before any other call is made. */
+  function meetFault(item: Item, error: SensorError, kind: "reads" | "submits", tickets: Tickets): Fault {
+    if (stopping) return { error, blamed: false };
     switch (error.code) {
+      case "VMRAY_REFUSED":
+        if (kind === "submits") passSubmit(tickets);
+        return { error, blamed: false };
       case "VMRAY_THROTTLED":
         trip("reads", error, tickets.reads);
-        return false;
+        return { error, blamed: false };
       case "VMRAY_AUTH":
       case "VMRAY_UNREACHABLE":
       case "VMRAY_ANSWER":
-        return trip(kind, error, tickets[kind]).others;
+        return { error, blamed: trip(kind, error, tickets[kind]).others };
       default:
         noteError(error, "a step of an analysis failed", item);
-        return !SPOOL_FAULTS.has(error.code);
+        return { error, blamed: !SPOOL_FAULTS.has(error.code) };
     }
   }
 
@@ -523,10 +736,12 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     return Math.round(ms * (0.8 + random() * 0.4));
   }
 
-  function pollDelay(progress: AnalysisProgress, at: number): number {
+  function pollDelay(item: Item, at: number): number {
+    const { progress } = item.job;
     const elapsed = progress.state === "submitted" ? at - progress.submittedAt : 0;
-    const stretched = Math.min(elapsed / 10, settings.poll_interval * MAX_STRETCH);
-    return jittered(Math.max(settings.poll_interval, stretched));
+    const [first, longest] = feed.trusted(at) ? [SAFETY_FIRST, SAFETY_MAX] : [1, MAX_STRETCH];
+    const stretched = Math.min(elapsed / 10, settings.poll_interval * longest);
+    return jittered(Math.max(settings.poll_interval * first, stretched));
   }
 
   return {
@@ -541,17 +756,14 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     },
     status: () => ({
       running: running.size,
-      open: inHand().size,
+      open: running.size + schedule.keys().length,
       paused: reads.reason() ?? (submits.state(now()) === "shut" ? submits.reason() : null),
       lastError,
+      budget: budget.status(now()),
+      quota,
       counts: { ...counts },
     }),
   };
-}
-
-function laneOf(item: Item): Lane {
-  if (item.step === "advance") return "advance";
-  return item.job.artifact.kind === "url" ? "send" : "upload";
 }
 
 function pauseReason(error: SensorError): PauseReason {
@@ -581,26 +793,4 @@ function skipped(job: AnalysisJob): Next {
 
 function logFields(job: AnalysisJob): { readonly mail_id: string; readonly content: string } {
   return { mail_id: job.mailId, content: contentId(job.artifact) };
-}
-
-function diskFault(thrown: unknown): unknown {
-  const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
-  return code === "ENOSPC" || code === "EDQUOT"
-    ? new SensorError("SPOOL_FULL", "no room for a content on its way to VMRay", { cause: thrown })
-    : thrown;
-}
-
-/** Makes the folder, for us alone, and removes what a crash left in it. */
-function prepareTempDir(path: string): void {
-  try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
-    chmodSync(path, 0o700);
-    for (const name of readdirSync(path)) {
-      if (TEMP_NAME.test(name)) rmSync(join(path, name), { force: true });
-    }
-  } catch (cause) {
-    throw new SensorError("SPOOL_BROKEN", `the folder ${path} cannot be used for contents on their way`, {
-      cause,
-    });
-  }
 }

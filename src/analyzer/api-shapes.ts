@@ -175,6 +175,8 @@ export const submitAnswer = z
   }));
 export type SubmitAnswer = z.output<typeof submitAnswer>;
 
+export const job = z.object({ job_status: z.string().toLowerCase().catch("inwork") });
+
 /** How one analysis of a submission ended: code 1 is success, null not told. */
 export const analysis = z.object({ analysis_result_code: number, analysis_result_str: text });
 

@@ -80,6 +80,8 @@ export type VmrayClient = {
   submissionsOfSample(sampleId: number, signal?: AbortSignal): Promise<readonly shapes.Submission[]>;
   /** What VMRay says of analyses of the submission that failed, none twice; [] where none did or it cannot say. */
   analysisFaults(submissionId: number, signal?: AbortSignal): Promise<readonly string[]>;
+  /** Status of each job of the submission (`pending`, `queued`, `inwork`, `uploading`); [] once all are done. */
+  jobStatuses(submissionId: number, signal?: AbortSignal): Promise<readonly string[]>;
   /** Those that VMRay made of what it found in this one; [] where this version cannot say. */
   submissionChildren(id: number, signal?: AbortSignal): Promise<readonly shapes.Submission[]>;
   /**
@@ -276,6 +278,10 @@ export function createVmrayClient(
       return [...new Set(failed.map((each) => publicReason(each.analysis_result_str ?? "", apiKey)))].filter(
         (text) => text !== "",
       );
+    },
+    async jobStatuses(submissionId, signal) {
+      const jobs = await getList(`/rest/job/submission/${whole(submissionId)}`, shapes.job, signal);
+      return jobs.map((each) => each.job_status);
     },
     async submissionChildren(id, signal) {
       const path = `/rest/submission?submission_parent_submission_id=${whole(id)}`;

@@ -23,8 +23,17 @@ export type Next =
   | { readonly kind: "finish"; readonly verdict: ContentVerdict; readonly lasting: boolean }
   | { readonly kind: "submit" }
   | { readonly kind: "follow"; readonly progress: SubmittedProgress }
-  /** VMRay is not done yet. */
-  | { readonly kind: "wait" };
+  /** VMRay did not take it, for its quota; `note` is what it said. */
+  | { readonly kind: "denied"; readonly note: string }
+  /** VMRay is not done yet; `running`: it works on it, so that the time to give up runs. */
+  | { readonly kind: "wait"; readonly running: boolean };
+
+/** Milliseconds. `giveUpAfter` counts from when VMRay works on it, `queueLimit` from when it was submitted. */
+export type PollLimits = {
+  readonly now: number;
+  readonly giveUpAfter: number;
+  readonly queueLimit: number;
+};
 
 /** Submissions and samples of one answer that are followed at most. */
 const MAX_FOLLOWED = 50;
@@ -65,6 +74,26 @@ export function failed(reason: string, vmray: ContentVerdict["vmray"] = null): N
       vmray,
     },
   };
+}
+
+/** Not analysed, for `why`: the cheaper action is what was done. */
+export function onlyLookedUp(why: string): Next {
+  return {
+    kind: "finish",
+    lasting: false,
+    verdict: {
+      outcome: "judged",
+      verdict: "not_available",
+      reason: oneLine(`${why}: only looked up, and unknown to VMRay`),
+      threat_names: [],
+      vmray: null,
+    },
+  };
+}
+
+/** True where VMRay says that a quota does not allow the submission. */
+export function isQuotaDenial(note: string): boolean {
+  return /\bquotas?\b/i.test(note);
 }
 
 /**
@@ -203,6 +232,7 @@ export async function afterSubmit(
   ) {
     return alreadyStored(client, job, answer, now, signal);
   }
+  if (note !== null && isQuotaDenial(note)) return { kind: "denied", note };
   if (note !== null) return failed(`VMRay refused the submission: ${note}`);
   throw new VmrayError("VMRAY_ANSWER", "VMRay took a submission without naming it");
 }
@@ -235,16 +265,14 @@ export async function poll(
   client: VmrayClient,
   job: AnalysisJob,
   progress: SubmittedProgress,
-  limits: { readonly now: number; readonly giveUpAfter: number },
+  limits: PollLimits,
   signal: AbortSignal,
 ): Promise<Next> {
   const submissions: (Submission | null)[] = [];
   for (const id of progress.submissionIds) {
     const submission = await client.submission(id, signal);
     if (submission !== null && submission.submission_finished !== true) {
-      if (limits.now - progress.submittedAt < limits.giveUpAfter) return { kind: "wait" };
-      const waited = Math.max(1, Math.round(limits.giveUpAfter / 60_000));
-      return failed(`VMRay did not finish the analysis within ${waited} min`, referenceOf(null, submission));
+      return unfinished(client, progress, submission, limits, signal);
     }
     submissions.push(submission);
   }
@@ -266,6 +294,37 @@ export async function poll(
   const lasting =
     verdict.outcome === "judged" && (progress.note === undefined || verdict.verdict === "malicious");
   return { kind: "finish", verdict, lasting };
+}
+
+/** VMRay may have much to do before it begins: the time to give up runs only while it works on the submission. */
+async function unfinished(
+  client: VmrayClient,
+  progress: SubmittedProgress,
+  submission: Submission,
+  limits: PollLimits,
+  signal: AbortSignal,
+): Promise<Next> {
+  const { now, giveUpAfter, queueLimit } = limits;
+  const running = progress.runningSince !== undefined || (await isRunning(client, submission, signal));
+  const begun = progress.runningSince ?? now;
+  const minutes = (ms: number) => Math.max(1, Math.round(ms / 60_000));
+  const reference = referenceOf(null, submission);
+  if (running && now - begun >= giveUpAfter) {
+    return failed(`VMRay did not finish the analysis within ${minutes(giveUpAfter)} min`, reference);
+  }
+  if (now - progress.submittedAt >= queueLimit) {
+    return failed(`VMRay did not finish a submission within ${minutes(queueLimit)} min`, reference);
+  }
+  return { kind: "wait", running };
+}
+
+/** Its status says so; versions without one are asked for its jobs, which there are only until they are done. */
+async function isRunning(client: VmrayClient, submission: Submission, signal: AbortSignal): Promise<boolean> {
+  const status = submission.submission_status?.toLowerCase();
+  if (status === "queued") return false;
+  if (status !== undefined) return true;
+  const jobs = await permitted(client.jobStatuses(submission.submission_id, signal));
+  return jobs === null || jobs.length === 0 || jobs.some((each) => each !== "queued" && each !== "pending");
 }
 
 async function withLookups(

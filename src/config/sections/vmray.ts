@@ -116,8 +116,28 @@ export const vmraySection = z
     upload_timeout: key("Longest time for one submission, upload included.", wait().prefault("5m")),
     poll_interval: key("Time between two looks at a submission that is not finished.", wait().prefault("5s")),
     give_up_after: key(
-      "A content that is not judged by then is `not_available`.",
+      "A content that VMRay works on for so long without a verdict is `not_available`. Time in VMRay's queue does not count.",
       duration("1ms", "365d").prefault("1h"),
+    ),
+    queue_limit: key(
+      "The same for a content that was submitted so long ago, time in VMRay's queue included.",
+      duration("1ms", "365d").prefault("12h"),
+    ),
+    budget: key(
+      "How many submissions may be made. Where there is none left, contents are only looked up, and the verdict says so.",
+      z
+        .strictObject({
+          per_day: key("Submissions a day, from 00:00 UTC on.", whole(0, 1_000_000_000).optional(), {
+            fallback: "no limit",
+            example: 500,
+          }),
+          reserve: key("Percent of it that is kept for high priority.", whole(0, 100).prefault(10)),
+          count_reputation: key(
+            "Whether submissions for the reputation alone count. `false` where they cost nothing: then they go on, in place of analyses too, when the budget is used up.",
+            flag().prefault(true),
+          ),
+        })
+        .prefault({}),
     ),
     analysis_timeout: key(
       "Run time of a dynamic analysis, handed to VMRay.",
@@ -196,6 +216,14 @@ export const vmraySection = z
           malicious: key("A malicious verdict.", duration("0s", "3650d").prefault("7d")),
           suspicious: key("A suspicious verdict.", duration("0s", "3650d").prefault("1d")),
           clean: key("A clean verdict.", duration("0s", "3650d").prefault("4h")),
+          not_available: key("VMRay finished and knows nothing.", duration("0s", "3650d").optional(), {
+            fallback: "as `clean`",
+            example: "1h",
+          }),
+          failed: key(
+            "An analysis that did not come about, or was not made for the budget; for a while, spares asking again for each mail of a wave.",
+            duration("0s", "3650d").prefault("0s"),
+          ),
         })
         .prefault({}),
     ),

@@ -14,6 +14,7 @@ import {
   filesIn,
   hashOf,
   modeOf,
+  SETTINGS,
   sample,
   scripted,
   simulator,
@@ -448,12 +449,7 @@ describe("when VMRay", () => {
       },
     });
     const ids = [await here.mail(url("http://a.example/x")), await here.mail(url("http://b.example/x"))];
-    const settings = {
-      concurrency: 1,
-      poll_interval: 8,
-      give_up_after: 60_000,
-      cache: { malicious: 0, suspicious: 0, clean: 0 },
-    };
+    const settings = { ...SETTINGS, concurrency: 1 };
     const analyzer = here.start(client, { settings });
     await until(() => analyzer.status().paused === "throttled", "the pause");
     for (const id of ids) await here.decided(id);
@@ -491,16 +487,23 @@ describe("when VMRay", () => {
     const id = await here.mail(file(EICAR));
     here.start(clientOf(vmray));
     await until(() => vmray.submissions().size === 1, "the submission");
-    await Bun.sleep(20);
-    clock.now += 60_001;
-    await here.mail(file("wakes the pool"));
+    const wakeAfter = async (ms: number) => {
+      clock.now += ms;
+      await here.mail(file(`wakes the pool ${clock.now}`));
+      await Bun.sleep(60);
+    };
+    // Its time begins when it is seen in work.
+    await wakeAfter(60_001);
+    expect((await here.spool.mail(id))?.state).toBe("analysing");
+    for (let n = 0; n < 20 && (await here.spool.mail(id))?.state === "analysing"; n++)
+      await wakeAfter(10_000);
     const [verdict] = await here.verdicts(id);
     expect(verdict).toMatchObject({ outcome: "failed", verdict: "not_available" });
     expect(verdict?.reason).toContain("within 1 min");
     expect(verdict?.vmray?.submission_id).toBeNumber();
   });
 
-  test("refuses a submission for its quota, that content fails and the account is not named", async () => {
+  test("refuses a submission for its quota, contents are only looked up for a while and the account is not named", async () => {
     const vmray = await simulator();
     const here = await world();
     here.start(clientOf(vmray));
@@ -508,12 +511,18 @@ describe("when VMRay", () => {
       1,
       "Denied: The vmray quota for account 7 (ACME) is exceeded. (5/5 used by joe@acme.example)",
     );
-    const [verdict] = await here.verdicts(await here.mail(file("over quota")));
-    expect(verdict).toMatchObject({ outcome: "failed", verdict: "not_available" });
-    expect(verdict?.reason).toContain("quota");
-    expect(verdict?.reason).not.toMatch(/ACME|joe/);
+    for (const content of ["over quota", "right after it"]) {
+      const [verdict] = await here.verdicts(await here.mail(file(content)));
+      expect(verdict).toMatchObject({ outcome: "judged", verdict: "not_available" });
+      expect(verdict?.reason).toStartWith("VMRay's quota is used up");
+      expect(verdict?.reason).not.toMatch(/ACME|joe/);
+    }
+    expect(vmray.submissions().size).toBe(0);
     expect(JSON.stringify(here.lines)).not.toMatch(/ACME|joe/);
+    await Bun.sleep(70);
     expect((await here.verdicts(await here.mail(file("within quota"))))[0]?.verdict).toBe("clean");
+    await until(() => here.news.length === 2, "the events");
+    expect(here.news).toEqual(["quota_used_up", "quota_back"]);
   });
 
   test("takes only a part for its quota, that part is followed, and its verdict serves no later mail", async () => {
@@ -746,5 +755,150 @@ describe("the pool", () => {
       "content judged",
     ]);
     expect(JSON.stringify(here.lines)).not.toContain("secret");
+  });
+});
+
+describe("the budget", () => {
+  const limited = (budget: Partial<(typeof SETTINGS)["budget"]>) => ({
+    settings: { ...SETTINGS, budget: { ...SETTINGS.budget, ...budget } },
+  });
+
+  test("when it is used up, contents are only looked up, the reason says so and an event is made", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    const analyzer = here.start(clientOf(vmray), limited({ per_day: 2, reserve: 0 }));
+    for (const name of ["first", "second"]) {
+      expect((await here.verdicts(await here.mail(file(name))))[0]?.verdict).toBe("clean");
+    }
+    const [third] = await here.verdicts(await here.mail(file("third")));
+    expect(third).toMatchObject({ outcome: "judged", verdict: "not_available" });
+    expect(third?.reason).toBe(
+      "the daily budget of 2 analyses is used up: only looked up, and unknown to VMRay",
+    );
+    expect(vmray.submissions().size).toBe(2);
+    expect(analyzer.status().budget).toEqual({ perDay: 2, usedToday: 2, usedUp: true });
+    await until(() => here.news.length > 0, "the event");
+    expect(here.news).toEqual(["budget_used_up"]);
+    await analyzer.stop();
+
+    // A restart does not give it anew.
+    here.start(clientOf(vmray), limited({ per_day: 2, reserve: 0 }));
+    await here.verdicts(await here.mail(file("fourth")));
+    expect(vmray.submissions().size).toBe(2);
+  });
+
+  test("leaves free reputation in place of an analysis where that is configured", async () => {
+    const here = await world();
+    const actions: string[] = [];
+    const client = scripted({
+      submitFile: async ({ action }) => {
+        actions.push(action);
+        return answer({ submissions: [{ submission_id: 1, submission_sample_id: 1 }] });
+      },
+    });
+    here.start(client, limited({ per_day: 1, reserve: 0, count_reputation: false }));
+    await here.decided(await here.mail(file("analysed")));
+    await here.decided(await here.mail(file("asked for its reputation")));
+    expect(actions).toEqual(["dynamic", "reputation"]);
+  });
+});
+
+describe("the verdict of a failed analysis", () => {
+  test.each([
+    [0, 2],
+    [60_000, 1],
+  ])("kept for %d ms means %d submissions for two mails", async (failedFor, submissions) => {
+    const vmray = await simulator();
+    const here = await world();
+    const cache = { ...SETTINGS.cache, failed: failedFor };
+    const analyzer = here.start(clientOf(vmray), { settings: { ...SETTINGS, cache } });
+    for (let n = 0; n < 2; n++) {
+      const [verdict] = await here.verdicts(await here.mail(file(`${MARKER_PREFIX}error`)));
+      expect(verdict?.outcome).toBe("failed");
+    }
+    expect(analyzer.status().counts.submissions).toBe(submissions);
+  });
+});
+
+describe("the state of the analyzer", () => {
+  test("is told when the key is refused and when it is taken again, once each", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    let client = clientOf(vmray, "wrong-key");
+    const ids = await Promise.all(Array.from({ length: 8 }, (_, n) => here.mail(file(`file ${n}`))));
+    here.start(
+      scripted({
+        samplesBySha256: (sha256, signal) => client.samplesBySha256(sha256, signal),
+        submitFile: (content, signal) => client.submitFile(content, signal),
+        submission: (id, signal) => client.submission(id, signal),
+        sample: (id, signal) => client.sample(id, signal),
+      }),
+    );
+    await until(() => here.news.length > 0, "the event");
+    await Bun.sleep(100);
+    expect(here.news).toEqual(["analyzer_auth_failed"]);
+    client = clientOf(vmray);
+    for (const id of ids) await here.decided(id);
+    expect(here.news).toEqual(["analyzer_auth_failed", "analyzer_recovered"]);
+  });
+
+  test("is told when VMRay stays away for long", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    await vmray.setDown(true);
+    const id = await here.mail(file("waits"));
+    here.start(clientOf(vmray));
+    await until(() => here.news.length > 0, "the event");
+    await vmray.setDown(false);
+    await here.decided(id);
+    expect(here.news).toEqual(["analyzer_unreachable", "analyzer_recovered"]);
+  });
+});
+
+describe("many in flight", () => {
+  test("are asked after by the list of finished submissions, hardly one by one, and over a restart", async () => {
+    const vmray = await simulator({ inWorkMs: 400 });
+    const here = await world();
+    const client = clientOf(vmray);
+    const settings = { ...SETTINGS, poll_interval: 100 };
+    const first = here.start(client, { settings });
+    const ids = await Promise.all(Array.from({ length: 60 }, (_, n) => here.mail(file(`file ${n}`))));
+    await until(() => vmray.submissions().size === 60, "the submissions");
+    await first.stop();
+    await Bun.sleep(500);
+    const second = here.start(client, { settings });
+    for (const id of ids) expect((await here.verdicts(id))[0]?.verdict).toBe("clean");
+    expect(second.status().counts).toMatchObject({ submissions: 0, lookups: 0 });
+    // Each is read once, and a few are asked after before they are done.
+    const asked = vmray.calls().get("GET /rest/submission/{id}") ?? 0;
+    expect(asked).toBeLessThan(60 + 25);
+    expect([...vmray.submissions().values()].every((times) => times === 1)).toBe(true);
+  });
+
+  test("are asked after one by one where there is no such list", async () => {
+    const vmray = await simulator({ inWorkMs: 60 });
+    const here = await world();
+    here.start({ ...clientOf(vmray), finishedAfter: scripted({}).finishedAfter });
+    const id = await here.mail(...Array.from({ length: 20 }, (_, n) => file(`file ${n}`)));
+    expect((await here.verdicts(id)).every(({ verdict }) => verdict === "clean")).toBe(true);
+  });
+});
+
+describe("a mail with hundreds of parts", () => {
+  test("does not hold up the mails that come after it", async () => {
+    const here = await world();
+    const client = scripted({
+      samplesBySha256: async () => {
+        await Bun.sleep(3);
+        return [sample({ sample_id: 1, sample_verdict: "clean" })];
+      },
+    });
+    const many = await here.mail(...Array.from({ length: 1500 }, (_, n) => file(`part ${n}`)));
+    here.start(client);
+    await Bun.sleep(50);
+    for (let n = 0; n < 5; n++) await here.decided(await here.mail(file(`small ${n}`)));
+    expect((await here.spool.mail(many))?.state).toBe("analysing");
+    const parts = (await here.spool.mail(many))?.artifacts ?? [];
+    expect(parts.filter(({ verdict }) => verdict === null).length).toBeGreaterThan(500);
   });
 });

@@ -17,6 +17,7 @@ import {
   startSimulator,
 } from "../../../src/analyzer/simulator/simulator.ts";
 import type { SubmitDefaults } from "../../../src/analyzer/submit-fields.ts";
+import { VmrayError } from "../../../src/analyzer/vmray-error.ts";
 import { createLog } from "../../../src/log.ts";
 import type { MailRow, Spool } from "../../../src/spool/spool.ts";
 import type { PlannedArtifact } from "../../../src/triage/plan.ts";
@@ -31,6 +32,19 @@ const FAST: AnalyzerTiming = {
   faultFirst: 4,
   faultMax: 8,
   stopGrace: 100,
+  unreachableNews: 20,
+  throttledNews: 40,
+  quotaRetry: 60,
+  quotaEvery: 60_000,
+};
+
+export const SETTINGS: AnalyzerOptions["settings"] = {
+  concurrency: 4,
+  poll_interval: 8,
+  give_up_after: 60_000,
+  queue_limit: 600_000,
+  budget: { reserve: 10, count_reputation: true },
+  cache: { malicious: 60_000, suspicious: 60_000, clean: 60_000, failed: 0 },
 };
 
 const undo: (() => unknown)[] = [];
@@ -157,8 +171,11 @@ export function scripted(change: Partial<VmrayClient>): VmrayClient {
     techniques: async () => null,
     iocs: async () => null,
     analysisFaults: async () => [],
+    jobStatuses: async () => ["inwork"],
     submissionChildren: async () => [],
-    finishedAfter: async () => ({ submissions: [], cursor: null }),
+    finishedAfter: async () => {
+      throw new VmrayError("VMRAY_REFUSED", "no such call", { status: 400 });
+    },
     quota: async () => null,
     reputationLookups: async () => [],
     systemInfo: async () => shapes.systemInfo.parse({}),
@@ -171,6 +188,8 @@ export type World = {
   readonly tempDir: string;
   /** Log lines, parsed. */
   readonly lines: readonly Fields[];
+  /** Names of the `sensor.state` events. */
+  readonly news: readonly string[];
   /** Puts a mail with these contents into the spool; gives its id. */
   mail(...artifacts: readonly PlannedArtifact[]): Promise<string>;
   start(client: VmrayClient, change?: Partial<AnalyzerOptions>): Analyzer;
@@ -188,6 +207,7 @@ export async function world(now: () => number = Date.now): Promise<World> {
   undo.push(() => spool.close());
   const tempDir = join(folder.path, "tmp");
   const lines: Fields[] = [];
+  const news: string[] = [];
   const log = createLog("debug", (line) => lines.push(JSON.parse(line)));
 
   async function decided(id: string): Promise<MailRow> {
@@ -204,6 +224,7 @@ export async function world(now: () => number = Date.now): Promise<World> {
     spool,
     tempDir,
     lines,
+    news,
     async mail(...artifacts) {
       const mail = someMail();
       await spool.putMail(mail);
@@ -215,12 +236,8 @@ export async function world(now: () => number = Date.now): Promise<World> {
       const analyzer = startAnalyzer({
         spool,
         client,
-        settings: {
-          concurrency: 4,
-          poll_interval: 8,
-          give_up_after: 60_000,
-          cache: { malicious: 60_000, suspicious: 60_000, clean: 60_000 },
-        },
+        settings: SETTINGS,
+        announce: async (name) => void news.push(name),
         async writeContent(_mailId, sha256, toPath) {
           const content = contents.get(sha256);
           if (content === undefined) return false;

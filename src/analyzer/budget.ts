@@ -1,0 +1,142 @@
+/**
+ * How many submissions may be made: the daily budget of the configuration, and what VMRay says of its own quota.
+ *
+ * Submissions are charged to the UTC day, in the spool, with the commit before each is sent; here is what that comes to,
+ * kept in memory. A share of the budget is left to high priority. Time comes in; nothing here waits or calls.
+ */
+import type { Action } from "../triage/plan.ts";
+
+export type BudgetSettings = {
+  /** Submissions a UTC day; undefined: no limit. */
+  readonly per_day?: number | undefined;
+  /** Percent of it that only high priority may use. */
+  readonly reserve: number;
+  /** False where submissions for the reputation alone cost nothing: they are neither counted nor held back. */
+  readonly count_reputation: boolean;
+};
+
+export type Permit =
+  /** Charge the submission to this day; null where it costs nothing. */
+  | { readonly allowed: true; readonly day: string | null }
+  /** Why not, a sentence without a full stop. */
+  | { readonly allowed: false; readonly reason: string };
+
+export type BudgetStatus = {
+  /** Null where there is no limit. */
+  readonly perDay: number | null;
+  /** Today's submissions that count. */
+  readonly usedToday: number;
+  /** True while a submission was refused for the budget, or by VMRay for its quota. */
+  readonly usedUp: boolean;
+};
+
+/** What became different, for people: name and message of a `sensor.state` event. */
+export type StateChange = { readonly name: string; readonly message: string };
+
+export type Budget = {
+  /** Says what was charged to `day` before; submissions are held back until it is known. */
+  begin(day: string, used: number): void;
+  readonly known: boolean;
+  /** Asks for one submission and, where it is allowed and costs something, takes it. */
+  take(action: Action, priority: number, now: number): Permit;
+  /** Gives back what was taken and not used. */
+  giveBack(permit: Permit): void;
+  /** VMRay refused a submission for its quota: none is made until it is tried again. */
+  denied(now: number): void;
+  /** VMRay took a submission. */
+  accepted(): void;
+  /** Changes since the last call. */
+  changes(now: number): readonly StateChange[];
+  status(now: number): BudgetStatus;
+};
+
+/** How long after a refusal for its quota VMRay is tried again, milliseconds. */
+export const QUOTA_RETRY = 15 * 60_000;
+const HIGH = 0;
+
+/** The UTC day, `2026-11-24`. */
+export function dayOf(now: number): string {
+  return new Date(now).toISOString().slice(0, 10);
+}
+
+export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOTA_RETRY): Budget {
+  const { per_day: perDay } = settings;
+  const shared = perDay === undefined ? 0 : perDay - Math.ceil((perDay * settings.reserve) / 100);
+  let day: string | null = null;
+  let used = 0;
+  let usedUp = false;
+  let denied = false;
+  let retryAt = 0;
+  let told = { usedUp: false, denied: false };
+
+  const roll = (now: number) => {
+    const today = dayOf(now);
+    // A clock that is set back does not open the budget of a day anew.
+    if (day === null || today <= day) return;
+    day = today;
+    used = 0;
+    usedUp = false;
+  };
+
+  return {
+    begin(of, before) {
+      day = of;
+      used = before;
+    },
+    get known() {
+      return day !== null || perDay === undefined;
+    },
+    take(action, priority, now) {
+      roll(now);
+      const free = action === "reputation" && !settings.count_reputation;
+      if (denied && now < retryAt) {
+        return { allowed: false, reason: "VMRay's quota is used up" };
+      }
+      if (free) return { allowed: true, day: null };
+      if (perDay !== undefined && used >= (priority === HIGH ? perDay : shared)) {
+        usedUp = true;
+        const left = used < perDay ? ", the rest is kept for high priority" : "";
+        return { allowed: false, reason: `the daily budget of ${perDay} analyses is used up${left}` };
+      }
+      used += 1;
+      return { allowed: true, day: day ?? dayOf(now) };
+    },
+    giveBack(permit) {
+      if (permit.allowed && permit.day !== null && permit.day === day) used -= 1;
+    },
+    denied(now) {
+      denied = true;
+      retryAt = now + quotaRetry;
+    },
+    accepted() {
+      denied = false;
+    },
+    changes(now) {
+      roll(now);
+      const changes: StateChange[] = [];
+      if (usedUp !== told.usedUp) {
+        changes.push(
+          usedUp
+            ? {
+                name: "budget_used_up",
+                message: `the daily budget of ${perDay} analyses is used up: contents are only looked up until 00:00 UTC`,
+              }
+            : { name: "budget_back", message: `a new day has its budget of ${perDay} analyses` },
+        );
+      }
+      if (denied !== told.denied) {
+        changes.push(
+          denied
+            ? { name: "quota_used_up", message: "VMRay's quota is used up: contents are only looked up" }
+            : { name: "quota_back", message: "VMRay takes submissions again" },
+        );
+      }
+      told = { usedUp, denied };
+      return changes;
+    },
+    status(now) {
+      roll(now);
+      return { perDay: perDay ?? null, usedToday: used, usedUp: usedUp || denied };
+    },
+  };
+}

@@ -1,0 +1,96 @@
+/**
+ * Sends one content to VMRay: a file is taken out of its mail into a temporary file and streamed, a URL is sent as text.
+ *
+ * `begin` is awaited after everything is ready and before the first byte goes out: there the caller commits that the
+ * submission may have been sent. Throws the VmrayError of the call, SPOOL_FULL where the disk is, else INTERNAL.
+ */
+import { chmodSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { open, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { SensorError } from "../errors.ts";
+import { extensionOf } from "../extract/file-type.ts";
+import type { AnalysisJob } from "../spool/spool.ts";
+import { groupOf } from "../triage/groups.ts";
+import type { SubmitAnswer } from "./api-shapes.ts";
+import type { VmrayClient } from "./client.ts";
+import { correlationId, howSubmitted } from "./steps.ts";
+
+export type SenderOptions = {
+  readonly client: VmrayClient;
+  /** Writes the attachment with this SHA-256 out of the mail into the existing file; false where it is gone. */
+  readonly writeContent: (mailId: string, sha256: string, toPath: string) => Promise<boolean>;
+  /** A folder of the analyzer alone, for contents on their way. */
+  readonly tempDir: string;
+};
+
+/** Null where the mail no longer has the content. */
+export type Sender = (
+  job: AnalysisJob,
+  begin: () => Promise<void>,
+  signal: AbortSignal,
+) => Promise<SubmitAnswer | null>;
+
+const TEMP_NAME = /^content-[0-9a-f]{64}-\d{1,15}$/;
+
+/** Makes the folder, for us alone, and removes what a crash left in it. Throws SPOOL_BROKEN. */
+export function createSender({ client, writeContent, tempDir }: SenderOptions): Sender {
+  let sequence = 0;
+  prepareTempDir(tempDir);
+
+  async function sendFile(job: AnalysisJob, begin: () => Promise<void>, signal: AbortSignal) {
+    if (job.artifact.kind !== "attachment") throw new SensorError("INTERNAL", "only files are uploaded");
+    const { sha256, size, filename, type, password: value } = job.artifact.attachment;
+    const isDocument = groupOf(type, extensionOf(filename)) === "documents";
+    const password =
+      value === null ? undefined : ({ of: isDocument ? "document" : "archive", value } as const);
+    sequence += 1;
+    const path = join(tempDir, `content-${sha256}-${sequence}`);
+    try {
+      await (await open(path, "wx", 0o600)).close();
+      if (!(await writeContent(job.mailId, sha256, path))) return null;
+      const written = (await stat(path)).size;
+      if (written !== size) {
+        throw new SensorError("INTERNAL", `a content of ${size} bytes came out of the mail with ${written}`);
+      }
+      await begin();
+      return await client.submitFile(
+        { ...howSubmitted(job, correlationId(job)), path, size, filename, password },
+        signal,
+      );
+    } catch (thrown) {
+      throw diskFault(thrown);
+    } finally {
+      await rm(path, { force: true });
+    }
+  }
+
+  return async (job, begin, signal) => {
+    if (job.artifact.kind !== "url") return sendFile(job, begin, signal);
+    await begin();
+    return client.submitUrl(
+      { ...howSubmitted(job, correlationId(job)), url: job.artifact.url.normalized },
+      signal,
+    );
+  };
+}
+
+function diskFault(thrown: unknown): unknown {
+  const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
+  return code === "ENOSPC" || code === "EDQUOT"
+    ? new SensorError("SPOOL_FULL", "no room for a content on its way to VMRay", { cause: thrown })
+    : thrown;
+}
+
+function prepareTempDir(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    chmodSync(path, 0o700);
+    for (const name of readdirSync(path)) {
+      if (TEMP_NAME.test(name)) rmSync(join(path, name), { force: true });
+    }
+  } catch (cause) {
+    throw new SensorError("SPOOL_BROKEN", `the folder ${path} cannot be used for contents on their way`, {
+      cause,
+    });
+  }
+}

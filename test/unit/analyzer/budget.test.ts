@@ -1,0 +1,86 @@
+/** What may be submitted: the daily budget with its reserve, and VMRay's own refusals. */
+import { describe, expect, test } from "bun:test";
+import { type BudgetSettings, createBudget } from "../../../src/analyzer/budget.ts";
+
+const DAY = Date.UTC(2026, 10, 24, 12);
+const NEXT = Date.UTC(2026, 10, 25, 0, 0, 1);
+const [HIGH, NORMAL] = [0, 1];
+
+function opened(settings: Partial<BudgetSettings>, used = 0) {
+  const budget = createBudget({ reserve: 0, count_reputation: true, ...settings }, 1_000);
+  budget.begin("2026-11-24", used);
+  return budget;
+}
+
+describe("the budget", () => {
+  test("allows as many submissions as it has, those charged before the start included", () => {
+    const budget = opened({ per_day: 5 }, 3);
+    expect(budget.take("dynamic", NORMAL, DAY)).toEqual({ allowed: true, day: "2026-11-24" });
+    expect(budget.take("dynamic", NORMAL, DAY)).toMatchObject({ allowed: true });
+    expect(budget.changes(DAY)).toEqual([]);
+    expect(budget.take("dynamic", NORMAL, DAY)).toEqual({
+      allowed: false,
+      reason: "the daily budget of 5 analyses is used up",
+    });
+    expect(budget.status(DAY)).toEqual({ perDay: 5, usedToday: 5, usedUp: true });
+  });
+
+  test("keeps the reserve for high priority", () => {
+    const budget = opened({ per_day: 10, reserve: 25 }, 7);
+    expect(budget.take("static", NORMAL, DAY)).toEqual({
+      allowed: false,
+      reason: "the daily budget of 10 analyses is used up, the rest is kept for high priority",
+    });
+    for (let n = 0; n < 3; n++) expect(budget.take("dynamic", HIGH, DAY).allowed).toBe(true);
+    expect(budget.take("dynamic", HIGH, DAY).allowed).toBe(false);
+  });
+
+  test("tells once that it is used up, and once that it is back the next day", () => {
+    const budget = opened({ per_day: 0 });
+    for (let n = 0; n < 3; n++) budget.take("dynamic", NORMAL, DAY);
+    expect(budget.changes(DAY).map(({ name }) => name)).toEqual(["budget_used_up"]);
+    expect(budget.changes(DAY)).toEqual([]);
+    expect(budget.changes(NEXT).map(({ name }) => name)).toEqual(["budget_back"]);
+    expect(budget.status(NEXT)).toMatchObject({ usedToday: 0, usedUp: false });
+  });
+
+  test("is not opened anew by a clock that is set back", () => {
+    const budget = opened({ per_day: 1 });
+    budget.take("dynamic", NORMAL, DAY);
+    expect(budget.take("dynamic", NORMAL, DAY - 86_400_000).allowed).toBe(false);
+  });
+
+  test("lets free reputation go on and does not count it", () => {
+    const budget = opened({ per_day: 1, count_reputation: false });
+    expect(budget.take("reputation", NORMAL, DAY)).toEqual({ allowed: true, day: null });
+    expect(budget.take("dynamic", NORMAL, DAY).allowed).toBe(true);
+    expect(budget.take("reputation", NORMAL, DAY)).toEqual({ allowed: true, day: null });
+    expect(opened({ per_day: 0 }).take("reputation", NORMAL, DAY).allowed).toBe(false);
+  });
+
+  test("takes back what was not used", () => {
+    const budget = opened({ per_day: 1 });
+    budget.giveBack(budget.take("dynamic", NORMAL, DAY));
+    expect(budget.take("dynamic", NORMAL, DAY).allowed).toBe(true);
+  });
+
+  test("makes no submission after VMRay refused one for its quota, until it is tried again and taken", () => {
+    const budget = opened({});
+    budget.denied(DAY);
+    expect(budget.take("reputation", HIGH, DAY + 999)).toEqual({
+      allowed: false,
+      reason: "VMRay's quota is used up",
+    });
+    expect(budget.changes(DAY).map(({ name }) => name)).toEqual(["quota_used_up"]);
+    expect(budget.take("dynamic", NORMAL, DAY + 1_000).allowed).toBe(true);
+    budget.denied(DAY + 1_000);
+    expect(budget.changes(DAY + 1_000)).toEqual([]);
+    budget.accepted();
+    expect(budget.changes(DAY + 1_000).map(({ name }) => name)).toEqual(["quota_back"]);
+  });
+
+  test("is not known before the spool has said what was charged", () => {
+    expect(createBudget({ per_day: 5, reserve: 0, count_reputation: true }).known).toBe(false);
+    expect(createBudget({ reserve: 0, count_reputation: true }).known).toBe(true);
+  });
+});

@@ -1,0 +1,39 @@
+/** When a pause of the calls is told, and when its end is. */
+import { expect, test } from "bun:test";
+import { createHealth } from "../../../src/analyzer/health.ts";
+
+const timing = { unreachableNews: 10_000, throttledNews: 60_000 };
+const name = (change: { readonly name: string } | null) => change?.name ?? null;
+
+test("a refused key is told at once, once, and so is its end", () => {
+  const health = createHealth(timing);
+  expect(health.update("auth", "VMRay refuses the API key: HTTP 401", 0)).toEqual({
+    name: "analyzer_auth_failed",
+    message: "VMRay refuses the API key: HTTP 401",
+  });
+  expect(health.update("auth", "again", 5_000)).toBeNull();
+  expect(name(health.update(null, "", 6_000))).toBe("analyzer_recovered");
+  expect(health.update(null, "", 7_000)).toBeNull();
+});
+
+test.each([
+  ["unreachable", 10_000, "analyzer_unreachable"],
+  ["throttled", 60_000, "analyzer_throttled"],
+] as const)("%s is told when it lasts %d ms, and short ones are not told at all", (reason, after, told) => {
+  const health = createHealth(timing);
+  expect(health.update(reason, "no", 0)).toBeNull();
+  expect(health.nextAt()).toBe(after);
+  expect(health.update(null, "", after - 1)).toBeNull();
+  expect(health.update(reason, "no", after)).toBeNull();
+  expect(health.update(reason, "no", 2 * after - 1)).toBeNull();
+  expect(name(health.update(reason, "no", 2 * after))).toBe(told);
+  expect(health.nextAt()).toBeNull();
+});
+
+test("another reason is told in its turn, and the end once", () => {
+  const health = createHealth(timing);
+  health.update("unreachable", "down", 0);
+  expect(name(health.update("unreachable", "down", 10_000))).toBe("analyzer_unreachable");
+  expect(name(health.update("auth", "401", 11_000))).toBe("analyzer_auth_failed");
+  expect(name(health.update(null, "", 12_000))).toBe("analyzer_recovered");
+});
