@@ -161,6 +161,23 @@ const SUBMITTED_LANES: readonly AnalysisLane[] = ["poll", "read"];
 
 const SPOOL_FAULTS: ReadonlySet<ErrorCode> = new Set(["SPOOL_FULL", "SPOOL_BUSY", "SPOOL_BROKEN"]);
 
+/** The same progress where nothing about it is new. */
+function whileWaiting(
+  progress: AnalysisProgress,
+  { running, childIds = [] }: Extract<Next, { readonly kind: "wait" }>,
+  at: number,
+): AnalysisProgress {
+  if (progress.state !== "submitted") return progress;
+  const known = progress.childIds ?? [];
+  const begins = running && progress.runningSince === undefined;
+  if (!begins && childIds.every((id) => known.includes(id))) return progress;
+  return {
+    ...progress,
+    ...(begins ? { runningSince: at } : {}),
+    ...(childIds.length === 0 ? {} : { childIds: [...new Set([...known, ...childIds])] }),
+  };
+}
+
 /** What the gates stood at when a step began. */
 type Tickets = { readonly reads: number; readonly submits: number };
 
@@ -545,16 +562,12 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       }
       case "wait": {
         const { progress } = item.job;
-        if (next.running && progress.state === "submitted" && progress.runningSince === undefined) {
-          item.job = { ...item.job, progress: { ...progress, runningSince: at } };
-          const dueAt = at + pollDelay(item, at);
-          await commit(() => spool.recordProgress(item.key, item.job.progress, dueAt, item.job.faults));
-          return hold(item, "poll", dueAt);
-        }
+        const waiting = whileWaiting(progress, next, at);
+        item.job = { ...item.job, progress: waiting };
         const dueAt = at + pollDelay(item, at);
         // The spool must not think that it is finished.
-        if (item.lane === "read")
-          await commit(() => spool.recordProgress(item.key, progress, dueAt, item.job.faults));
+        if (waiting !== progress || item.lane === "read")
+          await commit(() => spool.recordProgress(item.key, waiting, dueAt, item.job.faults));
         return hold(item, "poll", dueAt);
       }
     }

@@ -96,8 +96,13 @@ export const sample = z.object({
   sample_classifications: looseList(z.string()),
   sample_created: text,
   sample_webif_url: text,
+  sample_child_sample_ids: looseList(id),
   sample_child_relations: looseList(
-    z.object({ relation_type: z.string(), relation_child_sample_verdict: z.string() }),
+    z.object({
+      relation_type: z.string(),
+      relation_child_sample_id: optionalId,
+      relation_child_sample_verdict: text,
+    }),
   ),
 });
 export type Sample = z.output<typeof sample>;
@@ -106,6 +111,8 @@ const submissionFields = z.object({
   submission_id: id,
   submission_sample_id: optionalId,
   submission_sample_verdict: text,
+  submission_filename: text,
+  submission_original_url: text,
   submission_finished: flag,
   submission_has_errors: flag,
   /** Of what VMRay found in it. */

@@ -82,7 +82,7 @@ export type VmrayClient = {
   analysisFaults(submissionId: number, signal?: AbortSignal): Promise<readonly string[]>;
   /** Status of each job of the submission (`pending`, `queued`, `inwork`, `uploading`); [] once all are done. */
   jobStatuses(submissionId: number, signal?: AbortSignal): Promise<readonly string[]>;
-  /** Those that VMRay made of what it found in this one; [] where this version cannot say. */
+  /** Those that VMRay made of what it found in this one, 100 at most, in one call; [] where this version cannot say. */
   submissionChildren(id: number, signal?: AbortSignal): Promise<readonly shapes.Submission[]>;
   /**
    * Submissions that finished after the one with id `lastId`, `limit` (1 to 1000) at most, in one call. With null
@@ -122,6 +122,7 @@ const MAX_FILENAME_BYTES = 200;
 const METADATA_KEY = "email_sensor";
 /** `max_api_items` of a real system. */
 const MAX_FEED = 1000;
+const MAX_CHILDREN = 100;
 const MAX_PERIOD = 50;
 /** What says that a version has no such call, or that the key may not make it. */
 const ABSENT: ReadonlySet<number> = new Set([400, 403, 404, 405]);
@@ -284,8 +285,8 @@ export function createVmrayClient(
       return jobs.map((each) => each.job_status);
     },
     async submissionChildren(id, signal) {
-      const path = `/rest/submission?submission_parent_submission_id=${whole(id)}`;
-      const children = (await optional(getList(path, shapes.submission, signal))) ?? [];
+      const path = `/rest/submission?_limit=${MAX_CHILDREN}&submission_parent_submission_id=${whole(id)}`;
+      const children = (await optional(getOne(path, z.array(shapes.submission), signal))) ?? [];
       // A version that does not know the filter gives every submission.
       return children.filter((each) => each.submission_parent_submission_id === id);
     },

@@ -10,9 +10,18 @@ import type { AnalysisJob, AnalysisProgress } from "../spool/spool.ts";
 import { type PlannedArtifact, submits } from "../triage/plan.ts";
 import { atLeast, type ContentVerdict } from "../verdict/verdict.ts";
 import type { Sample, Submission, SubmitAnswer } from "./api-shapes.ts";
+import { withChildren } from "./children.ts";
 import { correlationOf, type HowSubmitted, type VmrayClient } from "./client.ts";
 import { withEvidence } from "./evidence.ts";
-import { type FinishedPart, referenceOf, verdictOfKnownSamples, verdictOfParts } from "./verdict-of.ts";
+import {
+  type BadChild,
+  type FinishedPart,
+  type JudgedParts,
+  lacksReason,
+  referenceOf,
+  verdictOfKnownSamples,
+  verdictOfParts,
+} from "./verdict-of.ts";
 import { oneLine, publicReason, VmrayError } from "./vmray-error.ts";
 
 export type SubmittedProgress = Extract<AnalysisProgress, { readonly state: "submitted" }>;
@@ -25,8 +34,11 @@ export type Next =
   | { readonly kind: "follow"; readonly progress: SubmittedProgress }
   /** VMRay did not take it, for its quota; `note` is what it said. */
   | { readonly kind: "denied"; readonly note: string }
-  /** VMRay is not done yet; `running`: it works on it, so that the time to give up runs. */
-  | { readonly kind: "wait"; readonly running: boolean };
+  /**
+   * VMRay is not done yet; `running`: it works on it, so that the time to give up runs. `childIds`: what is waited for
+   * beside the submissions that are followed.
+   */
+  | { readonly kind: "wait"; readonly running: boolean; readonly childIds?: readonly number[] };
 
 /** Milliseconds. `giveUpAfter` counts from when VMRay works on it, `queueLimit` from when it was submitted. */
 export type PollLimits = {
@@ -157,8 +169,21 @@ async function finishKnown(
 ): Promise<Next | null> {
   const known = verdictOfKnownSamples(samples);
   if (known === null || (hasPassword(job) && !atLeast(known.verdict.verdict, "suspicious"))) return null;
-  const verdict = await withEvidence(client, known.verdict, known.sample, signal);
+  const verdict = await explained(client, known, signal);
   return { kind: "finish", verdict, lasting: true };
+}
+
+type Judged = {
+  readonly verdict: ContentVerdict;
+  readonly sample: Sample | null;
+  readonly child: BadChild | null;
+};
+
+/** With the evidence of what is bad: the content itself, or what VMRay found in it. */
+async function explained(client: VmrayClient, judged: Judged, signal: AbortSignal): Promise<ContentVerdict> {
+  const id = judged.child?.sampleId ?? null;
+  const child = id === null ? null : await permitted(client.sample(id, signal));
+  return withEvidence(client, judged.verdict, child ?? judged.sample, signal);
 }
 
 /** Newest first: a submission of this analysis, else one that is still in work. */
@@ -277,23 +302,53 @@ export async function poll(
     submissions.push(submission);
   }
   const kind = job.artifact.kind === "url" ? "url" : "file";
-  let parts: FinishedPart[] = [];
+  let parts: readonly FinishedPart[] = [];
   const samples = new Map<number, Sample | null>();
   for (const submission of submissions) {
     const id =
       submission?.submission_sample_id ?? (submissions.length === 1 ? progress.sampleIds[0] : undefined);
     if (id !== undefined && !samples.has(id)) samples.set(id, await permitted(client.sample(id, signal)));
-    parts.push({ submission, sample: id === undefined ? null : (samples.get(id) ?? null), lookups: [] });
+    const sample = id === undefined ? null : (samples.get(id) ?? null);
+    parts = [...parts, { submission, sample, lookups: [] }];
   }
-  let judged = verdictOfParts(parts, kind, progress.note ?? null);
-  if (kind === "url" && judged.verdict.verdict === "not_available") {
+  const judge = () => verdictOfParts(parts, kind, progress.note ?? null);
+  // What is malicious cannot become worse by what is in it.
+  if (judge().verdict.verdict !== "malicious") {
+    parts = await withChildren(client, parts, signal);
+    const open = parts
+      .flatMap((part) => part.children ?? [])
+      .filter((each) => each.submission_finished === false);
+    const [first] = open;
+    if (first !== undefined && judge().verdict.verdict !== "malicious") {
+      const next = await unfinished(client, progress, first, limits, signal);
+      if (next.kind === "wait") return { ...next, childIds: open.map((each) => each.submission_id) };
+      return finishPart(client, judge(), "VMRay did not finish the analysis of a part of it in time", signal);
+    }
+  }
+  if (kind === "url" && judge().verdict.verdict === "not_available") {
     parts = await withLookups(client, parts, signal);
-    judged = verdictOfParts(parts, kind, progress.note ?? null);
   }
-  const verdict = await withEvidence(client, judged.verdict, judged.sample, signal);
-  const lasting =
-    verdict.outcome === "judged" && (progress.note === undefined || verdict.verdict === "malicious");
-  return { kind: "finish", verdict, lasting };
+  if (judge().verdict.outcome === "failed") parts = await withFaults(client, parts, signal);
+  const judged = judge();
+  const verdict = await explained(client, judged, signal);
+  const whole = progress.note === undefined && !judged.incomplete;
+  return {
+    kind: "finish",
+    verdict,
+    lasting: verdict.outcome === "judged" && (whole || verdict.verdict === "malicious"),
+  };
+}
+
+/** What is known, with what is missing of it. */
+async function finishPart(
+  client: VmrayClient,
+  judged: JudgedParts,
+  gap: string,
+  signal: AbortSignal,
+): Promise<Next> {
+  const verdict = await explained(client, judged, signal);
+  const reason = oneLine([verdict.reason, gap].filter((each) => each !== null).join("; "));
+  return { kind: "finish", verdict: { ...verdict, reason }, lasting: false };
 }
 
 /** VMRay may have much to do before it begins: the time to give up runs only while it works on the submission. */
@@ -336,6 +391,21 @@ async function withLookups(
   for (const part of parts) {
     const id = part.submission?.submission_id;
     filled.push(id === undefined ? part : { ...part, lookups: await client.reputationLookups(id, signal) });
+  }
+  return filled;
+}
+
+/** Asks why, where VMRay had errors and said no more. */
+async function withFaults(
+  client: VmrayClient,
+  parts: readonly FinishedPart[],
+  signal: AbortSignal,
+): Promise<FinishedPart[]> {
+  const filled: FinishedPart[] = [];
+  for (const part of parts) {
+    const id = part.submission?.submission_id;
+    const faults = id !== undefined && lacksReason(part) ? await client.analysisFaults(id, signal) : [];
+    filled.push({ ...part, faults });
   }
   return filled;
 }

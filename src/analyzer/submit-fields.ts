@@ -17,6 +17,7 @@ export type SubmitDefaults = Pick<
   | "known_benign"
   | "known_malicious"
   | "max_jobs"
+  | "max_recursive_samples"
   | "retention_period"
   | "shareable"
   | "tags"
@@ -56,6 +57,7 @@ export function submitFields(wanted: Wanted, defaults: SubmitDefaults): readonly
       wanted.kind === "file" ? (parameters.archive_action ?? defaults.archive_action) : undefined,
     ],
     ["max_jobs", dynamic ? (parameters.max_jobs ?? defaults.max_jobs) : undefined],
+    ["max_recursive_samples", dynamic ? defaults.max_recursive_samples : undefined],
     [
       "user_config",
       dynamic && timeout !== undefined ? JSON.stringify({ timeout: seconds(timeout) }) : undefined,

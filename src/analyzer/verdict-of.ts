@@ -18,7 +18,14 @@ export type FinishedPart = {
   readonly sample: Sample | null;
   /** Of this submission, for URLs. */
   readonly lookups: readonly ReputationLookup[];
+  /** What VMRay found in it and analysed by itself. */
+  readonly children?: readonly Submission[];
+  /** What VMRay says of analyses that failed. */
+  readonly faults?: readonly string[];
 };
+
+/** What VMRay found in a content and calls worse than the content itself. */
+export type BadChild = { readonly sampleId: number | null };
 
 const MAX_URL = 2048;
 
@@ -29,6 +36,8 @@ const BY_SEVERITY: Readonly<Record<string, KnownVerdict>> = {
   not_suspicious: "clean",
   whitelisted: "clean",
 };
+
+const MAX_CHILD_NAME = 100;
 
 /** Relations that mean "is a part of it"; what a sample dropped or contacted while it ran is in its own verdict. */
 const PART_OF: ReadonlySet<string> = new Set(["Attachment", "Embedded File", "Embedded URL"]);
@@ -54,7 +63,11 @@ function knownVerdict({ verdict, severity, score }: Said): KnownVerdict | null {
   return score < 25 ? "clean" : score < 75 ? "suspicious" : "malicious";
 }
 
-type Finding = { readonly verdict: KnownVerdict; readonly reason: string | null };
+type Finding = {
+  readonly verdict: KnownVerdict;
+  readonly reason: string | null;
+  readonly child: BadChild | null;
+};
 
 function worse<T extends { readonly verdict: Verdict }>(a: T, b: T): T {
   return VERDICT_ORDER.indexOf(b.verdict) > VERDICT_ORDER.indexOf(a.verdict) ? b : a;
@@ -68,14 +81,42 @@ function findingOfSample(sample: Sample): Finding | null {
     score: sample.sample_score,
   });
   const findings: Finding[] =
-    own === null ? [] : [{ verdict: own, reason: said(sample.sample_verdict_reason_description) }];
+    own === null
+      ? []
+      : [{ verdict: own, reason: said(sample.sample_verdict_reason_description), child: null }];
   for (const relation of sample.sample_child_relations) {
+    const { relation_type, relation_child_sample_id: sampleId = null } = relation;
     const verdict = relation.relation_child_sample_verdict;
-    if (!PART_OF.has(relation.relation_type) || (verdict !== "malicious" && verdict !== "suspicious"))
-      continue;
-    findings.push({ verdict, reason: `VMRay found a part of it ${verdict} (${relation.relation_type})` });
+    if (!PART_OF.has(relation_type) || (verdict !== "malicious" && verdict !== "suspicious")) continue;
+    const which = sampleId === null ? relation_type : `${relation_type}, sample ${sampleId}`;
+    findings.push({ verdict, reason: `VMRay found a part of it ${verdict} (${which})`, child: { sampleId } });
   }
   return findings.length === 0 ? null : findings.reduce(worse);
+}
+
+/** What VMRay found in a content and analysed by itself, where it is bad; its name is text of a hostile file. */
+function findingOfChild(child: Submission): Finding | null {
+  const said = [
+    { verdict: child.submission_sample_verdict ?? null, severity: undefined },
+    { verdict: child.submission_verdict, severity: child.submission_severity, score: child.submission_score },
+  ].flatMap((each) => {
+    const verdict = knownVerdict(each);
+    return verdict === "malicious" || verdict === "suspicious" ? [{ verdict }] : [];
+  });
+  if (said.length === 0) return null;
+  const { verdict } = said.reduce(worse);
+  const sampleId = child.submission_sample_id ?? null;
+  const name = oneLine(child.submission_original_url || child.submission_filename || "", MAX_CHILD_NAME);
+  const id = sampleId === null ? `submission ${child.submission_id}` : `sample ${sampleId}`;
+  const which = name === "" ? id : `"${name}", ${id}`;
+  return { verdict, reason: `VMRay found a part of it ${verdict} (${which})`, child: { sampleId } };
+}
+
+/** True where VMRay may have found something in it; what it says of the sample would else name it. */
+export function mayHaveChildren({ submission, sample }: FinishedPart): boolean {
+  if (submission === null) return false;
+  if (sample === null) return true;
+  return sample.sample_child_sample_ids.length > 0 || sample.sample_child_relations.length > 0;
 }
 
 /** A sentence of VMRay, null where it gives none. */
@@ -104,18 +145,24 @@ export function referenceOf(sample: Sample | null, submission: Submission | null
   };
 }
 
-export type JudgedSample = { readonly sample: Sample; readonly verdict: ContentVerdict };
+export type JudgedSample = {
+  readonly sample: Sample;
+  readonly verdict: ContentVerdict;
+  /** Where the verdict is that of something VMRay found in it. */
+  readonly child: BadChild | null;
+};
 
 /** The worst of what VMRay already knows about samples with the content's hash; null where it knows nothing. */
 export function verdictOfKnownSamples(samples: readonly Sample[]): JudgedSample | null {
   const judged = samples.flatMap((sample) => {
     const finding = findingOfSample(sample);
-    return finding === null ? [] : [{ sample, verdict: finding.verdict, reason: finding.reason }];
+    return finding === null ? [] : [{ sample, ...finding }];
   });
   if (judged.length === 0) return null;
-  const { sample, verdict, reason } = judged.reduce(worse);
+  const { sample, verdict, reason, child } = judged.reduce(worse);
   return {
     sample,
+    child,
     verdict: { outcome: "judged", verdict, reason, threat_names: [], vmray: referenceOf(sample, null) },
   };
 }
@@ -125,6 +172,7 @@ type JudgedPart = {
   readonly outcome: "judged" | "failed";
   readonly verdict: Verdict;
   readonly reason: string | null;
+  readonly child: BadChild | null;
 };
 
 function hasErrors(submission: Submission): boolean {
@@ -138,7 +186,7 @@ function findingOfReputation(lookups: readonly ReputationLookup[]): Finding | nu
       verdict: lookup.reputation_lookup_verdict,
       severity: lookup.reputation_lookup_severity,
     });
-    return verdict === null ? [] : [{ verdict, reason: null }];
+    return verdict === null ? [] : [{ verdict, reason: null, child: null }];
   });
   return known.length === 0 ? null : known.reduce(worse);
 }
@@ -151,6 +199,7 @@ function judgePart(part: FinishedPart, kind: "file" | "url"): JudgedPart {
       outcome: "failed",
       verdict: "not_available",
       reason: "VMRay no longer has the submission",
+      child: null,
     };
   }
   const ofSubmission = knownVerdict({
@@ -164,36 +213,59 @@ function judgePart(part: FinishedPart, kind: "file" | "url"): JudgedPart {
     verdict: submission.submission_sample_verdict ?? null,
     severity: undefined,
   });
-  const ofItsSample: Finding | null = ofSample === null ? null : { verdict: ofSample, reason: description };
+  const own = (verdict: KnownVerdict | null): Finding | null =>
+    verdict === null ? null : { verdict, reason: description, child: null };
   // The sample first: its verdict is over everything VMRay knows about it.
-  const finding: Finding | null =
-    (sample === null ? ofItsSample : findingOfSample(sample)) ??
-    (ofSubmission === null ? null : { verdict: ofSubmission, reason: description }) ??
+  const itself =
+    (sample === null ? own(ofSample) : findingOfSample(sample)) ??
+    own(ofSubmission) ??
     (kind === "url" ? findingOfReputation(part.lookups) : null);
+  const children = part.children ?? [];
+  const found = children.flatMap((child) => findingOfChild(child) ?? []);
+  const findings = itself === null ? found : [itself, ...found];
   const errors = hasErrors(submission);
-  if (finding !== null) {
-    const inside = submission.submission_has_recursive_errors === true;
+  if (findings.length > 0) {
+    const { verdict, reason, child } = findings.reduce(worse);
+    const inside = submission.submission_has_recursive_errors === true || children.some(hasErrors);
     const whose = errors ? "the analysis" : inside ? "the analysis of a part of it" : null;
-    const reason =
-      whose === null
-        ? finding.reason
-        : joined(finding.reason, `${whose} ended with errors, so VMRay may not have seen everything`);
-    return { part, outcome: "judged", verdict: finding.verdict, reason };
+    const gap = whose === null ? null : `${whose} ended with errors, so VMRay may not have seen everything`;
+    return { part, outcome: "judged", verdict, reason: gap === null ? reason : joined(reason, gap), child };
   }
   const why = said(sample?.sample_verdict_reason_description) ?? description;
   if (errors) {
-    const reason = joined("the analysis ended with errors and without a verdict", why);
-    return { part, outcome: "failed", verdict: "not_available", reason };
+    const reason = joined("the analysis ended with errors and without a verdict", why ?? faultsOf(part));
+    return { part, outcome: "failed", verdict: "not_available", reason, child: null };
   }
   const nothing = kind === "url" ? "VMRay knows nothing about this URL" : "VMRay finished without a verdict";
-  return { part, outcome: "judged", verdict: "not_available", reason: joined(nothing, why) };
+  return { part, outcome: "judged", verdict: "not_available", reason: joined(nothing, why), child: null };
+}
+
+/** True where VMRay ended with errors and said nothing of why. */
+export function lacksReason(part: FinishedPart): boolean {
+  const { submission, sample } = part;
+  if (submission === null || !hasErrors(submission)) return false;
+  return (
+    said(sample?.sample_verdict_reason_description) === null &&
+    said(submission.submission_verdict_reason_description) === null
+  );
+}
+
+function faultsOf({ faults }: FinishedPart): string | null {
+  return faults === undefined || faults.length === 0 ? null : said(faults.join("; "));
 }
 
 function joined(...reasons: readonly (string | null)[]): string {
   return oneLine(reasons.filter((reason) => reason !== null).join("; "));
 }
 
-export type JudgedParts = { readonly sample: Sample | null; readonly verdict: ContentVerdict };
+export type JudgedParts = {
+  readonly sample: Sample | null;
+  readonly verdict: ContentVerdict;
+  /** Where the verdict is that of something VMRay found in it. */
+  readonly child: BadChild | null;
+  /** VMRay had errors, so that later analyses may find more. */
+  readonly incomplete: boolean;
+};
 
 /**
  * The verdict over all submissions one content led to (an archive may give several), which are finished: the worst
@@ -210,6 +282,8 @@ export function verdictOfParts(
   if (first === undefined) {
     return {
       sample: null,
+      child: null,
+      incomplete: true,
       verdict: {
         outcome: "failed",
         verdict: "not_available",
@@ -231,6 +305,10 @@ export function verdictOfParts(
   ].filter((reason) => reason !== null);
   return {
     sample: worst.part.sample,
+    child: worst.child,
+    incomplete: judged.some(({ part: { submission, children = [] } }) =>
+      [submission, ...children].some((each) => each === null || hasErrors(each)),
+    ),
     verdict: {
       outcome: worst.outcome,
       verdict: worst.verdict,

@@ -138,7 +138,7 @@ export function analysisStore(
         if (changes === 0) return;
         if (progress.state === "submitted") {
           const insert = db.query("INSERT OR IGNORE INTO submissions (id, key) VALUES (?, ?)");
-          for (const id of progress.submissionIds) insert.run(id, key);
+          for (const id of followed(progress)) insert.run(id, key);
         }
         if (charge !== undefined) {
           db.query("DELETE FROM counters WHERE name >= ? AND name < ?").run(CHARGED, CHARGED + charge);
@@ -180,7 +180,7 @@ export function analysisStore(
         const progress = JSON.parse(before.progress) as AnalysisProgress;
         if (progress.state === "submitted") {
           const forget = db.query("DELETE FROM submissions WHERE id = ? AND key = ?");
-          for (const id of progress.submissionIds) forget.run(id, key);
+          for (const id of followed(progress)) forget.run(id, key);
         }
         const time = now();
         decideWaiting(db, key, verdict, newChange(time));
@@ -204,6 +204,11 @@ export function analysisStore(
         else relooks.delivered(db, { ...part, artifact }, verdict, time);
       }),
   };
+}
+
+/** The submissions whose end moves the analysis on. */
+function followed(progress: Extract<AnalysisProgress, { readonly state: "submitted" }>): readonly number[] {
+  return [...progress.submissionIds, ...(progress.childIds ?? [])];
 }
 
 function laneAfter(progress: AnalysisProgress): AnalysisLane {

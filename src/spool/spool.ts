@@ -135,6 +135,8 @@ export type AnalysisProgress =
       readonly state: "submitted";
       readonly sampleIds: readonly number[];
       readonly submissionIds: readonly number[];
+      /** What VMRay found in it and was not done with: its submissions. */
+      readonly childIds?: readonly number[];
       readonly submittedAt: number;
       /** When VMRay was first seen to work on it; missing while it may still be queued there. */
       readonly runningSince?: number;

@@ -173,6 +173,11 @@ export const vmraySection = z
       fallback: "set in VMRay",
       example: 2,
     }),
+    max_recursive_samples: key(
+      "Most contents that VMRay takes out of one submission and analyses by themselves; each takes quota.",
+      whole(0, 50).optional(),
+      { fallback: "set in VMRay", example: 5 },
+    ),
     shareable: key("Whether VMRay may show the hash of a file to VirusTotal.", flag().prefault(false)),
     retention_period: key(
       "Days that VMRay keeps a submission; 0 keeps it for ever.",

@@ -71,6 +71,7 @@ export const SUBMIT_DEFAULTS: SubmitDefaults = {
   known_benign: "vmray",
   known_malicious: "vmray",
   max_jobs: undefined,
+  max_recursive_samples: undefined,
   retention_period: undefined,
   shareable: false,
   tags: [],

@@ -63,8 +63,14 @@ test("VMRay is told whether to stop at what it knows, where there is an analysis
 });
 
 test("no run time and no number of jobs where nothing runs, no archive action for a URL", () => {
-  const defaults = { analysis_timeout: 60_000, max_jobs: 3, archive_action: "sample" } as const;
-  expect(fields({ action: "static" }, defaults)).not.toContainKeys(["user_config", "max_jobs"]);
+  const most = { max_jobs: 3, max_recursive_samples: 0 } as const;
+  const defaults = { analysis_timeout: 60_000, archive_action: "sample", ...most } as const;
+  expect(fields({}, defaults)).toMatchObject({ max_jobs: "3", max_recursive_samples: "0" });
+  expect(fields({ action: "static" }, defaults)).not.toContainKeys([
+    "user_config",
+    "max_jobs",
+    "max_recursive_samples",
+  ]);
   expect(fields({ kind: "url" }, defaults)).not.toContainKey("archive_action");
 });
 

@@ -111,8 +111,10 @@ describe("an analysis", () => {
     expect(await spool.finishedCursor()).toBe(99);
     const due = await spool.dueAnalyses(Date.now(), 10, new Set());
     expect(due).toMatchObject([{ key: contentKey(two), lane: "read" }]);
+    await spool.recordProgress(contentKey(two), { ...submitted(20), childIds: [77] }, far, 0);
+    expect(await spool.submissionsFinished([77], 99, Date.now())).toEqual([contentKey(two)]);
     await spool.finishAnalysis(contentKey(two), judged("clean"), null);
-    expect(await spool.submissionsFinished([20], 100, Date.now())).toEqual([]);
+    expect(await spool.submissionsFinished([20, 77], 100, Date.now())).toEqual([]);
     await spool.close();
   });
 
