@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   status: async () => (await import("./commands/status.ts")).command,
   mails: async () => (await import("./commands/mails.ts")).command,
   mail: async () => (await import("./commands/mail.ts")).command,
+  lists: async () => (await import("./commands/lists.ts")).command,
   replay: async () => (await import("./commands/replay.ts")).command,
   watch: async () => (await import("./commands/watch.ts")).command,
 };

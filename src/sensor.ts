@@ -25,6 +25,8 @@ import type { Spool } from "./spool/spool.ts";
 import { startSweep } from "./spool/sweep.ts";
 import { openSpoolThread } from "./spool/thread.ts";
 import { loadPolicy } from "./triage/files.ts";
+import { joinLists } from "./triage/lists.ts";
+import { openRunTimeLists } from "./triage/run-time.ts";
 import { triage } from "./triage/triage.ts";
 import { startRelooks } from "./verdict/relook.ts";
 import { startVerdicts } from "./verdict/stage.ts";
@@ -150,7 +152,9 @@ async function startStages(
         key: "vmray.tls_verify",
       });
     }
-    const { policy, lists } = await loadPolicy(config.triage, log.with({ stage: "triage" }));
+    const { policy, lists: fromFiles } = await loadPolicy(config.triage, log.with({ stage: "triage" }));
+    const runTime = await openRunTimeLists(spool);
+    const lists = joinLists([runTime.lists, fromFiles]);
     await spool.setDestinations([...config.siem.map(siemCursor), ...config.alerts.map(alertCursor)]);
     started("retention", startSweep(spool, log));
     const secret = alertSecret(config.spool.path);
@@ -235,6 +239,7 @@ async function startStages(
           };
         },
         replay: reporting.replay,
+        lists: runTime,
         log,
       }),
     );

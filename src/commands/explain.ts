@@ -7,13 +7,16 @@
 import { isIP } from "node:net";
 import { parseArgs } from "node:util";
 import { loadConfig } from "../config/load.ts";
-import { schema } from "../config/schema.ts";
+import { type Config, schema } from "../config/schema.ts";
+import { type ControlClient, connectControl } from "../control/client.ts";
+import { listEntryOf } from "../control/lists.ts";
+import { readTokenFile } from "../control/token.ts";
 import { asSensorError, SensorError } from "../errors.ts";
 import { createExtractPool } from "../extract/pool.ts";
 import { createLog } from "../log.ts";
 import { toJsonLine } from "../text.ts";
 import { loadPolicy } from "../triage/files.ts";
-import type { Lists } from "../triage/lists.ts";
+import { createLists, joinLists, type ListEntry, type Lists } from "../triage/lists.ts";
 import type { Action, Decision, PlannedArtifact } from "../triage/plan.ts";
 import { attachmentView, mailView, type Policy, type TriagedMail } from "../triage/policy.ts";
 import { type Triaged, triage } from "../triage/triage.ts";
@@ -32,10 +35,11 @@ options:
   --from ADDRESS   envelope sender, <> for none; where it is missing the first address of From
   --to ADDRESS     envelope recipient, repeat it for several; where it is missing those of To and Cc
   --client-ip IP   address of the SMTP client (127.0.0.1)
-  --json           one object a line, a mail: file, error, envelope, direction, sender_list, parts
+  --json           one object a line, a mail: file, error, envelope, direction, sender_list,
+                   run_time_lists (whether those of a running sensor were asked), parts
 
-The envelope of a journal report or a copy is the one that its own text names. Entries that were added
-to a running sensor's lists are not known here.
+The envelope of a journal report or a copy is the one that its own text names. What email-sensor lists added
+to a running sensor counts where --config names one that answers; else a note on stderr says that it does not.
 
 Exit codes: 0 done, 1 a file could not be read, 2 bad usage or configuration.
 `;
@@ -52,6 +56,8 @@ type Options = {
 
 /** What would be done with a mail. */
 export type Explained = {
+  /** Whether the lists of a running sensor were asked. */
+  readonly runTimeLists?: boolean;
   readonly mail: TriagedMail;
   readonly triaged: Triaged;
   readonly policy: Policy;
@@ -64,14 +70,20 @@ export const command: Command = {
     const options = readArguments(args);
     const log = createLog("warn", (line) => process.stderr.write(line));
     const config = options.config === null ? null : await loadConfig(options.config, process.env);
-    const { policy, lists } = await loadPolicy(config?.triage ?? schema.shape.triage.parse({}), log);
+    const loaded = await loadPolicy(config?.triage ?? schema.shape.triage.parse({}), log);
+    const { policy } = loaded;
+    const runTime = config === null ? "no --config names a sensor" : await listsOf(config.control);
+    const runTimeLists = typeof runTime !== "string";
+    if (!runTimeLists) process.stderr.write(`entries added to a running sensor do not count: ${runTime}\n`);
+    const lists = runTimeLists ? joinLists([runTime, loaded.lists]) : loaded.lists;
     const settings = config?.extract ?? schema.shape.extract.parse({});
     const pool = createExtractPool(settings, log);
     const explained = async (item: Item): Promise<Explained | SensorError> => {
       if (item.raw instanceof SensorError) return item.raw;
       try {
         const extraction = await pool.extract(item.raw, { copiedTo: options.to ?? [] });
-        return explain({ extraction, envelope: envelopeOf(extraction.mail, options) }, policy, lists);
+        const mail = { extraction, envelope: envelopeOf(extraction.mail, options) };
+        return { ...explain(mail, policy, lists), runTimeLists };
       } catch (thrown) {
         return asSensorError(thrown);
       }
@@ -96,6 +108,26 @@ export const command: Command = {
     return exitCode;
   },
 };
+
+/** The lists of the running sensor, or why they cannot be had. */
+async function listsOf({ listen, token_file }: Config["control"]): Promise<Lists | string> {
+  let client: ControlClient | null = null;
+  try {
+    client = connectControl(listen, token_file === undefined ? null : await readTokenFile(token_file));
+    const entries: ListEntry[] = [];
+    for (let pageToken = ""; ; ) {
+      const page = await client.listListEntries({ list: 0, kind: 0, text: "", pageSize: 500, pageToken });
+      entries.push(...page.entries.flatMap((entry) => listEntryOf(entry) ?? []));
+      pageToken = page.nextPageToken;
+      if (pageToken === "") return createLists(entries);
+    }
+  } catch (thrown) {
+    // Without the advice, which is about options of other commands.
+    return asSensorError(thrown).message.split(". ")[0] ?? "";
+  } finally {
+    client?.close();
+  }
+}
 
 function readArguments(args: readonly string[]): Options {
   try {
@@ -151,16 +183,17 @@ export function explain(mail: TriagedMail, policy: Policy, lists: Lists): Explai
 function jsonLine({ file, message }: Item, outcome: Explained | SensorError): string {
   const about = { file, ...(message === null ? {} : { message }) };
   if (outcome instanceof SensorError) {
-    const nothing = { envelope: null, direction: null, sender_list: null, parts: [] };
+    const nothing = { envelope: null, direction: null, sender_list: null, run_time_lists: false, parts: [] };
     return `${toJsonLine({ ...about, error: outcome.message, ...nothing })}\n`;
   }
-  const { mail, policy, triaged } = outcome;
+  const { mail, policy, triaged, runTimeLists = false } = outcome;
   return `${toJsonLine({
     ...about,
     error: null,
     envelope: envelopeSeen(mail),
     direction: mailView(mail, policy).direction,
     sender_list: triaged.sender,
+    run_time_lists: runTimeLists,
     parts: triaged.plan.map(jsonPart),
   })}\n`;
 }

@@ -14,12 +14,18 @@ import {
   status,
 } from "@grpc/grpc-js";
 import {
+  type AddListEntriesRequest,
+  type AddListEntriesResponse,
   type Event,
   type GetMailResponse,
   type GetStatusResponse,
+  type ListListEntriesRequest,
+  type ListListEntriesResponse,
   type ListMailsRequest,
   type ListMailsResponse,
   type Mail,
+  type RemoveListEntriesRequest,
+  type RemoveListEntriesResponse,
   type ReplayEventsRequest,
   type ReplayEventsResponse,
   SensorServiceClient,
@@ -40,6 +46,9 @@ export type ControlClient = {
   listMails(request: ListMailsRequest): Promise<ListMailsResponse>;
   getMail(id: string): Promise<Mail>;
   replayEvents(request: ReplayEventsRequest): Promise<ReplayEventsResponse>;
+  addListEntries(request: AddListEntriesRequest): Promise<AddListEntriesResponse>;
+  removeListEntries(request: RemoveListEntriesRequest): Promise<RemoveListEntriesResponse>;
+  listListEntries(request: ListListEntriesRequest): Promise<ListListEntriesResponse>;
   /** Events until `stop` fires; throws where the stream ends without that. */
   watchEvents(request: WatchEventsRequest, stop: AbortSignal): AsyncGenerator<Event, void>;
   close(): void;
@@ -143,6 +152,9 @@ export function connectControl(address: string, token: string | null): ControlCl
       return present(response.mail);
     },
     replayEvents: (request) => once((...rest) => client.replayEvents(request, ...rest)),
+    addListEntries: (request) => once((...rest) => client.addListEntries(request, ...rest)),
+    removeListEntries: (request) => once((...rest) => client.removeListEntries(request, ...rest)),
+    listListEntries: (request) => once((...rest) => client.listListEntries(request, ...rest)),
     async *watchEvents(request, stop) {
       if (stop.aborted) return;
       const call = client.watchEvents(request, metadata);

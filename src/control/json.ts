@@ -11,6 +11,7 @@ import type {
   EventUrl,
   Evidence,
   Judgement,
+  ListEntry,
   Mail,
   MailHeader,
   MailSummary,
@@ -24,6 +25,8 @@ import {
   API_DESTINATION_STATE,
   API_ENVELOPE_SOURCE,
   API_EVENT_TYPE,
+  API_LIST_KIND,
+  API_LIST_NAME,
   API_MAIL_STATE,
   API_OUTCOME,
   API_VERDICT,
@@ -203,6 +206,17 @@ export function summaryJson(mail: MailSummary) {
     attachment_count: mail.attachmentCount,
     url_count: mail.urlCount,
     reasons: mail.reasons,
+  };
+}
+
+export function listEntryJson({ list, kind, value, comment, addedAt, expiresAt }: ListEntry) {
+  return {
+    list: word(API_LIST_NAME, list),
+    kind: word(API_LIST_KIND, kind),
+    value,
+    comment: comment === "" ? null : comment,
+    added_at: iso(addedAt),
+    expires_at: iso(expiresAt),
   };
 }
 

@@ -25,8 +25,10 @@ import { ServerReflectionService } from "../../gen/grpc/reflection/v1/reflection
 import { SensorError } from "../errors.ts";
 import type { Log } from "../log.ts";
 import type { Spool } from "../spool/spool.ts";
+import type { RunTimeLists } from "../triage/run-time.ts";
 import { healthService } from "./health.ts";
 import { bind, isExposed, parseListen } from "./listen.ts";
+import { addListEntries, listListEntries, removeListEntries } from "./lists.ts";
 import { MESSAGE_LIMIT, mailMessage, statusMessage, summaryMessage } from "./messages.ts";
 import { REFLECTION_V1ALPHA, reflectionService } from "./reflection.ts";
 import { asRefusal, Refusal } from "./refusal.ts";
@@ -36,8 +38,8 @@ import { type OpenStream, streamOpener } from "./streams.ts";
 import { readTokenFile, requireToken } from "./token.ts";
 import { watchEvents } from "./watch.ts";
 
-/** Bytes of a request; real ones have a few hundred. */
-const REQUEST_LIMIT = 65_536;
+/** Bytes of a request; most have a few hundred, those that change lists up to 500 values. */
+const REQUEST_LIMIT = 262_144;
 /** Streams open at once. */
 const STREAM_LIMIT = 64;
 /** Calls with one answer in work at once. */
@@ -63,6 +65,7 @@ export type ControlOptions = {
     since: number,
     until: number,
   ) => Promise<number | "unknown" | "running">;
+  readonly lists: RunTimeLists;
   readonly sensor: { readonly id: string; readonly version: string };
   readonly log: Log;
 };
@@ -154,6 +157,13 @@ function sensorService(options: ControlOptions, openStream: OpenStream): SensorS
       log.info("events are sent again", { destination: `siem:${destination}`, events });
       return { events: BigInt(events) };
     }),
+    addListEntries: unary("AddListEntries", (call) =>
+      addListEntries(call.request, call.getPeer(), { lists: options.lists, log, now: Date.now() }),
+    ),
+    removeListEntries: unary("RemoveListEntries", (call) =>
+      removeListEntries(call.request, call.getPeer(), { lists: options.lists, log }),
+    ),
+    listListEntries: unary("ListListEntries", (call) => listListEntries(call.request, spool)),
     watchEvents(call) {
       openStream(call, "WatchEvents", async (gone) => {
         await watchEvents(call, checkWatchEvents(call.request), spool, gone);

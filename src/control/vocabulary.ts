@@ -4,6 +4,8 @@
 import {
   EnvelopeSource as ApiEnvelopeSource,
   EventType as ApiEventType,
+  ListKind as ApiListKind,
+  ListName as ApiListName,
   MailState as ApiMailState,
   Verdict as ApiVerdict,
   Attachment_Container,
@@ -15,6 +17,7 @@ import {
 import type { Container, OriginalEnvelope } from "../extract/extraction.ts";
 import type { EventType, Outcome } from "../report/event.ts";
 import type { ChangeCause, MailState } from "../spool/spool.ts";
+import type { ListKind, ListName } from "../triage/lists.ts";
 import type { Action } from "../triage/plan.ts";
 import type { Verdict } from "../verdict/verdict.ts";
 
@@ -75,6 +78,18 @@ export const API_ENVELOPE_SOURCE: Readonly<Record<OriginalEnvelope["source"] | "
   smtp: ApiEnvelopeSource.SMTP,
   journal: ApiEnvelopeSource.JOURNAL,
   copy: ApiEnvelopeSource.COPY,
+};
+
+export const API_LIST_NAME: Readonly<Record<ListName, ApiListName>> = {
+  allow: ApiListName.ALLOW,
+  deny: ApiListName.DENY,
+};
+
+export const API_LIST_KIND: Readonly<Record<ListKind, ApiListKind>> = {
+  hash: ApiListKind.HASH,
+  domain: ApiListKind.DOMAIN,
+  url: ApiListKind.URL,
+  sender: ApiListKind.SENDER,
 };
 
 export const API_DESTINATION_STATE = {

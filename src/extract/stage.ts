@@ -14,6 +14,7 @@ import { faultFields, type Log } from "../log.ts";
 import type { SensorEvent } from "../report/event.ts";
 import { untilStored } from "../spool/retry.ts";
 import type { ClaimedMail, MailRow, Spool } from "../spool/spool.ts";
+import type { Plan } from "../triage/plan.ts";
 import type { TriagedMail } from "../triage/policy.ts";
 import type { Triaged } from "../triage/triage.ts";
 import type { Extraction } from "./extraction.ts";
@@ -90,8 +91,17 @@ export function startExtraction(options: ExtractionStageOptions): ExtractionStag
         );
       }
       const extraction = await takeApart(mail);
-      const { plan, sender } = options.triage({ extraction, envelope: mail.envelope });
-      await untilStored(() => spool.recordExtraction(mail.id, extraction, plan, sender), stopped, log);
+      // Planned in the turn in which it is committed, also when that is tried again: lists change while it waits.
+      let plan: Plan = [];
+      await untilStored(
+        () => {
+          const triaged = options.triage({ extraction, envelope: mail.envelope });
+          plan = triaged.plan;
+          return spool.recordExtraction(mail.id, extraction, plan, triaged.sender);
+        },
+        stopped,
+        log,
+      );
       log.info("mail taken apart", {
         mail_id: mail.id,
         attachments: extraction.attachments.length,

@@ -134,4 +134,18 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX relooks_due ON relooks (next_at) WHERE next_at IS NOT NULL;
   CREATE INDEX relooks_until ON relooks (until);
   `,
+  // Lists of a running sensor.
+  `
+  CREATE TABLE list_entries (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    list TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    value TEXT NOT NULL,
+    comment TEXT,
+    added_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    UNIQUE (list, kind, value)
+  );
+  CREATE INDEX list_entries_expire ON list_entries (expires_at) WHERE expires_at IS NOT NULL;
+  `,
 ];

@@ -23,6 +23,7 @@
 import type { Extraction } from "../extract/extraction.ts";
 import type { Envelope, RawMail, ReceivedMail } from "../intake/mail.ts";
 import type { SensorEvent } from "../report/event.ts";
+import type { ListEntry, ListKey, ListKind, ListName } from "../triage/lists.ts";
 import type { Plan, PlannedArtifact, SenderHit } from "../triage/plan.ts";
 import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
 
@@ -215,6 +216,16 @@ export type MailFilter = {
   readonly text?: string;
 };
 
+/** An entry of the lists of a running sensor; ids rise in the order of the additions. */
+export type StoredListEntry = ListEntry & { readonly id: number };
+
+export type ListFilter = {
+  readonly list?: ListName;
+  readonly kind?: ListKind;
+  /** Part of the value or the comment, without regard to ASCII case. */
+  readonly text?: string;
+};
+
 /** The bytes of one mail on their way to disk: in memory while few, in a file beside the database when many. */
 export type MailBody = {
   /** Resolves when more may come; null where it may at once. */
@@ -365,6 +376,19 @@ export type Spool = {
     destination: string,
     notes: readonly { readonly id: string; readonly body: string | null }[],
   ): Promise<void>;
+
+  // lists
+  /**
+   * Adds entries whose values are in normal form to the lists of the running sensor; one that is there gets the new
+   * comment and expiry. "full" where they do not fit: nothing is added then.
+   */
+  putListEntries(
+    entries: readonly ListEntry[],
+  ): Promise<"full" | { readonly added: number; readonly changed: number }>;
+  /** Gives how many of them were there. */
+  removeListEntries(keys: readonly ListKey[]): Promise<number>;
+  /** Newest first; `before` is the id of the last entry of the page before. What has expired is left out. */
+  listEntries(filter: ListFilter, limit: number, before: number | null): Promise<readonly StoredListEntry[]>;
 
   // control
   mail(id: string): Promise<MailRow | null>;

@@ -29,6 +29,7 @@ import { analysisKey, analysisStore, knownVerdict, skipped, wantAnalysis } from 
 import { createBody, largeFile } from "./body.ts";
 import { openDatabase } from "./database.ts";
 import { spoolFault } from "./faults.ts";
+import { forgetExpired, listStore } from "./lists.ts";
 import { count, firstId, type MailRecord, mailRow } from "./mail-rows.ts";
 import { lastSeq, outboxStore, putEvents } from "./outbox.ts";
 import { createParsingNotes } from "./parsing-notes.ts";
@@ -296,6 +297,7 @@ export async function openSpool(
 
     ...outboxStore(access),
     ...alertStore(access),
+    ...listStore(access, now),
 
     mail: async (id) =>
       store.read((db) => {
@@ -533,9 +535,12 @@ function sweepStep(
   const looks = db
     .query("DELETE FROM relooks WHERE content IN (SELECT content FROM relooks WHERE until < ? LIMIT ?)")
     .run(time, SWEEP_STEP).changes;
+  const entries = forgetExpired(db, time, SWEEP_STEP);
   return {
     files: old.filter(({ raw }) => raw === "file").map(({ id }) => id),
-    more: [old.length, forgotten.length, events, analyses, looks].some((deleted) => deleted >= SWEEP_STEP),
+    more: [old.length, forgotten.length, events, analyses, looks, entries].some(
+      (deleted) => deleted >= SWEEP_STEP,
+    ),
   };
 }
 

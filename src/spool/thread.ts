@@ -199,6 +199,10 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
     alertNotes: remote("alertNotes"),
     putAlertNotes: remote("putAlertNotes"),
 
+    putListEntries: remote("putListEntries"),
+    removeListEntries: remote("removeListEntries"),
+    listEntries: remote("listEntries"),
+
     mail: remote("mail"),
     mails: remote("mails"),
     counts: remote("counts"),

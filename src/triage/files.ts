@@ -8,7 +8,7 @@ import { readList, utf8 } from "../config/files.ts";
 import { printable } from "../config/problem.ts";
 import { SensorError } from "../errors.ts";
 import type { Log } from "../log.ts";
-import { createLists, type ListEntry, type Lists, readListValue } from "./lists.ts";
+import { createLists, type ListEntry, type Lists, MAX_COMMENT, readListValue } from "./lists.ts";
 import { compilePolicy, type Policy, type TriageSettings } from "./policy.ts";
 import { readPopularDomains } from "./popular.ts";
 
@@ -16,7 +16,6 @@ import { readPopularDomains } from "./popular.ts";
 const MAX_ENTRIES = 1_000_000;
 /** Bad lines of one file that are told. */
 const MAX_TOLD = 20;
-const MAX_COMMENT = 1000;
 
 export type LineProblem = { readonly line: number; readonly message: string };
 

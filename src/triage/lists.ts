@@ -23,13 +23,18 @@ export type ListEntry = {
   readonly value: string;
   /** Why it is listed, for people. Text of a person: bounded, escaped at output. */
   readonly comment: string | null;
-  /** Milliseconds since 1970. */
+  /** When it was added to a running sensor, milliseconds since 1970; null for entries of files. */
   readonly addedAt: number | null;
   /** From this time on it no longer counts, milliseconds since 1970; null for never. */
   readonly expiresAt: number | null;
 };
 
+/** Which entry of the lists: each value stands in a list of one kind once. */
+export type ListKey = Pick<ListEntry, "list" | "kind" | "value">;
+
 const MAX_VALUE = 8192;
+/** Characters of a comment. */
+export const MAX_COMMENT = 1000;
 
 /**
  * The normal form of one value, or what is wrong with it.
@@ -84,27 +89,45 @@ export type Lists = {
   matchSender(address: string): ListEntry | null;
 };
 
-/** A matcher for `entries`. Deny beats allow; of several the closest (address, then longest domain) is told. */
-export function createLists(entries: Iterable<ListEntry>, now: () => number = Date.now): Lists {
+/** Lists that change while they are asked. */
+export type ChangeableLists = Lists & {
+  /** The entry that stands there, also where it has expired. */
+  get(key: ListKey): ListEntry | undefined;
+  /** Adds an entry, in place of one with the same value. */
+  put(entry: ListEntry): void;
+  remove(key: ListKey): void;
+  /** Forgets what has expired. */
+  prune(): void;
+};
+
+/**
+ * A matcher for `entries`. Deny beats allow; of several the closest (address, then longest domain) is told. Of two that
+ * say the same the one that lasts longer counts.
+ */
+export function createLists(entries: Iterable<ListEntry>, now: () => number = Date.now): ChangeableLists {
   const byValue: Record<ListName, Partial<Record<ListKind, Map<string, ListEntry>>>> = {
     allow: {},
     deny: {},
   };
-  for (const entry of entries) {
+  const put = (entry: ListEntry) => {
     const { list, kind, value } = entry;
     const same = byValue[list][kind] ?? new Map<string, ListEntry>();
     byValue[list][kind] = same;
-    const known = same.get(value);
-    // Of two that say the same the one that lasts longer counts.
-    if (known === undefined || lastsLonger(entry, known)) same.set(value, entry);
+    same.set(value, entry);
+  };
+  const get = ({ list, kind, value }: ListKey) => byValue[list][kind]?.get(value);
+  for (const entry of entries) {
+    const known = get(entry);
+    if (known === undefined || lastsLonger(entry, known)) put(entry);
   }
+  const over = ({ expiresAt }: ListEntry) => expiresAt !== null && expiresAt <= now();
 
   const find = (list: ListName, kind: ListKind, values: readonly string[]): ListEntry | null => {
     const ofKind = byValue[list][kind];
     if (ofKind === undefined) return null;
     for (const value of values) {
       const entry = ofKind.get(value);
-      if (entry !== undefined && (entry.expiresAt === null || entry.expiresAt > now())) return entry;
+      if (entry !== undefined && !over(entry)) return entry;
     }
     return null;
   };
@@ -119,12 +142,22 @@ export function createLists(entries: Iterable<ListEntry>, now: () => number = Da
     return find(list, "sender", [address, ...withParents(domain)]);
   };
 
-  const asksUrls = LIST_NAMES.some((list) => byValue[list].url ?? byValue[list].domain);
   return {
+    get,
+    put,
+    remove: ({ list, kind, value }) => void byValue[list][kind]?.delete(value),
+    prune: () => {
+      for (const list of LIST_NAMES) {
+        for (const ofKind of Object.values(byValue[list])) {
+          for (const [value, entry] of ofKind) if (over(entry)) ofKind.delete(value);
+        }
+      }
+    },
+
     matchAttachment: (attachment) => matchHash("deny", attachment) ?? matchHash("allow", attachment),
 
     matchUrl: ({ normalized, unwrapped_from = [], target_domain }) => {
-      if (!asksUrls) return null;
+      if (!LIST_NAMES.some((list) => byValue[list].url ?? byValue[list].domain)) return null;
       const own = withParents(hostOf(normalized));
       const further = unwrapped_from.flatMap((wrapper) => withParents(hostOf(wrapper)));
       const target = target_domain === undefined ? [] : withParents(readHost(target_domain) ?? "");
@@ -167,8 +200,12 @@ export const NO_LISTS: Lists = createLists([]);
 
 const MAX_SHOWN = 200;
 
-/** An entry in words, after "on the deny list": `(domain evil.example): comment`. */
-export function entryText({ kind, value, comment }: ListEntry): string {
+/**
+ * An entry in words, after "on the deny list": `(domain evil.example): comment`. What was added to a running sensor
+ * says so, so that nobody looks for it in a file.
+ */
+export function entryText({ kind, value, comment, addedAt }: ListEntry): string {
   const shown = value.length > MAX_SHOWN ? `${value.slice(0, MAX_SHOWN)}...` : value;
-  return `(${kind} ${shown})${comment === null || comment === "" ? "" : `: ${comment.slice(0, MAX_SHOWN)}`}`;
+  const source = addedAt === null ? "" : ", added at run time";
+  return `(${kind} ${shown}${source})${comment === null || comment === "" ? "" : `: ${comment.slice(0, MAX_SHOWN)}`}`;
 }

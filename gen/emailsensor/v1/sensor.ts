@@ -122,6 +122,46 @@ export namespace EnvelopeSource {
   export type COPY = typeof EnvelopeSource.COPY;
 }
 
+/** A list of what is known. */
+export const ListName = {
+  UNSPECIFIED: 0,
+  /** ALLOW - Good: nobody is asked about it. */
+  ALLOW: 1,
+  /** DENY - Malicious. Weighs more than LIST_NAME_ALLOW. */
+  DENY: 2,
+} as const;
+
+export type ListName = typeof ListName[keyof typeof ListName];
+
+export namespace ListName {
+  export type UNSPECIFIED = typeof ListName.UNSPECIFIED;
+  export type ALLOW = typeof ListName.ALLOW;
+  export type DENY = typeof ListName.DENY;
+}
+
+/** What a value of a list is. */
+export const ListKind = {
+  UNSPECIFIED: 0,
+  /** HASH - MD5, SHA-1 or SHA-256 of an attachment, hex. */
+  HASH: 1,
+  /** DOMAIN - A host name, which stands for all below it too, or an IP address: of URLs. */
+  DOMAIN: 2,
+  /** URL - One URL. */
+  URL: 3,
+  /** SENDER - A mail address, or a domain with all below it. */
+  SENDER: 4,
+} as const;
+
+export type ListKind = typeof ListKind[keyof typeof ListKind];
+
+export namespace ListKind {
+  export type UNSPECIFIED = typeof ListKind.UNSPECIFIED;
+  export type HASH = typeof ListKind.HASH;
+  export type DOMAIN = typeof ListKind.DOMAIN;
+  export type URL = typeof ListKind.URL;
+  export type SENDER = typeof ListKind.SENDER;
+}
+
 export interface GetStatusRequest {
 }
 
@@ -849,6 +889,67 @@ export interface EventUrl {
 export interface StateChange {
   readonly name: string;
   readonly message: string;
+}
+
+/** A value on a list. */
+export interface ListEntry {
+  readonly list: ListName;
+  readonly kind: ListKind;
+  /** At most 8192 characters. Answers have it in its normal form: lower case, international domains in ASCII. */
+  readonly value: string;
+  /** Why it is there, for people; told with each hit. At most 1000 characters. */
+  readonly comment: string;
+  /** When it was added. Not read in requests. */
+  readonly addedAt:
+    | Date
+    | undefined;
+  /** From then on it no longer counts; absent for never. */
+  readonly expiresAt: Date | undefined;
+}
+
+export interface AddListEntriesRequest {
+  /** 1 to 500. */
+  readonly entries: readonly ListEntry[];
+}
+
+export interface AddListEntriesResponse {
+  /** Values that were not there yet. */
+  readonly added: number;
+  /** Values that were there with another comment or expiry. */
+  readonly changed: number;
+}
+
+export interface RemoveListEntriesRequest {
+  /** 1 to 500, of which list, kind and value count. */
+  readonly entries: readonly ListEntry[];
+}
+
+export interface RemoveListEntriesResponse {
+  /** Values that were there. */
+  readonly removed: number;
+}
+
+export interface ListListEntriesRequest {
+  /** Of this list; LIST_NAME_UNSPECIFIED for both. */
+  readonly list: ListName;
+  /** Of this kind; LIST_KIND_UNSPECIFIED for all. */
+  readonly kind: ListKind;
+  /**
+   * Part of the value or the comment, without regard to the case of ASCII letters; no wildcards. At most 256
+   * characters.
+   */
+  readonly text: string;
+  /** Entries wanted; 0 is 50, and more than 500 is 500. A page may hold fewer although more follow. */
+  readonly pageSize: number;
+  /** `next_page_token` of the page before; the rest must be the same. */
+  readonly pageToken: string;
+}
+
+export interface ListListEntriesResponse {
+  /** Newest first. */
+  readonly entries: readonly ListEntry[];
+  /** Give it as `page_token` for the next page; empty where there is none. */
+  readonly nextPageToken: string;
 }
 
 function createBaseGetStatusRequest(): GetStatusRequest {
@@ -4919,6 +5020,449 @@ export const StateChange: MessageFns<StateChange> = {
   },
 };
 
+function createBaseListEntry(): ListEntry {
+  return { list: 0, kind: 0, value: "", comment: "", addedAt: undefined, expiresAt: undefined };
+}
+
+export const ListEntry: MessageFns<ListEntry> = {
+  encode(message: ListEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.list !== 0) {
+      writer.uint32(8).int32(message.list);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(16).int32(message.kind);
+    }
+    if (message.value !== "") {
+      writer.uint32(26).string(message.value);
+    }
+    if (message.comment !== "") {
+      writer.uint32(34).string(message.comment);
+    }
+    if (message.addedAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.addedAt), writer.uint32(42).fork()).join();
+    }
+    if (message.expiresAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.expiresAt), writer.uint32(50).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListEntry() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.list = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.comment = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.addedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.expiresAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAddListEntriesRequest(): AddListEntriesRequest {
+  return { entries: [] };
+}
+
+export const AddListEntriesRequest: MessageFns<AddListEntriesRequest> = {
+  encode(message: AddListEntriesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entries) {
+      ListEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AddListEntriesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAddListEntriesRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entries.push(ListEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAddListEntriesResponse(): AddListEntriesResponse {
+  return { added: 0, changed: 0 };
+}
+
+export const AddListEntriesResponse: MessageFns<AddListEntriesResponse> = {
+  encode(message: AddListEntriesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.added !== 0) {
+      writer.uint32(8).int32(message.added);
+    }
+    if (message.changed !== 0) {
+      writer.uint32(16).int32(message.changed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AddListEntriesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAddListEntriesResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.added = reader.int32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.changed = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRemoveListEntriesRequest(): RemoveListEntriesRequest {
+  return { entries: [] };
+}
+
+export const RemoveListEntriesRequest: MessageFns<RemoveListEntriesRequest> = {
+  encode(message: RemoveListEntriesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entries) {
+      ListEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveListEntriesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveListEntriesRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entries.push(ListEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRemoveListEntriesResponse(): RemoveListEntriesResponse {
+  return { removed: 0 };
+}
+
+export const RemoveListEntriesResponse: MessageFns<RemoveListEntriesResponse> = {
+  encode(message: RemoveListEntriesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.removed !== 0) {
+      writer.uint32(8).int32(message.removed);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RemoveListEntriesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRemoveListEntriesResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.removed = reader.int32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListListEntriesRequest(): ListListEntriesRequest {
+  return { list: 0, kind: 0, text: "", pageSize: 0, pageToken: "" };
+}
+
+export const ListListEntriesRequest: MessageFns<ListListEntriesRequest> = {
+  encode(message: ListListEntriesRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.list !== 0) {
+      writer.uint32(8).int32(message.list);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(16).int32(message.kind);
+    }
+    if (message.text !== "") {
+      writer.uint32(26).string(message.text);
+    }
+    if (message.pageSize !== 0) {
+      writer.uint32(32).int32(message.pageSize);
+    }
+    if (message.pageToken !== "") {
+      writer.uint32(42).string(message.pageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListListEntriesRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListListEntriesRequest() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.list = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.text = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.pageSize = reader.int32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.pageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseListListEntriesResponse(): ListListEntriesResponse {
+  return { entries: [], nextPageToken: "" };
+}
+
+export const ListListEntriesResponse: MessageFns<ListListEntriesResponse> = {
+  encode(message: ListListEntriesResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entries) {
+      ListEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.nextPageToken !== "") {
+      writer.uint32(18).string(message.nextPageToken);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListListEntriesResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListListEntriesResponse() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entries.push(ListEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.nextPageToken = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /**
  * A running email sensor: how it stands, the mails it took in, and its events as they come.
  *
@@ -4988,6 +5532,46 @@ export const SensorServiceService = {
       Buffer.from(ReplayEventsResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReplayEventsResponse => ReplayEventsResponse.decode(value),
   },
+  /**
+   * Puts values on the allow or deny lists of the running sensor, beside those of `triage.lists`: all of them or none.
+   * Answered when they are on disk; they count for mails from then on. A value that is there gets the new comment
+   * and expiry. Other errors: RESOURCE_EXHAUSTED where they do not fit.
+   */
+  addListEntries: {
+    path: "/emailsensor.v1.SensorService/AddListEntries" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AddListEntriesRequest): Buffer =>
+      Buffer.from(AddListEntriesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AddListEntriesRequest => AddListEntriesRequest.decode(value),
+    responseSerialize: (value: AddListEntriesResponse): Buffer =>
+      Buffer.from(AddListEntriesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AddListEntriesResponse => AddListEntriesResponse.decode(value),
+  },
+  /** Takes values off these lists. Mails judged by them keep their verdicts. */
+  removeListEntries: {
+    path: "/emailsensor.v1.SensorService/RemoveListEntries" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RemoveListEntriesRequest): Buffer =>
+      Buffer.from(RemoveListEntriesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RemoveListEntriesRequest => RemoveListEntriesRequest.decode(value),
+    responseSerialize: (value: RemoveListEntriesResponse): Buffer =>
+      Buffer.from(RemoveListEntriesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RemoveListEntriesResponse => RemoveListEntriesResponse.decode(value),
+  },
+  /** What is on these lists, newest first, a page at a time; entries of files and those that have expired are left out. */
+  listListEntries: {
+    path: "/emailsensor.v1.SensorService/ListListEntries" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListListEntriesRequest): Buffer =>
+      Buffer.from(ListListEntriesRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListListEntriesRequest => ListListEntriesRequest.decode(value),
+    responseSerialize: (value: ListListEntriesResponse): Buffer =>
+      Buffer.from(ListListEntriesResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListListEntriesResponse => ListListEntriesResponse.decode(value),
+  },
 } as const;
 
 export interface SensorServiceServer extends UntypedServiceImplementation {
@@ -5009,6 +5593,16 @@ export interface SensorServiceServer extends UntypedServiceImplementation {
    * destination, FAILED_PRECONDITION while an earlier replay to it goes on.
    */
   replayEvents: handleUnaryCall<ReplayEventsRequest, ReplayEventsResponse>;
+  /**
+   * Puts values on the allow or deny lists of the running sensor, beside those of `triage.lists`: all of them or none.
+   * Answered when they are on disk; they count for mails from then on. A value that is there gets the new comment
+   * and expiry. Other errors: RESOURCE_EXHAUSTED where they do not fit.
+   */
+  addListEntries: handleUnaryCall<AddListEntriesRequest, AddListEntriesResponse>;
+  /** Takes values off these lists. Mails judged by them keep their verdicts. */
+  removeListEntries: handleUnaryCall<RemoveListEntriesRequest, RemoveListEntriesResponse>;
+  /** What is on these lists, newest first, a page at a time; entries of files and those that have expired are left out. */
+  listListEntries: handleUnaryCall<ListListEntriesRequest, ListListEntriesResponse>;
 }
 
 export interface SensorServiceClient extends Client {
@@ -5090,6 +5684,58 @@ export interface SensorServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ReplayEventsResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * Puts values on the allow or deny lists of the running sensor, beside those of `triage.lists`: all of them or none.
+   * Answered when they are on disk; they count for mails from then on. A value that is there gets the new comment
+   * and expiry. Other errors: RESOURCE_EXHAUSTED where they do not fit.
+   */
+  addListEntries(
+    request: AddListEntriesRequest,
+    callback: (error: ServiceError | null, response: AddListEntriesResponse) => void,
+  ): ClientUnaryCall;
+  addListEntries(
+    request: AddListEntriesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AddListEntriesResponse) => void,
+  ): ClientUnaryCall;
+  addListEntries(
+    request: AddListEntriesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AddListEntriesResponse) => void,
+  ): ClientUnaryCall;
+  /** Takes values off these lists. Mails judged by them keep their verdicts. */
+  removeListEntries(
+    request: RemoveListEntriesRequest,
+    callback: (error: ServiceError | null, response: RemoveListEntriesResponse) => void,
+  ): ClientUnaryCall;
+  removeListEntries(
+    request: RemoveListEntriesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RemoveListEntriesResponse) => void,
+  ): ClientUnaryCall;
+  removeListEntries(
+    request: RemoveListEntriesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RemoveListEntriesResponse) => void,
+  ): ClientUnaryCall;
+  /** What is on these lists, newest first, a page at a time; entries of files and those that have expired are left out. */
+  listListEntries(
+    request: ListListEntriesRequest,
+    callback: (error: ServiceError | null, response: ListListEntriesResponse) => void,
+  ): ClientUnaryCall;
+  listListEntries(
+    request: ListListEntriesRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListListEntriesResponse) => void,
+  ): ClientUnaryCall;
+  listListEntries(
+    request: ListListEntriesRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListListEntriesResponse) => void,
   ): ClientUnaryCall;
 }
 

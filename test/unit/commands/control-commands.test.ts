@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, spyOn, test } from "bun:test";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "../../../src/commands/command.ts";
+import { command as lists } from "../../../src/commands/lists.ts";
 import { command as mail } from "../../../src/commands/mail.ts";
 import { command as mails } from "../../../src/commands/mails.ts";
 import { command as replay } from "../../../src/commands/replay.ts";
@@ -96,7 +97,7 @@ function spawn(...args: readonly string[]) {
   });
 }
 
-const COMMANDS: Readonly<Record<string, Command>> = { status, mails, mail, replay, watch };
+const COMMANDS: Readonly<Record<string, Command>> = { status, mails, mail, replay, watch, lists };
 
 /** Runs a command in this process, which takes a fraction of the time; errors get the exit code main.ts gives. */
 async function command(name: string, ...args: readonly string[]): Promise<Outcome> {
@@ -376,4 +377,94 @@ describe("all of them", () => {
     expect(await spawn("help", "status").stdout.text()).toStartWith("use: email-sensor status");
     expect(parsedLines(await shown.stdout.text())[0]).toMatchObject({ sensor: { id: "sensor-1" } });
   }, 20_000);
+});
+
+describe("lists", () => {
+  test("adds, shows and removes, for people and as JSON", async () => {
+    const deny = ["--list", "deny", "--kind", "domain"];
+    expect(
+      await command("lists", "add", ...deny, "--comment", "seen \u202Etoday", "Evil.example", "b.example"),
+    ).toEqual({
+      code: 0,
+      out: "2 added, 0 changed, 0 there already\n",
+      err: "",
+    });
+    const json = await command(
+      "lists",
+      "add",
+      ...deny,
+      "--json",
+      "--expires",
+      "7d",
+      "evil.example",
+      "c.example",
+    );
+    expect(parsedLines(json.out)).toEqual([{ added: 1, changed: 1, unchanged: 0 }]);
+    const table = await command("lists", "show", "--list", "deny");
+    expect(table.out).toMatch(/^deny +domain +b\.example +\d\d:\d\d:\d\d +never +seen \\u\{202e\}today$/m);
+    expect(table.out).toMatch(/^deny +domain +evil\.example +\S+ +\d{4}-/m);
+    expect(table.out).not.toMatch(DANGEROUS);
+    expect(parsedLines((await command("lists", "--json", "--text", "b.ex")).out)).toEqual([
+      {
+        list: "deny",
+        kind: "domain",
+        value: "b.example",
+        comment: "seen \u202Etoday",
+        added_at: expect.stringMatching(/Z$/),
+        expires_at: null,
+      },
+    ]);
+    expect((await command("lists", "show", "--limit", "1")).err).toContain("there are more");
+    const removed = await command(
+      "lists",
+      "remove",
+      ...deny,
+      "evil.example",
+      "b.example",
+      "c.example",
+      "d.example",
+    );
+    expect(removed.out).toBe("3 removed, 1 not there\n");
+    expect((await command("lists")).err).toContain("no entry");
+  });
+
+  test("reads values of stdin as list files have them, in several calls", async () => {
+    const lines = Array.from({ length: 1201 }, (_, n) => `n${n}.example # number ${n}`).join("\n");
+    const child = Bun.spawn(
+      [process.execPath, "src/main.ts", "lists", "add", "--list", "allow", "--kind", "domain", "-"],
+      {
+        cwd: join(import.meta.dir, "../../.."),
+        env: { ...process.env, EMAIL_SENSOR_ADDRESS: sensor.control.address },
+        stdin: Buffer.from(lines),
+        stdout: "pipe",
+      },
+    );
+    expect(await new Response(child.stdout).text()).toBe("1201 added, 0 changed, 0 there already\n");
+    const { out } = await command("lists", "show", "--json", "--limit", "2000");
+    expect(parsedLines(out)).toHaveLength(1201);
+    expect(parsedLines(out)[0]).toMatchObject({ value: "n1200.example", comment: "number 1200" });
+  });
+
+  test.each<[readonly string[], string]>([
+    [["rubbish"], 'does not understand "rubbish": give show, add or remove'],
+    [["add", "--kind", "domain", "a.example"], "on which list? give --list allow or deny"],
+    [["add", "--list", "deny", "a.example"], "of which kind? give --kind hash, domain, url, sender"],
+    [["add", "--list", "black", "--kind", "url", "x"], '--list: "black" is not known; give allow, deny'],
+    [["add", "--list", "deny", "--kind", "domain"], "which values? give at least one VALUE, or - for stdin"],
+    [
+      ["add", "--list", "deny", "--kind", "domain", "a.example", "a b"],
+      'nothing was done: "a b" is no domain name',
+    ],
+    [
+      ["add", "--list", "deny", "--kind", "domain", "--expires", "soon", "a.example"],
+      '--expires: "soon" is no time',
+    ],
+    [["add", "--list", "deny", "--kind", "domain", "--expires", "2020-01-01", "a.example"], "is in the past"],
+    [["remove", "--list", "deny", "--kind", "domain", "--comment", "x", "a"], "--comment is not for remove"],
+    [["show", "a.example"], 'does not understand "a.example"; --text looks for a value'],
+  ])("says of %j what is wrong and what to do", async (args, text) => {
+    const { code, err } = await command("lists", ...args);
+    expect(code).toBe(2);
+    expect(err).toContain(text);
+  });
 });

@@ -2,6 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ListKind, ListName } from "../../../gen/emailsensor/v1/sensor.ts";
+import { connectControl } from "../../../src/control/client.ts";
+import { harness } from "../control/harness.ts";
 import { attached, multipart, sha256 } from "../extract/mails.ts";
 import { runCommand } from "./run-command.ts";
 
@@ -74,6 +77,7 @@ describe("explain", () => {
       },
       direction: "inbound",
       sender_list: null,
+      run_time_lists: false,
     });
     expect(parts[0]).toEqual({
       kind: "attachment",
@@ -173,4 +177,40 @@ describe("explain", () => {
     expect(code).toBe(2);
     expect(errors).toContain("bad.yaml:1:19: triage.rules[0]: does nothing");
   });
+});
+
+test("explain counts what was added to the running sensor that its configuration names, else says that it does not", async () => {
+  const { errors } = await explain("--config", config, phish);
+  expect(errors).toContain("entries added to a running sensor do not count: cannot reach the sensor");
+  expect((await explain(phish)).errors).toContain("no --config names a sensor");
+  const sensor = await harness();
+  try {
+    const client = connectControl(sensor.control.address, null);
+    const entry = {
+      list: ListName.DENY,
+      kind: ListKind.DOMAIN,
+      value: "a.example",
+      comment: "phishing",
+      addedAt: undefined,
+      expiresAt: undefined,
+    };
+    await client.addListEntries({ entries: [entry] });
+    client.close();
+    const running = file(
+      "running.yaml",
+      `vmray: { url: https://v.example, api_key: k }\ncontrol: { listen: "${sensor.control.address}" }\n`,
+    );
+    const { rows, errors: none } = await explain("--json", "--config", running, phish);
+    expect(none).toBe("");
+    expect(rows()[0].run_time_lists).toBe(true);
+    expect(rows()[0].parts).toContainEqual(
+      expect.objectContaining({
+        url: "https://a.example/",
+        rule: "list.deny_domain",
+        reason: "on the deny list (domain a.example, added at run time): phishing",
+      }),
+    );
+  } finally {
+    await sensor.end();
+  }
 });

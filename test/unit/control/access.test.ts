@@ -7,6 +7,7 @@ import { HealthCheckResponse_ServingStatus, HealthClient } from "../../../gen/gr
 import { ServerReflectionClient } from "../../../gen/grpc/reflection/v1/reflection.ts";
 import { startControl } from "../../../src/control/server.ts";
 import { SensorError } from "../../../src/errors.ts";
+import { openRunTimeLists } from "../../../src/triage/run-time.ts";
 import { open as openSpool, QUIET, temporaryFolder } from "../spool/fixtures.ts";
 import { bearer, calls, EXTRA, type Harness, harness, refusalOf, watchRequest } from "./harness.ts";
 
@@ -45,6 +46,7 @@ async function startError(listen: string, token?: string): Promise<SensorError> 
       tokenFile: token,
       spool,
       replay: async () => "unknown",
+      lists: await openRunTimeLists(spool),
       status: () => EXTRA,
       sensor: { id: "a", version: "1" },
       log: QUIET,

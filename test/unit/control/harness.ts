@@ -17,6 +17,7 @@ import type { ExtraStatus } from "../../../src/control/status.ts";
 import { createLog } from "../../../src/log.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
+import { openRunTimeLists } from "../../../src/triage/run-time.ts";
 import { open, someEvent, temporaryFolder } from "../spool/fixtures.ts";
 
 export const EXTRA: ExtraStatus = {
@@ -47,6 +48,7 @@ export async function harness(
     status: () => EXTRA,
     replay: async (destination, since, until) =>
       destination === "siem" ? ((await spool.startReplay("siem", since, until)) ?? "running") : "unknown",
+    lists: await openRunTimeLists(spool),
     sensor: { id: "sensor-1", version: "1.2.3" },
     log: createLog("debug", (line) => logged.push(line)),
     ...options,

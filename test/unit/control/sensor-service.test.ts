@@ -502,7 +502,7 @@ test("bytes that are no request end their call and nothing else", async () => {
     });
   await fc.assert(
     fc.asyncProperty(
-      fc.constantFrom("GetStatus", "ListMails", "GetMail"),
+      fc.constantFrom("GetStatus", "ListMails", "GetMail", "AddListEntries", "ListListEntries"),
       fc.uint8Array({ maxLength: 300 }),
       async (method, bytes) => {
         const { OK, INTERNAL, INVALID_ARGUMENT, NOT_FOUND } = status;
@@ -511,7 +511,7 @@ test("bytes that are no request end their call and nothing else", async () => {
     ),
     { numRuns: 300 },
   );
-  expect(await raw("GetMail", new Uint8Array(70_000))).toBe(status.RESOURCE_EXHAUSTED);
+  expect(await raw("GetMail", new Uint8Array(270_000))).toBe(status.RESOURCE_EXHAUSTED);
   expect((await calls(client).getStatus()).status).toBeDefined();
   expect(open.logged.filter((line) => line.includes('"level":"error"'))).toEqual([]);
 });
