@@ -227,9 +227,9 @@ async function startStages(
         spool,
         sensor: identity,
         status: async () => {
-          const { running, open, paused } = analyzer.status();
+          const pool = analyzer.status();
           return {
-            analyzer: { running, open, pausedReason: paused },
+            analyzer: { ...pool, pausedReason: pool.paused },
             destinations: [...(await reporting.status()), ...(await alerts.status())].map((one) => ({
               name: one.destination,
               up: one.state === "idle" ? null : one.state === "up",

@@ -21,7 +21,7 @@ import type { ContentVerdict } from "../verdict/verdict.ts";
 import { type BudgetStatus, createBudget, dayOf, type Permit } from "./budget.ts";
 import type { Quota, VmrayClient } from "./client.ts";
 import { createFeed } from "./feed.ts";
-import { backoff, createGate, type GateTiming, type PauseReason } from "./gate.ts";
+import { backoff, createGate, type Gate, type GateTiming, type PauseReason } from "./gate.ts";
 import { createHealth, type HealthTiming } from "./health.ts";
 import { createSchedule } from "./schedule.ts";
 import { createSender } from "./sending.ts";
@@ -81,14 +81,26 @@ export type AnalyzerOptions = {
   readonly timing?: Partial<AnalyzerTiming>;
 };
 
+/** One kind of call: all are made, none is, or one at a time is tried. */
+export type Circuit = {
+  readonly state: "open" | "shut" | "trial";
+  readonly reason: PauseReason | null;
+  /** When the next one is tried, milliseconds since 1970; null while it is open. */
+  readonly retryAt: number | null;
+};
+
 export type AnalyzerStatus = {
   /** Steps being taken now. */
   readonly running: number;
   /** Analyses in hand: running, waiting for a slot or for VMRay. The spool may hold more. */
   readonly open: number;
+  /** Those in hand that take no step now, by what they wait for. */
+  readonly waiting: Readonly<Record<AnalysisLane, number>>;
   /** Why no calls are made for now, null where they are. */
   readonly paused: PauseReason | null;
-  readonly lastError: { readonly code: ErrorCode; readonly at: number } | null;
+  /** Whether calls are made: those that submit, and all others. */
+  readonly circuits: { readonly reads: Circuit; readonly submits: Circuit };
+  readonly lastError: { readonly code: ErrorCode; readonly message: string; readonly at: number } | null;
   readonly budget: BudgetStatus;
   /** What VMRay said of its quota last, null where it has not or does not. */
   readonly quota: Quota | null;
@@ -456,7 +468,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     const reason = pauseReason(error);
     const wait = error instanceof VmrayError ? error.retryAfter : null;
     const tripped = gate.trip(reason, ticket, now(), wait);
-    lastError = { code: error.code, at: now() };
+    lastError = { code: error.code, message: error.message, at: now() };
     lastFault = error.message;
     if (tripped.news) log.warn("calls to VMRay pause", { reason, calls: kind, ...faultFields(error) });
     return tripped;
@@ -468,7 +480,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   }
 
   function noteError(error: SensorError, msg: string, item?: Item): void {
-    lastError = { code: error.code, at: now() };
+    lastError = { code: error.code, message: error.message, at: now() };
     log.warn(msg, { ...(item === undefined ? {} : logFields(item.job)), ...faultFields(error) });
   }
 
@@ -770,6 +782,14 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     status: () => ({
       running: running.size,
       open: running.size + schedule.keys().length,
+      waiting: {
+        look: schedule.size("look"),
+        send: schedule.size("send"),
+        upload: schedule.size("upload"),
+        poll: schedule.size("poll"),
+        read: schedule.size("read"),
+      },
+      circuits: { reads: circuitOf(reads, now()), submits: circuitOf(submits, now()) },
       paused: reads.reason() ?? (submits.state(now()) === "shut" ? submits.reason() : null),
       lastError,
       budget: budget.status(now()),
@@ -777,6 +797,11 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       counts: { ...counts },
     }),
   };
+}
+
+function circuitOf(gate: Gate, at: number): Circuit {
+  const reason = gate.reason();
+  return { state: gate.state(at), reason, retryAt: reason === null ? null : gate.until() };
 }
 
 function pauseReason(error: SensorError): PauseReason {

@@ -26,8 +26,16 @@ export type BudgetStatus = {
   readonly perDay: number | null;
   /** Today's submissions that count. */
   readonly usedToday: number;
-  /** True while a submission was refused for the budget, or by VMRay for its quota. */
+  /** How many of `perDay` only high priority may use. */
+  readonly reserve: number;
+  /** True from the first submission of the day that was held back for the budget. */
   readonly usedUp: boolean;
+  /** When the next day begins, milliseconds since 1970. */
+  readonly renewsAt: number;
+  /** What is done instead of an analysis that the budget does not allow. */
+  readonly cheaper: "lookup" | "reputation";
+  /** When VMRay, which refused a submission for its own quota, is tried again; null where it did not. */
+  readonly quotaRetryAt: number | null;
 };
 
 /** What became different, for people: name and message of a `sensor.state` event. */
@@ -53,6 +61,7 @@ export type Budget = {
 /** How long after a refusal for its quota VMRay is tried again, milliseconds. */
 export const QUOTA_RETRY = 15 * 60_000;
 const HIGH = 0;
+const DAY = 86_400_000;
 
 /** The UTC day, `2026-11-24`. */
 export function dayOf(now: number): string {
@@ -61,7 +70,8 @@ export function dayOf(now: number): string {
 
 export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOTA_RETRY): Budget {
   const { per_day: perDay } = settings;
-  const shared = perDay === undefined ? 0 : perDay - Math.ceil((perDay * settings.reserve) / 100);
+  const reserve = perDay === undefined ? 0 : Math.ceil((perDay * settings.reserve) / 100);
+  const shared = (perDay ?? 0) - reserve;
   let day: string | null = null;
   let used = 0;
   let usedUp = false;
@@ -136,7 +146,15 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
     },
     status(now) {
       roll(now);
-      return { perDay: perDay ?? null, usedToday: used, usedUp: usedUp || denied };
+      return {
+        perDay: perDay ?? null,
+        usedToday: used,
+        reserve,
+        usedUp,
+        renewsAt: (Math.floor(now / DAY) + 1) * DAY,
+        cheaper: settings.count_reputation ? "lookup" : "reputation",
+        quotaRetryAt: denied ? retryAt : null,
+      };
     },
   };
 }

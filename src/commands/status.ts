@@ -2,7 +2,7 @@
  * `status`: how a running sensor stands, on one screen.
  */
 import type { Status } from "../../gen/emailsensor/v1/sensor.ts";
-import { destinationWord, statusJson } from "../control/json.ts";
+import { type AnalyzerJson, destinationWord, statusJson } from "../control/json.ts";
 import { toJsonLine } from "../text.ts";
 import { formatDuration, formatSize } from "../units.ts";
 import type { Command, ExitCode } from "./command.ts";
@@ -43,6 +43,17 @@ export function renderStatus(status: Status, screen: Screen, now: number): reado
           ? `working, ${analyzer.running} of ${analyzer.open} at the moment`
           : `${screen.colour("suspicious", "paused")}: ${printable(analyzer.paused_reason)}`,
     ),
+    ...(analyzer === null
+      ? []
+      : [
+          line("calls", callsText(analyzer, screen, now)),
+          line("waiting", counts(analyzer.waiting)),
+          line("budget", budgetText(analyzer.budget, screen, now)),
+          line("quota", quotaText(analyzer)),
+        ]),
+    ...(analyzer?.last_error == null
+      ? []
+      : [line("last fault", `${since(analyzer.last_error_at, now)} ago: ${printable(analyzer.last_error)}`)]),
     line("spool", formatSize(json.spool_bytes)),
   ];
   if (status.destinations.length === 0) return [...lines, line("destinations", "none")];
@@ -70,6 +81,56 @@ export function renderStatus(status: Status, screen: Screen, now: number): reado
     (cell, row, column) => (column === 1 ? screen.colour(states[row] ?? "", cell) : cell),
   );
   return [...lines, "", ...table];
+}
+
+const since = (time: string | null, now: number): string =>
+  formatDuration(time === null ? 0 : Math.max(0, now - Date.parse(time)));
+const until = (time: string | null, now: number): string =>
+  formatDuration(time === null ? 0 : Math.max(0, Date.parse(time) - now));
+
+function callsText(analyzer: AnalyzerJson, screen: Screen, now: number): string {
+  const text = (what: string, { state, reason, retry_at }: AnalyzerJson["lookups"]) =>
+    state === "shut" || state === "trial"
+      ? `${what} ${screen.colour("suspicious", state === "shut" ? "paused" : "tried one at a time")}` +
+        ` (${printable(reason ?? "?")}), next in ${until(retry_at, now)}`
+      : `${what} ${state === "open" ? "made" : state}`;
+  return `${text("look-ups", analyzer.lookups)}, ${text("submissions", analyzer.submissions)}`;
+}
+
+function budgetText(budget: AnalyzerJson["budget"], screen: Screen, now: number): string {
+  const parts = [
+    budget.per_day === null
+      ? `${budget.used} submissions today, no limit`
+      : `${budget.used} of ${budget.per_day} submissions today, ${budget.reserve} of them for high priority`,
+    `new in ${until(budget.renews_at, now)}`,
+  ];
+  if (budget.per_day !== null) {
+    const instead = `${budget.when_used_up ?? "unknown"} instead`;
+    parts.push(budget.used_up ? screen.colour("suspicious", `used up: ${instead}`) : `then ${instead}`);
+  }
+  if (budget.quota_retry_at !== null) {
+    const next = `VMRay's quota is used up, next try in ${until(budget.quota_retry_at, now)}`;
+    parts.push(screen.colour("suspicious", next));
+  }
+  return parts.join("; ");
+}
+
+function quotaText({ quota }: AnalyzerJson): string {
+  if (quota === null) return "not told by VMRay";
+  const text = (
+    what: string,
+    { limit, used }: { readonly limit: number | null; readonly used: number | null },
+  ) =>
+    used === null && (limit === null || limit === 0)
+      ? []
+      : [`${what} ${used ?? "?"} of ${limit === null ? "?" : limit === 0 ? "any number" : limit} used`];
+  const parts = [
+    ...text("API key", quota.key),
+    ...text("reports", quota.report),
+    ...text("verdicts", quota.verdict),
+    ...(quota.period === null ? [] : [`period: ${printable(quota.period)}`]),
+  ];
+  return parts.length === 0 ? "not told by VMRay" : parts.join("; ");
 }
 
 async function run(args: readonly string[]): Promise<ExitCode> {

@@ -5,6 +5,9 @@
  * only ever added to.
  */
 import type {
+  Allowance,
+  Analyzer,
+  Circuit,
   Destination,
   Envelope,
   Event,
@@ -21,6 +24,7 @@ import type {
 import {
   API_ACTION,
   API_CAUSE,
+  API_CIRCUIT_STATE,
   API_CONTAINER,
   API_DESTINATION_STATE,
   API_ENVELOPE_SOURCE,
@@ -301,6 +305,61 @@ function destinationJson(destination: Destination) {
   };
 }
 
+const optionalCount = (value: bigint | undefined): number | null =>
+  value === undefined ? null : Number(value);
+
+function circuitJson(circuit: Circuit | undefined) {
+  return {
+    state: word(API_CIRCUIT_STATE, circuit?.state ?? 0) ?? "unknown",
+    reason: circuit?.reason ?? null,
+    retry_at: iso(circuit?.retryAt),
+  };
+}
+
+function allowanceJson(allowance: Allowance | undefined) {
+  return { limit: optionalCount(allowance?.limit), used: optionalCount(allowance?.used) };
+}
+
+function analyzerJson(analyzer: Analyzer) {
+  const { waiting, budget, quota } = analyzer;
+  return {
+    running: Number(analyzer.running),
+    open: Number(analyzer.open),
+    paused_reason: analyzer.pausedReason ?? null,
+    lookups: circuitJson(analyzer.lookups),
+    submissions: circuitJson(analyzer.submissions),
+    last_error: analyzer.lastError ?? null,
+    last_error_at: iso(analyzer.lastErrorAt),
+    waiting: {
+      lookups: count(waiting?.lookups),
+      urls: count(waiting?.urls),
+      files: count(waiting?.files),
+      vmray: count(waiting?.vmray),
+      verdicts: count(waiting?.verdicts),
+    },
+    budget: {
+      per_day: optionalCount(budget?.perDay),
+      used: count(budget?.used),
+      reserve: count(budget?.reserve),
+      used_up: budget?.usedUp ?? false,
+      renews_at: iso(budget?.renewsAt),
+      when_used_up: actionWord(budget?.whenUsedUp ?? 0),
+      quota_retry_at: iso(budget?.quotaRetryAt),
+    },
+    quota:
+      quota === undefined
+        ? null
+        : {
+            key: allowanceJson(quota.key),
+            report: allowanceJson(quota.report),
+            verdict: allowanceJson(quota.verdict),
+            period: quota.period ?? null,
+          },
+  };
+}
+
+export type AnalyzerJson = ReturnType<typeof analyzerJson>;
+
 export function statusJson(status: Status) {
   const { mails, verdicts, analyses, analyzer } = status;
   return {
@@ -321,14 +380,7 @@ export function statusJson(status: Status) {
       not_available: count(verdicts?.notAvailable),
     },
     analyses: { queued: count(analyses?.queued), submitted: count(analyses?.submitted) },
-    analyzer:
-      analyzer === undefined
-        ? null
-        : {
-            running: Number(analyzer.running),
-            open: Number(analyzer.open),
-            paused_reason: analyzer.pausedReason ?? null,
-          },
+    analyzer: analyzer === undefined ? null : analyzerJson(analyzer),
     destinations: status.destinations.map(destinationJson),
     spool_bytes: Number(status.spoolBytes),
   };

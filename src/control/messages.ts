@@ -6,7 +6,10 @@
  */
 import {
   Decision_Action as ApiAction,
+  type Allowance as ApiAllowance,
+  type Analyzer as ApiAnalyzer,
   type Attachment as ApiAttachment,
+  type Circuit as ApiCircuit,
   type Cost as ApiCost,
   type Decision as ApiDecision,
   type Envelope as ApiEnvelope,
@@ -21,6 +24,8 @@ import {
   type MailSummary,
   type Status,
 } from "../../gen/emailsensor/v1/sensor.ts";
+import type { Circuit } from "../analyzer/analyzer.ts";
+import type { Allowance } from "../analyzer/client.ts";
 import type { MailFacts } from "../extract/extraction.ts";
 import type { Envelope } from "../intake/mail.ts";
 import type { EventPart, SensorEvent } from "../report/event.ts";
@@ -28,10 +33,11 @@ import type { ArtifactRow, MailRow, SpoolCounts } from "../spool/spool.ts";
 import { cutText } from "../text.ts";
 import type { Decision } from "../triage/plan.ts";
 import type { ContentVerdict, Cost, Evidence, Verdict, VmrayReference } from "../verdict/verdict.ts";
-import type { DestinationStatus, ExtraStatus } from "./status.ts";
+import type { AnalyzerStatus, DestinationStatus, ExtraStatus } from "./status.ts";
 import {
   API_ACTION,
   API_CAUSE,
+  API_CIRCUIT_STATE,
   API_CONTAINER,
   API_DESTINATION_STATE,
   API_ENVELOPE_SOURCE,
@@ -421,14 +427,7 @@ export function statusMessage(
       queued: BigInt(counts.analyses.queued),
       submitted: BigInt(counts.analyses.submitted),
     },
-    analyzer:
-      extra.analyzer === null
-        ? undefined
-        : {
-            running: BigInt(extra.analyzer.running),
-            open: BigInt(extra.analyzer.open),
-            pausedReason: extra.analyzer.pausedReason ?? undefined,
-          },
+    analyzer: extra.analyzer === null ? undefined : analyzerMessage(extra.analyzer),
     destinations: [...extra.destinations, ...silent].map((destination) => {
       const cursor = cursors.get(destination.name);
       const state = destination.up === null ? "unknown" : destination.up ? "up" : "down";
@@ -443,4 +442,52 @@ export function statusMessage(
     }),
     spoolBytes: BigInt(counts.bytes),
   };
+}
+
+function analyzerMessage(analyzer: AnalyzerStatus): ApiAnalyzer {
+  const { waiting, circuits, budget, quota, lastError } = analyzer;
+  return {
+    running: BigInt(analyzer.running),
+    open: BigInt(analyzer.open),
+    pausedReason: analyzer.pausedReason ?? undefined,
+    lookups: circuitMessage(circuits.reads),
+    submissions: circuitMessage(circuits.submits),
+    lastError: lastError === null ? undefined : `${lastError.code}: ${lastError.message}`,
+    lastErrorAt: time(lastError?.at ?? null),
+    waiting: {
+      lookups: BigInt(waiting.look),
+      urls: BigInt(waiting.send),
+      files: BigInt(waiting.upload),
+      vmray: BigInt(waiting.poll),
+      verdicts: BigInt(waiting.read),
+    },
+    budget: {
+      perDay: budget.perDay === null ? undefined : BigInt(budget.perDay),
+      used: BigInt(budget.usedToday),
+      reserve: BigInt(budget.reserve),
+      usedUp: budget.usedUp,
+      renewsAt: time(budget.renewsAt),
+      whenUsedUp: API_ACTION[budget.cheaper],
+      quotaRetryAt: time(budget.quotaRetryAt),
+    },
+    quota:
+      quota === null
+        ? undefined
+        : {
+            key: allowanceMessage(quota.key),
+            report: allowanceMessage(quota.report),
+            verdict: allowanceMessage(quota.verdict),
+            period: quota.period ?? undefined,
+          },
+  };
+}
+
+function circuitMessage({ state, reason, retryAt }: Circuit): ApiCircuit {
+  return { state: API_CIRCUIT_STATE[state], reason: reason ?? undefined, retryAt: time(retryAt) };
+}
+
+/** VMRay's numbers may have fractions. */
+function allowanceMessage({ limit, used }: Allowance): ApiAllowance {
+  const whole = (number: number | null) => (number === null ? undefined : BigInt(Math.round(number)));
+  return { limit: whole(limit), used: whole(used) };
 }

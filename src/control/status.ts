@@ -3,7 +3,9 @@
  * a stage need not know the control service.
  */
 
-export type AnalyzerStatus = {
+import type { AnalyzerStatus as PoolStatus } from "../analyzer/analyzer.ts";
+
+export type AnalyzerStatus = Pick<PoolStatus, "waiting" | "circuits" | "budget" | "quota" | "lastError"> & {
   /** Analyses being worked on at this moment. */
   readonly running: number;
   /** Analyses the pool has still to finish, those running included. */

@@ -10,10 +10,12 @@ import {
   Verdict as ApiVerdict,
   Attachment_Container,
   Change_Cause,
+  Circuit_State,
   Decision_Action,
   Destination_State,
   Judgement_Outcome,
 } from "../../gen/emailsensor/v1/sensor.ts";
+import type { Circuit } from "../analyzer/analyzer.ts";
 import type { Container, OriginalEnvelope } from "../extract/extraction.ts";
 import type { EventType, Outcome } from "../report/event.ts";
 import type { ChangeCause, MailState } from "../spool/spool.ts";
@@ -44,6 +46,12 @@ export const API_EVENT_TYPE: Readonly<Record<EventType, ApiEventType>> = {
   "url.verdict": ApiEventType.URL_VERDICT,
   "verdict.changed": ApiEventType.VERDICT_CHANGED,
   "sensor.state": ApiEventType.SENSOR_STATE,
+};
+
+export const API_CIRCUIT_STATE: Readonly<Record<Circuit["state"], Circuit_State>> = {
+  open: Circuit_State.OPEN,
+  shut: Circuit_State.PAUSED,
+  trial: Circuit_State.TRIAL,
 };
 
 export const API_ACTION: Readonly<Record<Action, Decision_Action>> = {

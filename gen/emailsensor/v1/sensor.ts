@@ -244,7 +244,123 @@ export interface Analyzer {
   /** Analyses the pool has still to finish. */
   readonly open: bigint;
   /** Why no calls are made at the moment, absent where the pool works. */
-  readonly pausedReason?: string | undefined;
+  readonly pausedReason?:
+    | string
+    | undefined;
+  /** Calls that ask: look-ups, polls, verdicts. While these pause, no call is made at all. */
+  readonly lookups:
+    | Circuit
+    | undefined;
+  /** Calls that submit. */
+  readonly submissions:
+    | Circuit
+    | undefined;
+  /** The last fault, of VMRay or of the spool; absent where there was none since the start. */
+  readonly lastError?: string | undefined;
+  readonly lastErrorAt:
+    | Date
+    | undefined;
+  /** What the pool has in memory and waits, by lane. All others wait in the spool. */
+  readonly waiting:
+    | AnalysisLanes
+    | undefined;
+  /** `vmray.budget`. */
+  readonly budget:
+    | Budget
+    | undefined;
+  /** What VMRay said of its quota last; absent where it has not or does not. */
+  readonly quota: VmrayQuota | undefined;
+}
+
+/** Whether calls of one kind are made. */
+export interface Circuit {
+  readonly state: Circuit_State;
+  /** Absent while they are made: `auth` (the key is refused), `throttled` (429) or `unreachable` (any other fault). */
+  readonly reason?:
+    | string
+    | undefined;
+  /** When the next one is tried, absent while they are made. */
+  readonly retryAt: Date | undefined;
+}
+
+export const Circuit_State = {
+  UNSPECIFIED: 0,
+  /** OPEN - All are made. */
+  OPEN: 1,
+  /** PAUSED - None is made until `retry_at`. */
+  PAUSED: 2,
+  /** TRIAL - One at a time is made, to see whether VMRay is back. */
+  TRIAL: 3,
+} as const;
+
+export type Circuit_State = typeof Circuit_State[keyof typeof Circuit_State];
+
+export namespace Circuit_State {
+  export type UNSPECIFIED = typeof Circuit_State.UNSPECIFIED;
+  export type OPEN = typeof Circuit_State.OPEN;
+  export type PAUSED = typeof Circuit_State.PAUSED;
+  export type TRIAL = typeof Circuit_State.TRIAL;
+}
+
+/** Analyses by what they wait for. */
+export interface AnalysisLanes {
+  /** To be looked up. */
+  readonly lookups: bigint;
+  /** URLs to be submitted. */
+  readonly urls: bigint;
+  /** Files to be submitted. */
+  readonly files: bigint;
+  /** VMRay to finish them. */
+  readonly vmray: bigint;
+  /** Their verdict to be read. */
+  readonly verdicts: bigint;
+}
+
+/** Submissions of the UTC day. */
+export interface Budget {
+  /** How many may be made in a day, absent where there is no limit. */
+  readonly perDay?:
+    | bigint
+    | undefined;
+  /** Made today, as far as they count. */
+  readonly used: bigint;
+  /** How many of `per_day` are kept for high priority. */
+  readonly reserve: bigint;
+  /** Whether one was held back for it today. */
+  readonly usedUp: boolean;
+  /** When the next day begins. */
+  readonly renewsAt:
+    | Date
+    | undefined;
+  /** What is done instead of an analysis while it is used up: ACTION_LOOKUP or ACTION_REPUTATION. */
+  readonly whenUsedUp: Decision_Action;
+  /** When VMRay is tried again, which refused a submission for its own quota; absent where it did not. */
+  readonly quotaRetryAt: Date | undefined;
+}
+
+/** VMRay's own account. */
+export interface VmrayQuota {
+  /** Of the API key. */
+  readonly key:
+    | Allowance
+    | undefined;
+  /** Of the licence: analyses with a report. */
+  readonly report:
+    | Allowance
+    | undefined;
+  /** Of the licence: analyses with a verdict alone. */
+  readonly verdict:
+    | Allowance
+    | undefined;
+  /** When the licence's allowances begin anew, in VMRay's word: always, daily, monthly, annual, never. */
+  readonly period?: string | undefined;
+}
+
+/** One allowance, as far as VMRay tells. */
+export interface Allowance {
+  /** 0 where there is none. */
+  readonly limit?: bigint | undefined;
+  readonly used?: bigint | undefined;
 }
 
 /** A destination of events: a SIEM or an alert. */
@@ -1497,7 +1613,18 @@ export const AnalysisCounts: MessageFns<AnalysisCounts> = {
 };
 
 function createBaseAnalyzer(): Analyzer {
-  return { running: 0n, open: 0n, pausedReason: undefined };
+  return {
+    running: 0n,
+    open: 0n,
+    pausedReason: undefined,
+    lookups: undefined,
+    submissions: undefined,
+    lastError: undefined,
+    lastErrorAt: undefined,
+    waiting: undefined,
+    budget: undefined,
+    quota: undefined,
+  };
 }
 
 export const Analyzer: MessageFns<Analyzer> = {
@@ -1516,6 +1643,27 @@ export const Analyzer: MessageFns<Analyzer> = {
     }
     if (message.pausedReason !== undefined) {
       writer.uint32(26).string(message.pausedReason);
+    }
+    if (message.lookups !== undefined) {
+      Circuit.encode(message.lookups, writer.uint32(34).fork()).join();
+    }
+    if (message.submissions !== undefined) {
+      Circuit.encode(message.submissions, writer.uint32(42).fork()).join();
+    }
+    if (message.lastError !== undefined) {
+      writer.uint32(50).string(message.lastError);
+    }
+    if (message.lastErrorAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.lastErrorAt), writer.uint32(58).fork()).join();
+    }
+    if (message.waiting !== undefined) {
+      AnalysisLanes.encode(message.waiting, writer.uint32(66).fork()).join();
+    }
+    if (message.budget !== undefined) {
+      Budget.encode(message.budget, writer.uint32(74).fork()).join();
+    }
+    if (message.quota !== undefined) {
+      VmrayQuota.encode(message.quota, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -1555,6 +1703,506 @@ export const Analyzer: MessageFns<Analyzer> = {
             }
 
             message.pausedReason = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.lookups = Circuit.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.submissions = Circuit.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.lastError = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.lastErrorAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.waiting = AnalysisLanes.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.budget = Budget.decode(reader, reader.uint32());
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.quota = VmrayQuota.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseCircuit(): Circuit {
+  return { state: 0, reason: undefined, retryAt: undefined };
+}
+
+export const Circuit: MessageFns<Circuit> = {
+  encode(message: Circuit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== 0) {
+      writer.uint32(8).int32(message.state);
+    }
+    if (message.reason !== undefined) {
+      writer.uint32(18).string(message.reason);
+    }
+    if (message.retryAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.retryAt), writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Circuit {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseCircuit() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.retryAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAnalysisLanes(): AnalysisLanes {
+  return { lookups: 0n, urls: 0n, files: 0n, vmray: 0n, verdicts: 0n };
+}
+
+export const AnalysisLanes: MessageFns<AnalysisLanes> = {
+  encode(message: AnalysisLanes, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.lookups !== 0n) {
+      if (BigInt.asIntN(64, message.lookups) !== message.lookups) {
+        throw new globalThis.Error("value provided for field message.lookups of type int64 too large");
+      }
+      writer.uint32(8).int64(message.lookups);
+    }
+    if (message.urls !== 0n) {
+      if (BigInt.asIntN(64, message.urls) !== message.urls) {
+        throw new globalThis.Error("value provided for field message.urls of type int64 too large");
+      }
+      writer.uint32(16).int64(message.urls);
+    }
+    if (message.files !== 0n) {
+      if (BigInt.asIntN(64, message.files) !== message.files) {
+        throw new globalThis.Error("value provided for field message.files of type int64 too large");
+      }
+      writer.uint32(24).int64(message.files);
+    }
+    if (message.vmray !== 0n) {
+      if (BigInt.asIntN(64, message.vmray) !== message.vmray) {
+        throw new globalThis.Error("value provided for field message.vmray of type int64 too large");
+      }
+      writer.uint32(32).int64(message.vmray);
+    }
+    if (message.verdicts !== 0n) {
+      if (BigInt.asIntN(64, message.verdicts) !== message.verdicts) {
+        throw new globalThis.Error("value provided for field message.verdicts of type int64 too large");
+      }
+      writer.uint32(40).int64(message.verdicts);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AnalysisLanes {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAnalysisLanes() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.lookups = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.urls = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.files = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.vmray = reader.int64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.verdicts = reader.int64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseBudget(): Budget {
+  return {
+    perDay: undefined,
+    used: 0n,
+    reserve: 0n,
+    usedUp: false,
+    renewsAt: undefined,
+    whenUsedUp: 0,
+    quotaRetryAt: undefined,
+  };
+}
+
+export const Budget: MessageFns<Budget> = {
+  encode(message: Budget, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.perDay !== undefined) {
+      if (BigInt.asIntN(64, message.perDay) !== message.perDay) {
+        throw new globalThis.Error("value provided for field message.perDay of type int64 too large");
+      }
+      writer.uint32(8).int64(message.perDay);
+    }
+    if (message.used !== 0n) {
+      if (BigInt.asIntN(64, message.used) !== message.used) {
+        throw new globalThis.Error("value provided for field message.used of type int64 too large");
+      }
+      writer.uint32(16).int64(message.used);
+    }
+    if (message.reserve !== 0n) {
+      if (BigInt.asIntN(64, message.reserve) !== message.reserve) {
+        throw new globalThis.Error("value provided for field message.reserve of type int64 too large");
+      }
+      writer.uint32(24).int64(message.reserve);
+    }
+    if (message.usedUp !== false) {
+      writer.uint32(32).bool(message.usedUp);
+    }
+    if (message.renewsAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.renewsAt), writer.uint32(42).fork()).join();
+    }
+    if (message.whenUsedUp !== 0) {
+      writer.uint32(48).int32(message.whenUsedUp);
+    }
+    if (message.quotaRetryAt !== undefined) {
+      Timestamp.encode(toTimestamp(message.quotaRetryAt), writer.uint32(58).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Budget {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseBudget() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.perDay = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.used = reader.int64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.reserve = reader.int64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.usedUp = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.renewsAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.whenUsedUp = reader.int32() as any;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.quotaRetryAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseVmrayQuota(): VmrayQuota {
+  return { key: undefined, report: undefined, verdict: undefined, period: undefined };
+}
+
+export const VmrayQuota: MessageFns<VmrayQuota> = {
+  encode(message: VmrayQuota, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.key !== undefined) {
+      Allowance.encode(message.key, writer.uint32(10).fork()).join();
+    }
+    if (message.report !== undefined) {
+      Allowance.encode(message.report, writer.uint32(18).fork()).join();
+    }
+    if (message.verdict !== undefined) {
+      Allowance.encode(message.verdict, writer.uint32(26).fork()).join();
+    }
+    if (message.period !== undefined) {
+      writer.uint32(34).string(message.period);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): VmrayQuota {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseVmrayQuota() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = Allowance.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.report = Allowance.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.verdict = Allowance.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.period = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAllowance(): Allowance {
+  return { limit: undefined, used: undefined };
+}
+
+export const Allowance: MessageFns<Allowance> = {
+  encode(message: Allowance, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.limit !== undefined) {
+      if (BigInt.asIntN(64, message.limit) !== message.limit) {
+        throw new globalThis.Error("value provided for field message.limit of type int64 too large");
+      }
+      writer.uint32(8).int64(message.limit);
+    }
+    if (message.used !== undefined) {
+      if (BigInt.asIntN(64, message.used) !== message.used) {
+        throw new globalThis.Error("value provided for field message.used of type int64 too large");
+      }
+      writer.uint32(16).int64(message.used);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Allowance {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAllowance() as any;
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.limit = reader.int64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.used = reader.int64() as bigint;
             continue;
           }
         }

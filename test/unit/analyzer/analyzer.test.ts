@@ -776,7 +776,7 @@ describe("the budget", () => {
       "the daily budget of 2 analyses is used up: only looked up, and unknown to VMRay",
     );
     expect(vmray.submissions().size).toBe(2);
-    expect(analyzer.status().budget).toEqual({ perDay: 2, usedToday: 2, usedUp: true });
+    expect(analyzer.status().budget).toMatchObject({ perDay: 2, usedToday: 2, usedUp: true });
     await until(() => here.news.length > 0, "the event");
     expect(here.news).toEqual(["budget_used_up"]);
     await analyzer.stop();

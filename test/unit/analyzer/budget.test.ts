@@ -22,7 +22,15 @@ describe("the budget", () => {
       allowed: false,
       reason: "the daily budget of 5 analyses is used up",
     });
-    expect(budget.status(DAY)).toEqual({ perDay: 5, usedToday: 5, usedUp: true });
+    expect(budget.status(DAY)).toEqual({
+      perDay: 5,
+      usedToday: 5,
+      reserve: 0,
+      usedUp: true,
+      renewsAt: Date.parse("2026-11-25T00:00:00Z"),
+      cheaper: "lookup",
+      quotaRetryAt: null,
+    });
   });
 
   test("keeps the reserve for high priority", () => {
@@ -67,6 +75,7 @@ describe("the budget", () => {
   test("makes no submission after VMRay refused one for its quota, until it is tried again and taken", () => {
     const budget = opened({});
     budget.denied(DAY);
+    expect(budget.status(DAY)).toMatchObject({ usedUp: false, quotaRetryAt: DAY + 1_000 });
     expect(budget.take("reputation", HIGH, DAY + 999)).toEqual({
       allowed: false,
       reason: "VMRay's quota is used up",

@@ -143,6 +143,13 @@ describe("status", () => {
     expect(out).toContain("sensor-1, version 1.2.3");
     expect(out).toMatch(/mails +3 received {2}0 analysing {2}0 analysed {2}1 done/);
     expect(out).toMatch(/siem +up +2 /);
+    expect(out).toMatch(/calls +look-ups made, submissions paused \(unreachable\), next in /);
+    expect(out).toMatch(/waiting +1 lookups {2}0 urls {2}2 files {2}7 vmray {2}0 verdicts/);
+    expect(out).toMatch(
+      /budget +412 of 500 submissions today, 50 of them for high priority; new in \S+; then reputation/,
+    );
+    expect(out).toMatch(/quota +API key 412 of any number used; reports 412 of 1000 used; period: monthly/);
+    expect(out).toMatch(/last fault +\S+ ago: VMRAY_UNREACHABLE: VMRay closed/);
     expect(out).not.toMatch(DANGEROUS);
     const [json] = parsedLines((await command("status", "--json")).out);
     expect(json).toMatchObject({
@@ -150,7 +157,26 @@ describe("status", () => {
       mails: { received: 3, analysing: 0, analysed: 0, done: 1, failed: 0 },
       verdicts: { malicious: 1, suspicious: 0, clean: 0, not_available: 0 },
       analyses: { queued: 0, submitted: 0 },
-      analyzer: { running: 2, open: 5, paused_reason: null },
+      analyzer: {
+        running: 2,
+        open: 5,
+        paused_reason: null,
+        lookups: { state: "open", reason: null, retry_at: null },
+        submissions: { state: "shut", reason: "unreachable", retry_at: "2026-11-24T09:00:00.000Z" },
+        last_error: "VMRAY_UNREACHABLE: VMRay closed\u202e it",
+        last_error_at: "2026-11-24T08:00:00.000Z",
+        waiting: { lookups: 1, urls: 0, files: 2, vmray: 7, verdicts: 0 },
+        budget: {
+          per_day: 500,
+          used: 412,
+          reserve: 50,
+          used_up: false,
+          renews_at: "2026-11-25T00:00:00.000Z",
+          when_used_up: "reputation",
+          quota_retry_at: null,
+        },
+        quota: { key: { limit: 0, used: 412 }, verdict: { limit: null, used: null }, period: "monthly" },
+      },
       destinations: [{ name: "siem", state: "up", backlog: 2, delivered: 7, last_error: null }],
     });
   });

@@ -21,7 +21,32 @@ import { openRunTimeLists } from "../../../src/triage/run-time.ts";
 import { open, someEvent, temporaryFolder } from "../spool/fixtures.ts";
 
 export const EXTRA: ExtraStatus = {
-  analyzer: { running: 2, open: 5, pausedReason: null },
+  analyzer: {
+    running: 2,
+    open: 5,
+    pausedReason: null,
+    waiting: { look: 1, send: 0, upload: 2, poll: 7, read: 0 },
+    circuits: {
+      reads: { state: "open", reason: null, retryAt: null },
+      submits: { state: "shut", reason: "unreachable", retryAt: Date.UTC(2026, 10, 24, 9) },
+    },
+    lastError: { code: "VMRAY_UNREACHABLE", message: "VMRay closed\u202e it", at: Date.UTC(2026, 10, 24, 8) },
+    budget: {
+      perDay: 500,
+      usedToday: 412,
+      reserve: 50,
+      usedUp: false,
+      renewsAt: Date.UTC(2026, 10, 25),
+      cheaper: "reputation",
+      quotaRetryAt: null,
+    },
+    quota: {
+      key: { limit: 0, used: 412 },
+      report: { limit: 1_000, used: 411.5 },
+      verdict: { limit: null, used: null },
+      period: "monthly",
+    },
+  },
   destinations: [{ name: "siem", up: true, delivered: 7, lastError: null }],
 };
 

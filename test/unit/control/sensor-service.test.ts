@@ -3,6 +3,7 @@ import { status } from "@grpc/grpc-js";
 import fc from "fast-check";
 import {
   Attachment_Container,
+  Circuit_State,
   Decision_Action,
   Destination_State,
   EnvelopeSource,
@@ -21,7 +22,7 @@ import { analysisKey } from "../../../src/spool/analyses.ts";
 import type { ArtifactRow, MailRow, Spool } from "../../../src/spool/spool.ts";
 import type { PlannedArtifact } from "../../../src/triage/plan.ts";
 import { attachment, extractionOf, MINING, someMail } from "../spool/fixtures.ts";
-import { calls, type Harness, harness, type listRequest, refusalOf, verdictEvent } from "./harness.ts";
+import { calls, EXTRA, type Harness, harness, type listRequest, refusalOf, verdictEvent } from "./harness.ts";
 
 let open: Harness | undefined;
 afterEach(async () => {
@@ -85,7 +86,34 @@ describe("GetStatus", () => {
     expect(seen?.sensor).toEqual({ id: "sensor-1", version: "1.2.3" });
     expect(seen?.mails).toEqual({ received: 1n, analysing: 0n, analysed: 0n, done: 1n, failed: 0n });
     expect(seen?.verdicts).toEqual({ malicious: 1n, suspicious: 0n, clean: 0n, notAvailable: 0n });
-    expect(seen?.analyzer).toEqual({ running: 2n, open: 5n });
+    expect(seen?.analyzer).toEqual({
+      running: 2n,
+      open: 5n,
+      lookups: { state: Circuit_State.OPEN, retryAt: undefined },
+      submissions: {
+        state: Circuit_State.PAUSED,
+        reason: "unreachable",
+        retryAt: new Date("2026-11-24T09:00:00Z"),
+      },
+      lastError: "VMRAY_UNREACHABLE: VMRay closed\u202e it",
+      lastErrorAt: new Date("2026-11-24T08:00:00Z"),
+      waiting: { lookups: 1n, urls: 0n, files: 2n, vmray: 7n, verdicts: 0n },
+      budget: {
+        perDay: 500n,
+        used: 412n,
+        reserve: 50n,
+        usedUp: false,
+        renewsAt: new Date("2026-11-25T00:00:00Z"),
+        whenUsedUp: Decision_Action.REPUTATION,
+        quotaRetryAt: undefined,
+      },
+      quota: {
+        key: { limit: 0n, used: 412n },
+        report: { limit: 1000n, used: 412n },
+        verdict: {},
+        period: "monthly",
+      },
+    });
     expect(seen?.spoolBytes).toBeGreaterThan(0n);
     const startedAt = seen?.startedAt?.getTime() ?? 0;
     expect(Math.abs(startedAt + Number(seen?.uptime?.seconds) * 1000 - Date.now())).toBeLessThan(2000);
@@ -99,7 +127,7 @@ describe("GetStatus", () => {
   test("says why the analyzer pauses and why a destination is down", async () => {
     open = await harness({
       status: () => ({
-        analyzer: { running: 0, open: 3, pausedReason: "quota used up" },
+        analyzer: EXTRA.analyzer && { ...EXTRA.analyzer, pausedReason: "quota used up" },
         destinations: [{ name: "siem", up: false, delivered: 0, lastError: "connection refused" }],
       }),
     });
