@@ -1,18 +1,9 @@
 /** docs/events.md, from docs/event.schema.json and the code that composes events. */
 import schema from "../../docs/event.schema.json" with { type: "json" };
-import { composeChanged, composeFailed, composeMailEvents, composeState } from "../../src/report/compose.ts";
-import { EVENT_TYPES, type EventType, type SensorEvent } from "../../src/report/event.ts";
-import type { ArtifactRow, MailBeside, MailRow } from "../../src/spool/spool.ts";
-import { judge } from "../../src/verdict/judge.ts";
+import { EVENT_TYPES, type EventType } from "../../src/report/event.ts";
+import { sampleEvents } from "../../src/report/samples.ts";
 import { formatReference } from "./formats.ts";
 import { table } from "./markdown.ts";
-
-const SENSOR = { id: "sensor-01.example.org", version: "0.1.0" };
-const TIME = Date.UTC(2026, 4, 4, 9, 30, 12, 345);
-const MAIL_ID = "019df225-4a3f-7c11-8f2e-5b0a9d3c7e10";
-const CHANGE_ID = "019df238-3c59-7000-8000-0a1b2c3d4e5f";
-
-const IN_ARCHIVE = "The file lies in an archive that is analysed as a whole.";
 
 const MEANINGS: Readonly<Record<EventType, string>> = {
   "mail.received":
@@ -28,181 +19,6 @@ const MEANINGS: Readonly<Record<EventType, string>> = {
     "A part of a mail that was reported has another verdict, or the rest of its parts are decided: one for each mail concerned. It has the fields of `mail.verdict`, `change` and `mails`; `attachments` and `urls` are those that changed.",
   "sensor.state": "Something about the sensor itself changed.",
 };
-
-function sampleMail(): MailRow {
-  const attachment: ArtifactRow & { readonly kind: "attachment" } = {
-    kind: "attachment",
-    attachment: {
-      filename: "invoice.zip",
-      sha256: "2546dcffc5ad854d4ddc64fbf056871cd5a00f2471cb7a5bfd4ac23b6e9eedad",
-      size: 184,
-      type: "application/zip",
-      views: ["mime"],
-      path: [],
-      sha1: "bec1b52d350d721c7e22a6d4bb0a92909893a3ae",
-      md5: "6ce6f415d8475545be5ba114f208b0ff",
-      within: "mail",
-      facts: [],
-      password: null,
-    },
-    decision: { action: "dynamic", rule: "default.archives", reason: "archives are analysed" },
-    verdict: {
-      outcome: "judged",
-      verdict: "malicious",
-      reason: null,
-      threat_names: ["EICAR-Test-File"],
-      vmray: { sample_id: 1207, submission_id: 1544, url: "https://vmray.example.org/samples/1207" },
-      evidence: {
-        classifications: ["Downloader"],
-        indicators: [
-          { category: "Antivirus", operation: "Malicious content was detected by heuristic scan", score: 4 },
-        ],
-        techniques: [{ id: "T1204.002", name: "Malicious File", tactics: ["Execution"] }],
-        iocs: {
-          urls: ["http://load.example.net/2"],
-          domains: ["load.example.net"],
-          ips: ["192.0.2.80"],
-          files: ["275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f"],
-          email_addresses: [],
-        },
-      },
-      cost: { calls: 12, submissions: 1, quota: 1, seconds: 38.4 },
-    },
-  };
-  const member: ArtifactRow = {
-    kind: "attachment",
-    attachment: {
-      ...attachment.attachment,
-      filename: "invoice.pdf.com",
-      sha256: "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f",
-      sha1: "3395856ce81f2b7382dee72602f798b642f14140",
-      md5: "44d88612fea8a8f36de82e1278abb02f",
-      size: 68,
-      type: "application/x-eicar-test",
-      path: ["invoice.zip"],
-      within: "archive",
-      facts: ["double_extension"],
-    },
-    decision: { action: "skip", rule: "default.in_analysed_file", reason: IN_ARCHIVE },
-    verdict: {
-      outcome: "skipped",
-      verdict: "not_available",
-      reason: IN_ARCHIVE,
-      threat_names: [],
-      vmray: null,
-    },
-  };
-  const url: ArtifactRow = {
-    kind: "url",
-    url: {
-      url: "https://pay.example.net/1",
-      normalized: "https://pay.example.net/1",
-      sources: ["html"],
-      unwrapped_from: ["https://links.example.com/?url=https%3A%2F%2Fpay.example.net%2F1"],
-    },
-    decision: { action: "reputation", rule: "urls", reason: "URLs are analysed" },
-    verdict: {
-      outcome: "failed",
-      verdict: "not_available",
-      reason: "VMRay refused the submission: the quota is used up",
-      threat_names: [],
-      vmray: null,
-    },
-  };
-  return {
-    id: MAIL_ID,
-    receivedAt: TIME - 41_000,
-    envelope: {
-      from: "billing@example.net",
-      to: ["anna@example.org"],
-      client_ip: "192.0.2.25",
-      helo: "mx.example.net",
-      tls: "TLSv1.3 TLS_AES_256_GCM_SHA384",
-    },
-    size: 4312,
-    sha256: "4a1f5f3c9a4be0c6f0c0e6d1d19a5a1f0a35b7c0a8a4a50c5a3b7c6b0f0d2e91",
-    state: "analysed",
-    sameAs: null,
-    extraction: {
-      mail: {
-        message_id: "<20260504.1@example.net>",
-        subject: "Your invoice",
-        from: ["billing@example.net"],
-        to: ["anna@example.org"],
-        cc: [],
-        date: null,
-      },
-      envelope: null,
-      passwords: [],
-      flags: [],
-      complete: true,
-    },
-    artifacts: [attachment, member, url],
-    attempts: 0,
-    verdict: null,
-    complete: null,
-    reasons: [],
-    finishedAt: null,
-    error: null,
-    rawKept: true,
-  };
-}
-
-/** The same mail, whose link VMRay knows to be malicious by now. */
-function changedMail(mail: MailRow): MailRow {
-  const verdict = {
-    outcome: "judged",
-    verdict: "malicious",
-    reason: null,
-    threat_names: ["Phishing"],
-    vmray: { sample_id: 1311, submission_id: null, url: "https://vmray.example.org/samples/1311" },
-  } as const;
-  return {
-    ...mail,
-    state: "done",
-    reported: "019df225-eb19-7000-8000-000000000004",
-    artifacts: mail.artifacts
-      .filter(({ kind }) => kind === "url")
-      .map((part) => ({ ...part, verdict, was: "clean" })),
-  };
-}
-
-function beside(): MailBeside {
-  return {
-    id: "019df222-9d1a-7d02-b1c5-90d3a1b7f2c4",
-    receivedAt: TIME - 260_000,
-    envelope: {
-      from: "billing@example.net",
-      to: ["ben@example.org"],
-      client_ip: "192.0.2.25",
-      helo: "mx.example.net",
-      tls: null,
-    },
-    subject: "Your invoice",
-    messageId: "<20260504.2@example.net>",
-  };
-}
-
-/** One event of each type, with ids that stay the same. */
-export function sampleEvents(): readonly SensorEvent[] {
-  const mail = sampleMail();
-  const made = [
-    ...composeMailEvents(mail, judge(mail), SENSOR, new Set(EVENT_TYPES), TIME),
-    composeFailed(
-      { ...mail, extraction: null },
-      "EXTRACT_TIMEOUT: taking the mail apart took too long",
-      SENSOR,
-      TIME,
-    ),
-    composeState("started", "the sensor takes mails", SENSOR, TIME),
-  ];
-  const later = changedMail(mail);
-  const change = { id: CHANGE_ID, because: "relook", mails: 2, from: "clean", beside: [beside()] } as const;
-  const changed = composeChanged(later, judge(later), change, SENSOR, new Set(), TIME + 1_200_000);
-  return EVENT_TYPES.flatMap((type) => [...made, ...changed].filter((event) => event.type === type)).map(
-    (event, index) => ({ ...event, id: `019df225-eb19-7000-8000-00000000000${index + 1}` }),
-  );
-}
 
 type Node = {
   readonly type?: string | readonly string[];
@@ -329,7 +145,11 @@ export function eventReference(): string {
     "`format: template` renders [Liquid](https://shopify.github.io/liquid/) with the fields above as variables. The",
     "filter `json` writes any value as JSON: use it to build JSON safely. Other values are put in with their",
     "control characters escaped (`\\n`, `\\u0007`), and line breaks of the template become one space, so that a message",
-    "is always one line. Files and other templates cannot be included. A template that fails on an event is logged as",
+    "is always one line. Files and other templates cannot be included.",
+    "",
+    "`check-config` and the sensor at its start try each template with the samples below that its destination wants. One",
+    "that fails is an error with the line. Members that no event has, a type of which nothing is made, and JSON that is",
+    "none are warnings of `check-config`. A template that fails on an event later, or makes nothing of it, is logged as",
     "`TEMPLATE_FAILED`, and the event is sent as JSON.",
     "",
     "```liquid",
@@ -341,9 +161,11 @@ export function eventReference(): string {
     "`alerts[]` makes mails to people of `mail.verdict` and, where asked for, `verdict.changed`: [alerts.md](alerts.md).",
     "",
     "## Examples",
-    ...sampleEvents().flatMap((event) => [
+    "",
+    "What `email-sensor render` shows, and what templates are tried with at start.",
+    ...sampleEvents().flatMap(({ name, event }) => [
       "",
-      `### ${event.type}`,
+      `### ${name}`,
       "",
       "```json",
       JSON.stringify(event, null, 2),

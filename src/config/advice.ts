@@ -46,6 +46,22 @@ export function adviceOn(config: Config, fromEnvironment: (path: Path) => boolea
   if ("host" in control && !isLoopback(control.host)) {
     advise(["control", "listen"], "the token crosses the network unencrypted: keep to a trusted network");
   }
+  for (const [index, { tls, https }] of config.siem.entries()) {
+    const target = https === undefined ? null : new URL(https.url);
+    const plain = target?.protocol === "http:";
+    if (plain && !isLoopback(target.hostname.replace(/^\[|\]$/g, ""))) {
+      advise(
+        ["siem", index, "https", "url"],
+        "events, and the token, cross the network unencrypted: use https://",
+      );
+    }
+    if (tls?.verify === false && !plain) {
+      advise(
+        ["siem", index, "tls", "verify"],
+        "anyone in between can pose as the receiver, read events and drop them: use ca_file instead",
+      );
+    }
+  }
   for (const [index, alert] of config.alerts.entries()) {
     if (alert.domains.length > 0 && !alert.to_recipients) {
       advise(["alerts", index, "domains"], "has no effect without to_recipients: true");

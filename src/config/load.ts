@@ -7,6 +7,7 @@
 import { dirname, resolve } from "node:path";
 import type { z } from "zod";
 import { SensorError } from "../errors.ts";
+import { rehearse } from "../report/rehearsal.ts";
 import { adviceOn } from "./advice.ts";
 import { type ConfigDocument, readDocument } from "./document.ts";
 import { checkFile, keyFits, loadSecret, readBounded, templateFault, utf8 } from "./files.ts";
@@ -193,6 +194,33 @@ function templateProblems(texts: readonly Leaf[], document: ConfigDocument): rea
   });
 }
 
+/** Certificates and private keys that must belong together. */
+function keyPairs({ smtp, vmray, siem }: Config) {
+  const pair = (certificate: string | undefined, file: string | undefined, named: string, path: Path) =>
+    certificate === undefined || file === undefined ? [] : [{ certificate, key: { file, path }, named }];
+  return [
+    ...pair(smtp.tls?.cert_file, smtp.tls?.key_file, "cert_file", ["smtp", "tls", "key_file"]),
+    ...pair(vmray.client_cert_file, vmray.client_key_file, "client_cert_file", ["vmray", "client_key_file"]),
+    ...siem.flatMap(({ tls }, index) =>
+      pair(tls?.cert_file, tls?.key_file, "cert_file", ["siem", index, "tls", "key_file"]),
+    ),
+  ];
+}
+
+/** What samples of events show of the destinations. What came from the environment may be a secret. */
+function rehearsals({ siem }: Config, document: ConfigDocument) {
+  const found = siem.flatMap((destination, index) =>
+    rehearse(destination).map(({ key, severity, message }) => {
+      const path: Path = ["siem", index, key];
+      const words = document.fromEnvironment(path) ? "is no good template" : message;
+      return { severity, found: { path, at: document.position(path), message: words } satisfies Found };
+    }),
+  );
+  const of = (wanted: "problem" | "warning") =>
+    found.flatMap((one) => (one.severity === wanted ? [one.found] : []));
+  return { problems: of("problem"), warnings: of("warning") };
+}
+
 /** Checks a configuration file and everything it names on this machine's disk. Never throws for what is in it. */
 export async function checkConfig(path: string, env: Environment, now = new Date()): Promise<ConfigCheck> {
   const whole = (message: string): ConfigCheck => ({
@@ -226,26 +254,29 @@ export async function checkConfig(path: string, env: Environment, now = new Date
     ...templateProblems(texts, document),
   ];
   if (parsed.success && problems.length === 0) {
-    const { tls } = parsed.data.smtp;
-    if (tls !== undefined && !(await keyFits(tls.cert_file, tls.key_file))) {
-      const where: Path = ["smtp", "tls", "key_file"];
-      problems.push({ path: where, at: document.position(where), message: "does not belong to cert_file" });
-    }
-    const { client_cert_file: certificate, client_key_file: clientKey } = parsed.data.vmray;
-    if (certificate !== undefined && clientKey !== undefined && !(await keyFits(certificate, clientKey))) {
-      const where: Path = ["vmray", "client_key_file"];
-      const message = "does not belong to client_cert_file";
-      problems.push({ path: where, at: document.position(where), message });
+    for (const { certificate, key, named } of keyPairs(parsed.data)) {
+      if (await keyFits(certificate, key.file)) continue;
+      problems.push({
+        path: key.path,
+        at: document.position(key.path),
+        message: `does not belong to ${named}`,
+      });
     }
   }
+  const warnings = [...byFile.warnings];
+  if (parsed.success && problems.length === 0) {
+    const tried = rehearsals(parsed.data, document);
+    problems.push(...tried.problems);
+    warnings.push(...tried.warnings);
+  }
   if (!parsed.success || problems.length > 0) {
-    return { problems: finish(problems), warnings: finish(byFile.warnings) };
+    return { problems: finish(problems), warnings: finish(warnings) };
   }
   const advice = adviceOn(parsed.data, document.fromEnvironment).map((one) => ({
     ...one,
     at: document.position(one.path),
   }));
-  return { config: parsed.data, problems: [], warnings: finish([...byFile.warnings, ...advice]) };
+  return { config: parsed.data, problems: [], warnings: finish([...warnings, ...advice]) };
 }
 
 /**

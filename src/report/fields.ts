@@ -20,20 +20,28 @@ type Node = {
 
 const DEFINITIONS: Readonly<Record<string, Node>> = schema.$defs;
 
-function* pathsBelow(node: Node, path: string): Generator<string> {
+type Path = { readonly path: string; readonly list: boolean };
+
+function* pathsBelow(node: Node, path: string): Generator<Path> {
   const target = node.$ref === undefined ? undefined : DEFINITIONS[node.$ref.replace("#/$defs/", "")];
   for (const inner of [target, node.items, ...(node.oneOf ?? [])]) {
     if (inner !== undefined) yield* pathsBelow(inner, path);
   }
   for (const [name, below] of Object.entries(node.properties ?? {})) {
     const here = path === "" ? name : `${path}.${name}`;
-    yield here;
+    yield { path: here, list: below.items !== undefined };
     yield* pathsBelow(below, here);
   }
 }
 
+const ALL = [...pathsBelow(schema, "")];
+
 /** Every path there is. */
-export const EVENT_PATHS: ReadonlySet<string> = new Set(pathsBelow(schema, ""));
+export const EVENT_PATHS: ReadonlySet<string> = new Set(ALL.map(({ path }) => path));
+/** Those of lists. */
+export const EVENT_LISTS: ReadonlySet<string> = new Set(
+  ALL.filter(({ list }) => list).map(({ path }) => path),
+);
 
 /** What no choice takes away: without these an event means nothing, and a cut would be silent. */
 export const ALWAYS = ["schema", "id", "type", "time", "truncated"] as const;

@@ -52,6 +52,16 @@ export function siemCursor(destination: Pick<SiemConfig, "name">): string {
   return `siem:${destination.name}`;
 }
 
+/** Why a destination does not want an event, in words; null where it does. */
+export function whyNot(
+  { events, min_verdict }: Pick<SiemConfig, "events" | "min_verdict">,
+  { type, verdict }: SensorEvent,
+): string | null {
+  if (!events.includes(type)) return `events does not name ${type}`;
+  if (type === "mail.failed" || verdict === undefined || atLeast(verdict, min_verdict)) return null;
+  return `min_verdict is ${min_verdict}, and this is ${verdict}`;
+}
+
 export function startReporting(options: {
   readonly destinations: readonly SiemConfig[];
   readonly spool: Spool;
@@ -66,6 +76,14 @@ export function startReporting(options: {
   // Everything that can be wrong is found before the first loop starts.
   const carriers = options.destinations.map((destination) => {
     const ownLog = log.with({ destination: siemCursor(destination) });
+    if (destination.tls?.verify === false) {
+      ownLog.warn(
+        "the certificate of the receiver is not checked: anyone in between can read and drop events",
+        {
+          key: "siem[].tls.verify",
+        },
+      );
+    }
     const onRefused = (event: SensorEvent, reason: string) => {
       const said = `the destination ${destination.name} refused the event ${event.id} for good: ${reason}`;
       ownLog.error("an event was refused for good, it is passed", {
@@ -87,7 +105,6 @@ export function startReporting(options: {
     };
   });
   const loops = carriers.map(({ destination, carrier }) => {
-    const types = new Set(destination.events);
     const { max_events: maxEvents, max_age: maxAge } = destination.queue ?? {};
     const shared = {
       destination: siemCursor(destination),
@@ -96,9 +113,7 @@ export function startReporting(options: {
       log,
       carrier,
       batch: destination.https?.max_batch_events ?? (destination.file === undefined ? BATCH : FILE_BATCH),
-      wants: ({ type, verdict }: SensorEvent) =>
-        types.has(type) &&
-        (type === "mail.failed" || verdict === undefined || atLeast(verdict, destination.min_verdict)),
+      wants: (event: SensorEvent) => whyNot(destination, event) === null,
     };
     const limits: QueueLimits = {
       maxEvents,

@@ -32,6 +32,8 @@ export type Formatter = {
    * are. `room` says how many bytes the text of a message may have, beside its header.
    */
   format(event: SensorEvent, room: (event: SensorEvent) => number): readonly Message[];
+  /** The same where nothing may fail in silence: throws TEMPLATE_FAILED. */
+  tryFormat(event: SensorEvent, room: (event: SensorEvent) => number): readonly Message[];
 };
 
 export type FormatSettings = Pick<SiemConfig, "name" | "format"> &
@@ -61,15 +63,22 @@ export function createFormatter(destination: FormatSettings, log: Log, secret: U
     destination.split === true
       ? partEvents(event).filter(({ verdict = "clean" }) => atLeast(verdict, least))
       : [];
+  /** An event as its pieces, once without what is private: what is cut before it is hashed has another hash. */
+  const piecesOf = (event: SensorEvent) => {
+    const seen = privacy === null ? event : privacy.apply(event);
+    return [...parts(seen), seen].flatMap(format);
+  };
   return {
-    format(event, room) {
-      // Privacy comes first: what is cut before it is hashed has another hash, or is not known for what it is.
-      const seen = privacy === null ? event : privacy.apply(event);
-      return [...parts(seen), seen].flatMap(format).map((piece) => ({
+    format: (event, room) =>
+      piecesOf(event).map((piece) => ({
         event: piece.event,
         text: textOf(piece, select, room(piece.event), log),
-      }));
-    },
+      })),
+    tryFormat: (event, room) =>
+      piecesOf(event).map((piece) => ({
+        event: piece.event,
+        text: writtenText(piece, select, room(piece.event)),
+      })),
   };
 }
 
@@ -89,10 +98,14 @@ function privacyOf({ name, privacy }: FormatSettings, secret: Uint8Array): Priva
   }
 }
 
+function writtenText(piece: Piece, select: Selection, room: number): string {
+  const { text, fits } = shrinkEvent(piece.event, room, (event) => piece.write(select(event)));
+  return fits || piece.cutLine === undefined ? text : piece.cutLine(text, room);
+}
+
 function textOf(piece: Piece, select: Selection, room: number, log: Log): string {
   try {
-    const { text, fits } = shrinkEvent(piece.event, room, (event) => piece.write(select(event)));
-    return fits || piece.cutLine === undefined ? text : piece.cutLine(text, room);
+    return writtenText(piece, select, room);
   } catch (thrown) {
     log.error("the format failed, the event is sent as JSON", {
       event_id: piece.event.id,
@@ -119,9 +132,15 @@ function formatOf(destination: FormatSettings): Format {
   }
 }
 
-function templateOf({ name, template, template_file }: FormatSettings): Format {
+/** The template of a destination, from its file where it is in one. Throws where that cannot be read. */
+export function templateText({ template, template_file }: FormatSettings): string {
+  return template ?? readTemplate(template_file);
+}
+
+function templateOf(settings: FormatSettings): Format {
+  const { name } = settings;
   try {
-    return templateFormat(compileTemplate(template ?? readTemplate(template_file)));
+    return templateFormat(compileTemplate(templateText(settings)));
   } catch (thrown) {
     const where = `siem destination ${JSON.stringify(name)}`;
     throw new SensorError("CONFIG_INVALID", `${where}: ${asSensorError(thrown).message}`, { cause: thrown });

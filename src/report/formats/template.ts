@@ -7,10 +7,12 @@
  * one that fails on an event throws TEMPLATE_FAILED, and the caller sends the event as JSON instead.
  */
 import { Liquid } from "liquidjs";
+import { nearest } from "../../config/suggest.ts";
 import { SensorError } from "../../errors.ts";
 import { escapeControls, toJsonLine } from "../../text.ts";
 import { shrinkEvent } from "../bounds.ts";
 import type { SensorEvent } from "../event.ts";
+import { EVENT_LISTS, EVENT_PATHS } from "../fields.ts";
 import type { Format, VisibleEvent } from "./format.ts";
 
 export const MAX_TEMPLATE_LENGTH = 64 * 1024;
@@ -18,6 +20,8 @@ const MAX_RENDER_MS = 250;
 /** Units of the engine: about one for each character or list item a filter makes. */
 const MAX_RENDER_MEMORY = 10_000_000;
 const MAX_OUTPUT_LENGTH = 1024 * 1024;
+/** What is said of a template that makes nothing of an event. */
+export const EMPTY_LINE = "the template made an empty line";
 const CUT_MARK = " [cut]";
 
 export type Template = {
@@ -25,6 +29,8 @@ export type Template = {
   line(event: VisibleEvent): string;
   /** The same with at most `maxBytes` in UTF-8: the event is cut first, then the line. */
   render(event: SensorEvent, maxBytes: number): string;
+  /** What it names that no event has, in words: each gives nothing and is most likely an error. */
+  unknown(): readonly string[];
 };
 
 /** Tags that load other templates. */
@@ -72,7 +78,7 @@ export function compileTemplate(text: string): Template {
       throw new SensorError("TEMPLATE_FAILED", `the template made more than ${MAX_OUTPUT_LENGTH} characters`);
     }
     const made = escapeControls(output.replace(/[ \t]*[\r\n\t][ \r\n\t]*/g, " ").trim());
-    if (made === "") throw new SensorError("TEMPLATE_FAILED", "the template made an empty line");
+    if (made === "") throw new SensorError("TEMPLATE_FAILED", EMPTY_LINE);
     return made;
   };
   return {
@@ -81,7 +87,37 @@ export function compileTemplate(text: string): Template {
       const { text, fits } = shrinkEvent(event, maxBytes, line);
       return fits ? text : cutLine(text, maxBytes);
     },
+    unknown: () => [
+      ...new Set(
+        engine.globalVariableSegmentsSync(parsed).flatMap((segments) => unknownMember(segments) ?? []),
+      ),
+    ],
   };
+}
+
+/** What lists and texts have beside their items. */
+const PROPERTIES: readonly unknown[] = ["size", "first", "last"];
+
+/** What is wrong with the path of a variable; null where nothing is, or it is only known when it is rendered. */
+function unknownMember(segments: readonly unknown[]): string | null {
+  let path = "";
+  let list = false;
+  for (const segment of segments) {
+    if (typeof segment === "number") list = false;
+    else if (typeof segment !== "string" || segment === "forloop") return null;
+    else if (path !== "" && PROPERTIES.includes(segment)) list = false;
+    else if (list) return `${path} is a list: loop over it, or take ${path}[0].${segment}`;
+    else {
+      const below = path === "" ? segment : `${path}.${segment}`;
+      if (!EVENT_PATHS.has(below)) {
+        const meant = nearest(below, [...EVENT_PATHS]);
+        return `${below} is no member of an event${meant === null ? "" : `; did you mean ${meant}?`}`;
+      }
+      path = below;
+      list = EVENT_LISTS.has(path);
+    }
+  }
+  return null;
 }
 
 export function templateFormat(template: Template): Format {
@@ -115,14 +151,37 @@ export function attempt<T>(work: () => T, code: "CONFIG_INVALID" | "TEMPLATE_FAI
 /** Liquid errors are Error with the first line saying what and `token.getPosition()` saying where. */
 function describe(thrown: unknown): { readonly message: string; readonly line: number | null } {
   if (!(thrown instanceof Error)) return { message: String(thrown), line: null };
-  const message = escapeControls((thrown.message.split("\n")[0] ?? "").slice(0, 300));
+  const message = advised(escapeControls((thrown.message.split("\n")[0] ?? "").slice(0, 300)));
   const token: unknown = "token" in thrown ? thrown.token : null;
   if (typeof token !== "object" || token === null || !("getPosition" in token))
     return { message, line: null };
   const position: unknown = typeof token.getPosition === "function" ? token.getPosition() : null;
   const line: unknown = Array.isArray(position) ? position[0] : null;
   return {
-    message: message.replace(/, line:\d+, col:\d+$/, ""),
+    message,
     line: typeof line === "number" ? line : null,
   };
+}
+
+/** What the engine says, and what to do about it. */
+function advised(said: string): string {
+  const message = said.replace(/, line:\d+, col:\d+$/, "");
+  const engine = createEngine();
+  const meant = (name: string, known: object) => {
+    const found = nearest(name, Object.keys(known));
+    return found === null ? "" : `; did you mean ${found}?`;
+  };
+  const filter = /^undefined filter: (\S+)$/.exec(message)?.[1];
+  if (filter !== undefined) return message + meant(filter, engine.filters);
+  const tag = /^tag "(\S+)" not found$/.exec(message)?.[1];
+  if (tag !== undefined) {
+    return FORBIDDEN_TAGS.includes(tag)
+      ? `the tag "${tag}" loads other templates, which is not possible here: put the text itself in its place`
+      : message + meant(tag, engine.tags);
+  }
+  if (message === "template render limit exceeded") {
+    return `it takes longer than ${MAX_RENDER_MS} ms: loop over less`;
+  }
+  if (message === "memory alloc limit exceeded") return "it takes too much memory: loop over less";
+  return message;
 }

@@ -280,6 +280,9 @@ describe("loadSecret", () => {
   });
 });
 
+const template = (text: string) =>
+  `vmray: {url: v.example.org, api_key: '\${K}'}\nsiem: [{name: a, syslog: 'tcp://h:514', format: template, template: ${JSON.stringify(text)}}]`;
+
 describe("a second look", () => {
   test.each([
     ["vmray: {url: http://vmray.example.org, api_key: '${K}'}", "vmray.url: the API key and all samples"],
@@ -299,6 +302,34 @@ describe("a second look", () => {
       `${VMRAY}alerts: [{name: a, relay: 'r:25', from: a@example.org, to: [b@example.org], domains: [example.org]}]`,
       "alerts[0].domains: has no effect",
     ],
+    [
+      `${VMRAY}siem: [{name: a, https: {kind: webhook, url: 'http://hook.example.org/'}}]`,
+      "siem[0].https.url: events, and the token, cross the network unencrypted",
+    ],
+    [
+      `${VMRAY}siem: [{name: a, https: {kind: webhook, url: 'https://hook.example.org/'}, tls: {verify: false}}]`,
+      "siem[0].tls.verify: anyone in between",
+    ],
+    [
+      `${VMRAY}siem: [{name: a, syslog: 'relp://h:514', tls: {verify: false}}]`,
+      "siem[0].tls.verify: anyone in between",
+    ],
+    [
+      template("{{ type }} {{ mail.subjct }} {{ attachments.filename }}"),
+      "siem[0].template: mail.subjct is no member of an event; did you mean mail.subject?",
+    ],
+    [
+      template("{{ type }} {{ mail.subjct }} {{ attachments.filename }}"),
+      "siem[0].template: attachments is a list: loop over it, or take attachments[0].filename",
+    ],
+    [
+      template("{{ mail.subject }}"),
+      "siem[0].template: makes nothing of mail.failed, sensor.state, mail.verdict of a bare mail,",
+    ],
+    [
+      template('{"subject": "{{ mail.subject }}"}'),
+      "siem[0].template: looks like JSON and makes none of mail.verdict, verdict.changed: write each",
+    ],
   ])("%s", async (text, words) => {
     const { config, warnings } = await check(text, { K: "k" });
     expect(config).toBeDefined();
@@ -307,5 +338,9 @@ describe("a second look", () => {
 
   test("finds nothing about a plain configuration", async () => {
     expect((await check("vmray: {url: v.example.org, api_key: '${K}'}", { K: "k" })).warnings).toEqual([]);
+    const json = template('{"type": {{ type | json }}, "subject": {{ mail.subject | json }}}');
+    expect((await check(json, { K: "k" })).warnings).toEqual([]);
+    const local = `vmray: {url: v.example.org, api_key: '\${K}'}\nsiem: [{name: a, https: {kind: webhook, url: 'http://127.0.0.1:8/'}}]`;
+    expect((await check(local, { K: "k" })).warnings).toEqual([]);
   });
 });

@@ -14,10 +14,10 @@ import {
   type MailSummary,
   Verdict,
 } from "../../../gen/emailsensor/v1/sensor.ts";
-import { sampleEvents } from "../../../scripts/docs/events.ts";
 import { eventJson, mailDetailJson } from "../../../src/control/json.ts";
 import { eventMessage, MESSAGE_LIMIT, mailMessage } from "../../../src/control/messages.ts";
 import { SensorError } from "../../../src/errors.ts";
+import { sampleEvents } from "../../../src/report/samples.ts";
 import { analysisKey } from "../../../src/spool/analyses.ts";
 import type { ArtifactRow, MailRow, Spool } from "../../../src/spool/spool.ts";
 import type { PlannedArtifact } from "../../../src/triage/plan.ts";
@@ -222,8 +222,10 @@ describe("GetMail", () => {
   });
 
   test("an event keeps everything on its way over the wire", () => {
-    const events = sampleEvents().filter(({ type }) => type === "mail.verdict" || type === "sensor.state");
-    expect(events).toHaveLength(2);
+    const events = sampleEvents()
+      .map(({ event }) => event)
+      .filter(({ type }) => type === "mail.verdict" || type === "sensor.state");
+    expect(events.length).toBeGreaterThan(2);
     for (const event of events) {
       const received = Event.decode(Event.encode(eventMessage(1, event)).finish());
       expect(eventJson(received)).toEqual({ seq: 1, ...event } as never);

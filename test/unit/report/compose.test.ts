@@ -3,7 +3,6 @@ import Ajv2020 from "ajv/dist/2020.js";
 import addFormats from "ajv-formats";
 import fc from "fast-check";
 import schema from "../../../docs/event.schema.json" with { type: "json" };
-import { sampleEvents } from "../../../scripts/docs/events.ts";
 import { boundEvent, LIMITS, MAX_POINTERS, shrinkEvent } from "../../../src/report/bounds.ts";
 import {
   composeFailed,
@@ -14,6 +13,7 @@ import {
 } from "../../../src/report/compose.ts";
 import { EVENT_TYPES, type EventType, type SensorEvent } from "../../../src/report/event.ts";
 import { formatJson } from "../../../src/report/formats/json.ts";
+import { sampleEvents } from "../../../src/report/samples.ts";
 import { toJsonLine } from "../../../src/text.ts";
 import { judge } from "../../../src/verdict/judge.ts";
 import type { ContentVerdict } from "../../../src/verdict/verdict.ts";
@@ -244,8 +244,10 @@ describe("an event", () => {
   });
 
   test("of every type is documented by a valid example", () => {
-    expect(sampleEvents().map(({ type }) => type)).toEqual([...EVENT_TYPES]);
-    for (const event of sampleEvents()) expectValid(event);
+    const events = sampleEvents().map(({ event }) => event);
+    expect([...new Set(events.map(({ type }) => type))]).toEqual([...EVENT_TYPES]);
+    expect(new Set(events.map(({ id }) => id)).size).toBe(events.length);
+    for (const event of events) expectValid(event);
   });
 
   test("is refused by the schema where a field is unknown, missing, too long or of another type's", () => {

@@ -81,6 +81,37 @@ describe("a template", () => {
     }
   });
 
+  test("with an error says what to do", () => {
+    for (const [source, message] of [
+      ["{{ verdict | jsn }}", "template line 1: undefined filter: jsn; did you mean json?"],
+      ["{% iff verdict %}", 'template line 1: tag "iff" not found; did you mean if?'],
+      ["x\n{% include 'a' %}", 'template line 2: the tag "include" loads other templates'],
+    ] as const) {
+      expect(faultOf(() => compileTemplate(source)).message).toStartWith(message);
+    }
+    const endless = compileTemplate("\n{% for i in (1..100000000) %}x{% endfor %}");
+    expect(faultOf(() => endless.render(event, 8000)).message).toBe(
+      "template line 2: it takes too much memory: loop over less",
+    );
+  });
+
+  test("names what no event has, and nothing else", () => {
+    for (const [source, words] of [
+      ["{{ mail.subjct }}", "mail.subjct is no member of an event; did you mean mail.subject?"],
+      ["{% if zzzzzzzz %}{% endif %}", "zzzzzzzz is no member of an event"],
+      ["{{ urls.url }}", "urls is a list: loop over it, or take urls[0].url"],
+      ["{{ attachments[0].iocs.urls.hosts }}", "attachments.iocs.urls is a list:"],
+    ] as const) {
+      expect(compileTemplate(source).unknown()).toEqual([expect.stringContaining(words)]);
+    }
+    const fine =
+      "{% assign worst = attachments | where: 'verdict', verdict | first %}{{ worst.anything }}" +
+      "{% for to in mail.envelope.to %}{{ forloop.index }}{{ to }}{% endfor %}{{ mail[verdict] }}" +
+      "{{ urls.size }}{{ urls.first.url }}{{ urls[0].vmray.url }}{{ mail.subject.size }}{{ 'now' | date: '%s' }}" +
+      "{% increment n %}{% capture c %}{{ type }}{% endcapture %}{{ c }}{% comment %}{{ no }}{% endcomment %}";
+    expect(compileTemplate(fine).unknown()).toEqual([]);
+  });
+
   test("cannot load a file or another template", () => {
     for (const source of [
       "{% include '/etc/passwd' %}",
