@@ -20,6 +20,7 @@ import {
 import type { ContentVerdict } from "../verdict/verdict.ts";
 import { type BudgetStatus, createBudget, dayOf, type Permit } from "./budget.ts";
 import type { Quota, VmrayClient } from "./client.ts";
+import { costOf, counted } from "./cost.ts";
 import { createFeed } from "./feed.ts";
 import { backoff, createGate, type Gate, type GateTiming, type PauseReason } from "./gate.ts";
 import { createHealth, type HealthTiming } from "./health.ts";
@@ -163,6 +164,7 @@ type Item = {
   lane: AnalysisLane;
   dueAt: number;
   job: AnalysisJob;
+  readonly spent: { calls: number; submissions: number };
 };
 
 /** What the spool may hold of a lane beside what is in memory. */
@@ -349,7 +351,8 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       const held = inHand(lane);
       for (const job of jobs) {
         if (held.has(job.key)) continue;
-        put({ key: job.key, priority: job.priority, turn: job.turn, lane, dueAt: job.nextAt, job });
+        const spent = { calls: 0, submissions: 0, ...job.progress.spent };
+        put({ key: job.key, priority: job.priority, turn: job.turn, lane, dueAt: job.nextAt, job, spent });
       }
       if (jobs.length >= batch) there.more = true;
       else there.nextAt = await spool.nextAnalysisAt(inHand(lane), lane);
@@ -527,17 +530,34 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     if (job.progress.state === "submitted") {
       counts.polls += 1;
       const { give_up_after: giveUpAfter, queue_limit: queueLimit } = settings;
-      next = await poll(client, job, job.progress, { now: now(), giveUpAfter, queueLimit }, signal);
+      next = await poll(clientFor(item), job, job.progress, { now: now(), giveUpAfter, queueLimit }, signal);
       item.job = { ...job, faults: 0 };
       if (next.kind === "finish" && item.lane === "poll" && feed.trusted(now())) {
         for (const id of job.progress.submissionIds) feed.foundFinished(id);
       }
     } else {
       counts.lookups += 1;
-      next = await lookUp(client, job, now(), signal);
+      next = await lookUp(clientFor(item), job, now(), signal);
     }
     reads.pass(tickets.reads);
     return next;
+  }
+
+  /** The client, counting for this analysis. */
+  function clientFor({ spent }: Item): VmrayClient {
+    return counted(client, () => {
+      spent.calls += 1;
+    });
+  }
+
+  function record(
+    { key, spent }: Item,
+    progress: AnalysisProgress,
+    nextAt: number,
+    faults: number,
+    charge?: string,
+  ): Promise<void> {
+    return spool.recordProgress(key, { ...progress, spent: { ...spent } }, nextAt, faults, charge);
   }
 
   /** Commits the outcome of a step and puts the analysis where it waits for the next one. */
@@ -545,7 +565,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     const at = now();
     switch (next.kind) {
       case "finish":
-        return finish(item, next.verdict, next.lasting);
+        return finish(item, next);
       case "submit": {
         const lane = item.job.artifact.kind === "url" ? "send" : "upload";
         // A submission that may have been sent stays marked as such.
@@ -563,7 +583,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
         const dueAt =
           joined || !feed.trusted(at) ? at + jittered(settings.poll_interval / 4) : at + pollDelay(item, at);
         feed.submitted(at);
-        await commit(() => spool.recordProgress(item.key, next.progress, dueAt, 0));
+        await commit(() => record(item, next.progress, dueAt, 0));
         log.debug("submission followed", {
           ...logFields(item.job),
           submission_id: next.progress.submissionIds[0],
@@ -579,7 +599,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
         const dueAt = at + pollDelay(item, at);
         // The spool must not think that it is finished.
         if (waiting !== progress || item.lane === "read")
-          await commit(() => spool.recordProgress(item.key, waiting, dueAt, item.job.faults));
+          await commit(() => record(item, waiting, dueAt, item.job.faults));
         return hold(item, "poll", dueAt);
       }
     }
@@ -605,7 +625,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       if (answer === null)
         return failed("the raw mail is no longer kept, so its attachment cannot be submitted");
       passSubmit(tickets);
-      const next = await afterSubmit(client, item.job, answer, now(), ending.posts.signal);
+      const next = await afterSubmit(clientFor(item), item.job, answer, now(), ending.posts.signal);
       const note = next.kind === "follow" ? (next.progress.note ?? "") : "";
       if (next.kind === "denied") budget.denied(now());
       else if (!isQuotaDenial(note)) budget.accepted();
@@ -641,19 +661,24 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     const progress: AnalysisProgress = { state: "submitting" };
     if (item.job.progress.state !== "submitting") {
       const day = permit.allowed ? (permit.day ?? undefined) : undefined;
-      await commit(() => spool.recordProgress(item.key, progress, now(), item.job.faults, day));
+      const spent = { ...item.spent, submissions: item.spent.submissions + 1 };
+      await commit(() => record({ ...item, spent }, progress, now(), item.job.faults, day));
       item.job = { ...item.job, progress };
     }
     counts.submissions += 1;
+    item.spent.submissions += 1;
   }
 
   function finishDenied(item: Item, note: string): Promise<void> {
     const next = onlyLookedUp(`VMRay's quota is used up (${note})`);
-    return next.kind === "finish" ? finish(item, next.verdict, next.lasting) : Promise.resolve();
+    return next.kind === "finish" ? finish(item, next) : Promise.resolve();
   }
 
-  async function finish(item: Item, verdict: ContentVerdict, lasting: boolean): Promise<void> {
+  async function finish(item: Item, next: Extract<Next, { readonly kind: "finish" }>): Promise<void> {
     const at = now();
+    const { lasting, usage = null } = next;
+    const cost = costOf(item.spent, item.job.progress, item.job.createdAt, at, usage);
+    const verdict: ContentVerdict = { ...next.verdict, ...(cost === undefined ? {} : { cost }) };
     await commit(() => spool.finishAnalysis(item.key, verdict, validUntil(item, verdict, lasting, at)));
     release(item);
     counts[verdict.outcome === "failed" ? "failed" : "finished"] += 1;
@@ -690,7 +715,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     // What is further on than the spool knows must not be taken out of it meanwhile.
     running.set(out.key, out);
     try {
-      await commit(() => spool.recordProgress(out.key, out.job.progress, out.dueAt, out.job.faults));
+      await commit(() => record(out, out.job.progress, out.dueAt, out.job.faults));
     } finally {
       release(out);
     }
@@ -711,7 +736,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       // What was looked up and could not be sent is looked up again: VMRay may have it.
       const kept: AnalysisProgress = progress.state === "looked" ? { state: "queued" } : progress;
       item.job = { ...item.job, progress: kept };
-      if (blamed) await commit(() => spool.recordProgress(item.key, kept, dueAt, faults));
+      if (blamed) await commit(() => record(item, kept, dueAt, faults));
       await hold(item, kept.state === "submitted" ? "poll" : "look", dueAt);
     } catch (thrown) {
       // Only the end of the sensor gets here; anything else is a mistake of ours that must not stop the pool.

@@ -125,8 +125,11 @@ const submissionFields = z.object({
   submission_submission_metadata: json,
   submission_webif_url: text,
   submission_parent_submission_id: optionalId,
+  submission_created: text,
   submission_finish_time: text,
   submission_consumed_quota: number,
+  submission_quota_type: text,
+  submission_billing_type: text,
   submission_used_cache: flag,
 });
 /** A version that does not say whether it is finished says when, or by its status that it is. */

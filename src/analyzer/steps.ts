@@ -12,6 +12,7 @@ import { atLeast, type ContentVerdict } from "../verdict/verdict.ts";
 import type { Sample, Submission, SubmitAnswer } from "./api-shapes.ts";
 import { withChildren } from "./children.ts";
 import { correlationOf, type HowSubmitted, type VmrayClient } from "./client.ts";
+import { type Usage, usageOf } from "./cost.ts";
 import { withEvidence } from "./evidence.ts";
 import {
   type BadChild,
@@ -28,8 +29,13 @@ export type SubmittedProgress = Extract<AnalysisProgress, { readonly state: "sub
 
 /** What follows a step. */
 export type Next =
-  /** `lasting`: it may serve later mails. */
-  | { readonly kind: "finish"; readonly verdict: ContentVerdict; readonly lasting: boolean }
+  /** `lasting`: it may serve later mails; `usage`: what VMRay says of its submissions. */
+  | {
+      readonly kind: "finish";
+      readonly verdict: ContentVerdict;
+      readonly lasting: boolean;
+      readonly usage?: Usage;
+    }
   | { readonly kind: "submit" }
   | { readonly kind: "follow"; readonly progress: SubmittedProgress }
   /** VMRay did not take it, for its quota; `note` is what it said. */
@@ -311,6 +317,11 @@ export async function poll(
     const sample = id === undefined ? null : (samples.get(id) ?? null);
     parts = [...parts, { submission, sample, lookups: [] }];
   }
+  const correlation = correlationId(job);
+  const usage = usageOf(submissions, (each) => {
+    const mark = correlationOf(each);
+    return mark === correlation || (mark === null && each.submission_submission_metadata === undefined);
+  });
   const judge = () => verdictOfParts(parts, kind, progress.note ?? null);
   // What is malicious cannot become worse by what is in it.
   if (judge().verdict.verdict !== "malicious") {
@@ -322,7 +333,8 @@ export async function poll(
     if (first !== undefined && judge().verdict.verdict !== "malicious") {
       const next = await unfinished(client, progress, first, limits, signal);
       if (next.kind === "wait") return { ...next, childIds: open.map((each) => each.submission_id) };
-      return finishPart(client, judge(), "VMRay did not finish the analysis of a part of it in time", signal);
+      const gap = "VMRay did not finish the analysis of a part of it in time";
+      return { ...(await finishPart(client, judge(), gap, signal)), usage };
     }
   }
   if (kind === "url" && judge().verdict.verdict === "not_available") {
@@ -336,6 +348,7 @@ export async function poll(
     kind: "finish",
     verdict,
     lasting: verdict.outcome === "judged" && (whole || verdict.verdict === "malicious"),
+    usage,
   };
 }
 
@@ -345,7 +358,7 @@ async function finishPart(
   judged: JudgedParts,
   gap: string,
   signal: AbortSignal,
-): Promise<Next> {
+): Promise<Extract<Next, { readonly kind: "finish" }>> {
   const verdict = await explained(client, judged, signal);
   const reason = oneLine([verdict.reason, gap].filter((each) => each !== null).join("; "));
   return { kind: "finish", verdict: { ...verdict, reason }, lasting: false };

@@ -1,7 +1,7 @@
 /**
  * `mail ID`: the whole way of one mail through a running sensor.
  */
-import type { Attachment, Judgement, Mail, Url } from "../../gen/emailsensor/v1/sensor.ts";
+import type { Attachment, Cost, Judgement, Mail, Url } from "../../gen/emailsensor/v1/sensor.ts";
 import {
   actionWord,
   mailDetailJson,
@@ -58,16 +58,33 @@ function judgementLines({ decision, judgement }: Attachment | Url, screen: Scree
   ];
 }
 
+/** "9 calls, 1 submissions, 2 of the quota (2 reports), 61.3 s (waited 0.2 s, queued 3 s, analysis 55 s)". */
+function costLine(cost: Cost): string {
+  const tenths = (seconds: number) => Math.round(seconds * 10) / 10;
+  const listed = (named: readonly (readonly [text: string, value: number | undefined])[]) => {
+    const there = named.flatMap(([text, value]) =>
+      value === undefined ? [] : [text.replace("#", String(tenths(value)))],
+    );
+    return there.length === 0 ? "" : ` (${there.join(", ")})`;
+  };
+  const kinds = listed([
+    ["# reports", cost.reports || undefined],
+    ["# verdicts", cost.verdicts || undefined],
+  ]);
+  const times = listed([
+    ["waited # s", cost.waitedSeconds],
+    ["queued # s", cost.queuedSeconds],
+    ["analysis # s", cost.analysisSeconds],
+  ]);
+  return [
+    `${cost.calls} calls, ${cost.submissions} submissions`,
+    ...(cost.quota === undefined ? [] : [`${cost.quota} of the quota${kinds}`]),
+    `${tenths(cost.seconds)} s${times}`,
+  ].join(", ");
+}
+
 function evidenceLines({ evidence, cost, analyzer }: Judgement): readonly string[] {
   const iocs = evidence?.iocs;
-  const costs =
-    cost === undefined
-      ? []
-      : [
-          `${cost.calls} calls, ${cost.submissions} submissions`,
-          ...(cost.quota === undefined ? [] : [`${cost.quota} of the quota`]),
-          `${Math.round(cost.seconds * 10) / 10} s`,
-        ];
   return [
     ...field("classes", evidence?.classifications ?? [], 4),
     ...field(
@@ -83,7 +100,7 @@ function evidenceLines({ evidence, cost, analyzer }: Judgement): readonly string
       4,
     ),
     ...field("IOCs", iocs === undefined ? [] : IOC_KINDS.flatMap((kind) => iocs[kind]), 4),
-    ...field("cost", costs.length === 0 ? [] : [costs.join(", ")], 4),
+    ...field("cost", cost === undefined ? [] : [costLine(cost)], 4),
     ...field("analyzer", analyzer === undefined ? [] : [analyzer], 4),
   ];
 }

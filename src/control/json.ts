@@ -8,6 +8,7 @@ import type {
   Allowance,
   Analyzer,
   Circuit,
+  Cost,
   Destination,
   Envelope,
   Event,
@@ -79,19 +80,27 @@ function evidenceJson(evidence: Evidence | undefined) {
   };
 }
 
+function costJson(cost: Cost) {
+  const { reports, verdicts, waitedSeconds, queuedSeconds, analysisSeconds } = cost;
+  return {
+    calls: Number(cost.calls),
+    submissions: Number(cost.submissions),
+    quota: cost.quota ?? null,
+    seconds: cost.seconds,
+    ...(reports !== undefined && { reports }),
+    ...(verdicts !== undefined && { verdicts }),
+    ...(waitedSeconds !== undefined && { waited_seconds: waitedSeconds }),
+    ...(queuedSeconds !== undefined && { queued_seconds: queuedSeconds }),
+    ...(analysisSeconds !== undefined && { analysis_seconds: analysisSeconds }),
+  };
+}
+
 /** What came of a part beside its verdict; what it does not have is missing, as in the event. */
 function partJson(part: Pick<Judgement, "evidence" | "cost" | "analyzer">) {
   const { evidence, cost, analyzer } = part;
   return {
     ...evidenceJson(evidence),
-    ...(cost !== undefined && {
-      cost: {
-        calls: Number(cost.calls),
-        submissions: Number(cost.submissions),
-        quota: cost.quota ?? null,
-        seconds: cost.seconds,
-      },
-    }),
+    ...(cost !== undefined && { cost: costJson(cost) }),
     ...(analyzer !== undefined && { analyzer }),
   };
 }

@@ -190,6 +190,11 @@ function costMessage(cost: Cost | undefined): ApiCost | undefined {
     submissions: BigInt(cost.submissions),
     quota: cost.quota ?? undefined,
     seconds: cost.seconds,
+    reports: cost.reports,
+    verdicts: cost.verdicts,
+    waitedSeconds: cost.waited_seconds,
+    queuedSeconds: cost.queued_seconds,
+    analysisSeconds: cost.analysis_seconds,
   };
 }
 

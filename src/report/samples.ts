@@ -62,7 +62,16 @@ function sampleMail(): MailRow {
           email_addresses: [],
         },
       },
-      cost: { calls: 12, submissions: 1, quota: 1, seconds: 38.4 },
+      cost: {
+        calls: 12,
+        submissions: 1,
+        quota: 1,
+        seconds: 38.4,
+        reports: 1,
+        verdicts: 0,
+        waited_seconds: 0.3,
+        analysis_seconds: 36,
+      },
     },
   };
   const member: ArtifactRow = {

@@ -294,9 +294,14 @@ export function knownVerdict(db: Database, artifact: PlannedArtifact, time: numb
   );
   for (const key of answeringKeys(artifact)) {
     const row = find.get(key, time);
-    if (row !== null) return JSON.parse(row.verdict) as ContentVerdict;
+    if (row !== null) return withoutCost(JSON.parse(row.verdict) as ContentVerdict);
   }
   return null;
+}
+
+/** What it took was for an earlier mail. */
+function withoutCost({ cost: _, ...verdict }: ContentVerdict): ContentVerdict {
+  return verdict;
 }
 
 /** Part of a mail that wants an analysis. */

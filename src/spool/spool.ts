@@ -125,8 +125,13 @@ export type ClaimedMail = {
 export const ANALYSIS_LANES = ["look", "send", "upload", "poll", "read"] as const;
 export type AnalysisLane = (typeof ANALYSIS_LANES)[number];
 
+/** What an analysis took so far: calls that were no submissions, and submissions. */
+export type Spent = { readonly calls: number; readonly submissions: number };
+
 /** Where the analysis of one content stands. Each is committed before the step it names begins. */
-export type AnalysisProgress =
+export type AnalysisProgress = AnalysisState & { readonly spent?: Spent };
+
+type AnalysisState =
   | { readonly state: "queued" }
   /** VMRay did not know it `at` that time; it waits to be submitted. */
   | { readonly state: "looked"; readonly at: number; readonly lane: "send" | "upload" }

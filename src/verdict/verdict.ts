@@ -63,6 +63,15 @@ export type Cost = {
   readonly quota: number | null;
   /** From when the verdict was wanted until it was there. */
   readonly seconds: number;
+  /** Of `quota`: analyses with a report, and verdicts alone; missing where VMRay does not say. */
+  readonly reports?: number;
+  readonly verdicts?: number;
+  /** Of `seconds`: in the sensor, until it was submitted; missing where it was not. */
+  readonly waited_seconds?: number;
+  /** In VMRay's queue; missing where it was not seen there. */
+  readonly queued_seconds?: number;
+  /** From when VMRay had it until it was finished, by VMRay's clock; missing where it does not say. */
+  readonly analysis_seconds?: number;
 };
 
 /**

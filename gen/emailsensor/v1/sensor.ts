@@ -767,6 +767,24 @@ export interface Cost {
     | undefined;
   /** From when the verdict was wanted until it was there. */
   readonly seconds: number;
+  /** Of the quota: analyses with a report; absent where VMRay does not say. */
+  readonly reports?:
+    | number
+    | undefined;
+  /** Of the quota: verdicts alone; absent where VMRay does not say. */
+  readonly verdicts?:
+    | number
+    | undefined;
+  /** In the sensor, until it was submitted; absent where it was not. */
+  readonly waitedSeconds?:
+    | number
+    | undefined;
+  /** In VMRay's queue; absent where it was not seen there. */
+  readonly queuedSeconds?:
+    | number
+    | undefined;
+  /** From when VMRay had it until it was finished, its queue included; absent where VMRay does not say. */
+  readonly analysisSeconds?: number | undefined;
 }
 
 /** Where VMRay keeps what it found. */
@@ -4182,7 +4200,17 @@ export const Iocs: MessageFns<Iocs> = {
 };
 
 function createBaseCost(): Cost {
-  return { calls: 0n, submissions: 0n, quota: undefined, seconds: 0 };
+  return {
+    calls: 0n,
+    submissions: 0n,
+    quota: undefined,
+    seconds: 0,
+    reports: undefined,
+    verdicts: undefined,
+    waitedSeconds: undefined,
+    queuedSeconds: undefined,
+    analysisSeconds: undefined,
+  };
 }
 
 export const Cost: MessageFns<Cost> = {
@@ -4204,6 +4232,21 @@ export const Cost: MessageFns<Cost> = {
     }
     if (message.seconds !== 0) {
       writer.uint32(33).double(message.seconds);
+    }
+    if (message.reports !== undefined) {
+      writer.uint32(41).double(message.reports);
+    }
+    if (message.verdicts !== undefined) {
+      writer.uint32(49).double(message.verdicts);
+    }
+    if (message.waitedSeconds !== undefined) {
+      writer.uint32(57).double(message.waitedSeconds);
+    }
+    if (message.queuedSeconds !== undefined) {
+      writer.uint32(65).double(message.queuedSeconds);
+    }
+    if (message.analysisSeconds !== undefined) {
+      writer.uint32(73).double(message.analysisSeconds);
     }
     return writer;
   },
@@ -4251,6 +4294,46 @@ export const Cost: MessageFns<Cost> = {
             }
 
             message.seconds = reader.double();
+            continue;
+          }
+          case 5: {
+            if (tag !== 41) {
+              break;
+            }
+
+            message.reports = reader.double();
+            continue;
+          }
+          case 6: {
+            if (tag !== 49) {
+              break;
+            }
+
+            message.verdicts = reader.double();
+            continue;
+          }
+          case 7: {
+            if (tag !== 57) {
+              break;
+            }
+
+            message.waitedSeconds = reader.double();
+            continue;
+          }
+          case 8: {
+            if (tag !== 65) {
+              break;
+            }
+
+            message.queuedSeconds = reader.double();
+            continue;
+          }
+          case 9: {
+            if (tag !== 73) {
+              break;
+            }
+
+            message.analysisSeconds = reader.double();
             continue;
           }
         }

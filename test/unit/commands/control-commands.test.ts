@@ -13,6 +13,18 @@ import { contentKey } from "../../../src/triage/plan.ts";
 import { type Harness, harness, until, verdictEvent } from "../control/harness.ts";
 import { attachment, extractionOf, MINING, someEvent, someMail } from "../spool/fixtures.ts";
 
+const COST = {
+  calls: 9,
+  submissions: 1,
+  quota: 2,
+  seconds: 61.25,
+  reports: 2,
+  verdicts: 0,
+  waited_seconds: 0.3,
+  queued_seconds: 4,
+  analysis_seconds: 55.1,
+};
+
 const HOSTILE = "Invoice \u202Efdp.exe \x1b[31m\x07\r\nX";
 const TOKEN = "0123456789abcdef0123456789abcdef";
 
@@ -65,7 +77,7 @@ beforeAll(async () => {
           ...MINING,
           indicators: [{ category: "Heuristics", operation: "Mines\u202e coins", score: 4 }],
         },
-        cost: { calls: 9, submissions: 1, quota: 2, seconds: 61.25 },
+        cost: COST,
         analyzer: "cloud",
       },
       null,
@@ -252,7 +264,7 @@ describe("mail", () => {
       "indicators  4/5 Heuristics: Mines",
       "techniques  T1496 Resource Hijacking (Impact)",
       "IOCs        pool.example",
-      "cost        9 calls, 1 submissions, 2 of the quota, 61.3 s",
+      "cost        9 calls, 1 submissions, 2 of the quota (2 reports), 61.3 s (waited 0.3 s, queued 4 s, analysis 55.1 s)",
       "analyzer    cloud",
       "envelope (recipients as the copy tells them)",
       "attachment docs.zip > evil.exe",
@@ -285,7 +297,7 @@ describe("mail", () => {
           verdict: "malicious",
           vmray: { sample_id: 5, submission_id: 6, url: "https://vmray.example/samples/5" },
           ...MINING,
-          cost: { calls: 9, submissions: 1, quota: 2, seconds: 61.25 },
+          cost: COST,
           analyzer: "cloud",
         },
       ],

@@ -60,7 +60,7 @@ async function doneMail(spool: Spool, subject: string, to = ["b@example.org"]): 
           ...MINING,
           indicators: [{ category: "Heuristics", operation: "Mines coins", score: 4 }],
         },
-        cost: { calls: 9, submissions: 1, quota: 2, seconds: 61.25 },
+        cost: { calls: 9, submissions: 1, quota: 2, seconds: 61.25, reports: 2, analysis_seconds: 55 },
         analyzer: "cloud",
       },
       null,
@@ -186,7 +186,7 @@ describe("GetMail", () => {
           techniques: [{ id: "T1496", name: "Resource Hijacking", tactics: ["Impact"] }],
           iocs: { urls: [], domains: ["pool.example"], emailAddresses: ["m@pool.example"] },
         },
-        cost: { calls: 9n, submissions: 1n, quota: 2, seconds: 61.25 },
+        cost: { calls: 9n, submissions: 1n, quota: 2, seconds: 61.25, reports: 2, analysisSeconds: 55 },
         analyzer: "cloud",
       },
     });
