@@ -11,12 +11,12 @@ import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypt
 import { closeSync, fsyncSync, linkSync, openSync, readFileSync, unlinkSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { asSensorError, SensorError } from "../errors.ts";
+import { type Field, MAX_HEADER_BYTES, relaxedBody, splitMail } from "./canonical.ts";
 
 export const ALERT_HEADER = "X-Email-Sensor-Alert";
 
 /** Alerts are smaller: a mail beyond this is none. */
 export const MAX_ALERT_BYTES = 512 * 1024;
-const MAX_HEADER_BYTES = 64 * 1024;
 /** Mail servers give up after five days (RFC 5321 section 4.5.4.1). */
 const MAX_AGE_MS = 7 * 86_400_000;
 /** Clocks of two machines. */
@@ -25,7 +25,7 @@ const SECRET_FILE = "alert.key";
 const SECRET_BYTES = 32;
 
 /** Fields that are shown or say how the body is read: each as often as it was when the alert was made. */
-const SIGNED_FIELDS = [
+export const SIGNED_FIELDS = [
   "from",
   "sender",
   "reply-to",
@@ -53,15 +53,6 @@ export function alertSecret(spoolFolder: string): Buffer {
     return readSecret(path) ?? makeSecret(path);
   } catch (thrown) {
     throw new SensorError("SPOOL_BROKEN", `${path}: ${asSensorError(thrown).message}`, { cause: thrown });
-  }
-}
-
-/** The same where it is there and may be read, else null: makes nothing. */
-export function knownSecret(spoolFolder: string): Buffer | null {
-  try {
-    return readSecret(join(spoolFolder, SECRET_FILE));
-  } catch {
-    return null;
   }
 }
 
@@ -102,7 +93,7 @@ function makeSecret(path: string): Buffer {
 /** A message with its marker as the first field. `message` has CRLF line ends and a header. */
 export function markAlert(message: Uint8Array, secret: Uint8Array, now: number): Buffer {
   const bytes = Buffer.from(message.buffer, message.byteOffset, message.byteLength);
-  const { fields, body } = split(bytes);
+  const { fields, body } = splitMail(bytes);
   const time = Math.floor(now / 1000);
   const hash = bodyHash(body);
   const marker = `${ALERT_HEADER}: v=1; t=${time};\r\n b=${hash};\r\n s=${signature(fields, time, hash, secret).toString("hex")}\r\n`;
@@ -117,7 +108,7 @@ export function isOwnAlert(message: Uint8Array, secret: Uint8Array, now: number)
   // Most mails end here.
   if (!/^x-email-sensor-alert:/im.test(head.toString("latin1"))) return false;
   if (!PLAIN_LINES.test(bytes.toString("latin1"))) return false;
-  const { fields, body } = split(bytes);
+  const { fields, body } = splitMail(bytes);
   if (fields.some(({ name }) => !SIGNED_FIELDS.includes(name) && !ADDED_ON_THE_WAY.test(name))) return false;
   const markers = fields.filter(({ name }) => name === ALERT_HEADER.toLowerCase());
   const match = /^v=1; t=(\d{1,12}); b=([0-9a-f]{64}); s=([0-9a-f]{64})$/.exec(markers[0]?.value ?? "");
@@ -129,42 +120,8 @@ export function isOwnAlert(message: Uint8Array, secret: Uint8Array, now: number)
   return timingSafeEqual(Buffer.from(given, "hex"), signature(fields, Number(time), hash, secret));
 }
 
-export type Field = { readonly name: string; readonly value: string };
-
-/** The header of a mail, names in lower case. */
-export function readHeader(message: Uint8Array): readonly Field[] {
-  return split(Buffer.from(message.buffer, message.byteOffset, message.byteLength)).fields;
-}
-
-/** Header fields, unfolded and with single spaces, and the bytes behind the header. */
-function split(bytes: Buffer): { readonly fields: readonly Field[]; readonly body: Buffer } {
-  const text = bytes.subarray(0, MAX_HEADER_BYTES).toString("latin1");
-  const end = /\r?\n\r?\n/.exec(text);
-  const head = end === null ? text : text.slice(0, end.index);
-  const fields = head
-    .replace(/\r?\n(?=[ \t])/g, "")
-    .split(/\r?\n/)
-    .flatMap((line): Field[] => {
-      const colon = line.indexOf(":");
-      if (colon <= 0) return [{ name: "", value: line }];
-      const value = line
-        .slice(colon + 1)
-        .replace(/[ \t]+/g, " ")
-        .trim();
-      return [{ name: line.slice(0, colon).trimEnd().toLowerCase(), value }];
-    });
-  return { fields, body: end === null ? Buffer.alloc(0) : bytes.subarray(end.index + end[0].length) };
-}
-
 function bodyHash(body: Buffer): string {
-  const lines = body
-    .toString("latin1")
-    .split(/\r?\n/)
-    .map((line) => line.replace(/[ \t]+/g, " ").trimEnd());
-  while (lines.at(-1) === "") lines.pop();
-  return createHash("sha256")
-    .update(lines.map((line) => `${line}\r\n`).join(""), "latin1")
-    .digest("hex");
+  return createHash("sha256").update(relaxedBody(body), "latin1").digest("hex");
 }
 
 function signature(fields: readonly Field[], time: number, hash: string, secret: Uint8Array): Buffer {

@@ -2,9 +2,10 @@
  * An alert as the bytes of a mail: multipart/alternative, and the logo beside the HTML.
  *
  * Text, HTML and addresses in, RFC 5322 with CRLF out, everything in ASCII, so that no relay has to change it. The
- * library encodes every header. The marker is over what comes out.
+ * library encodes every header. The marker is over what comes out, and the DKIM signature over that.
  */
 import MailComposer from "nodemailer/lib/mail-composer";
+import { type DkimKey, signDkim } from "./dkim.ts";
 import type { Logo } from "./logo.ts";
 import { markAlert } from "./marker.ts";
 
@@ -22,10 +23,11 @@ export async function alertMessage(options: {
   readonly to: string;
   readonly logo: Logo | null;
   readonly secret: Uint8Array;
+  readonly dkim: DkimKey | null;
   /** Milliseconds since 1970. */
   readonly now: number;
 }): Promise<Buffer> {
-  const { alert, logo, now } = options;
+  const { alert, logo, dkim, now } = options;
   const composed = await new MailComposer({
     from: { name: "Email sensor", address: options.from },
     to: { name: "", address: options.to },
@@ -54,5 +56,6 @@ export async function alertMessage(options: {
   })
     .compile()
     .build();
-  return markAlert(composed, options.secret, now);
+  const marked = markAlert(composed, options.secret, now);
+  return dkim === null ? marked : signDkim(marked, dkim);
 }

@@ -5,10 +5,12 @@
  */
 import { readFile, stat } from "node:fs/promises";
 import type { Extraction } from "../extract/extraction.ts";
+import { decodeWords } from "../extract/readings/headers.ts";
 import type { RawMail } from "../intake/mail.ts";
 import type { Log } from "../log.ts";
 import { showText } from "../text.ts";
-import { isOwnAlert, MAX_ALERT_BYTES, readHeader } from "./marker.ts";
+import { readHeader } from "./canonical.ts";
+import { isOwnAlert, MAX_ALERT_BYTES } from "./marker.ts";
 
 export const OWN_ALERT_FLAG = "own_alert";
 
@@ -39,7 +41,7 @@ export function createOwnAlerts(options: {
       return {
         mail: {
           message_id: value("message-id"),
-          subject: value("subject"),
+          subject: decodeWords(value("subject") ?? ""),
           from: address("from"),
           to: address("to"),
           cc: [],

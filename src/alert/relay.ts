@@ -3,7 +3,7 @@
  *
  * With `tls: starttls` TLS is used where the relay offers it, without asking for a certificate that can be verified: as
  * between mail servers (RFC 7435). What fails is told apart: a refusal of this one recipient or message, for good or
- * for now, and everything else, which is a fault of the relay. DKIM signatures are made here, over the final bytes.
+ * for now, and everything else, which is a fault of the relay.
  */
 import { readFileSync } from "node:fs";
 import { createTransport } from "nodemailer";
@@ -27,7 +27,7 @@ const MAX_MESSAGE = 300;
 
 export type RelayConfig = Pick<
   AlertConfig,
-  "name" | "relay" | "tls" | "tls_verify" | "ca_file" | "user" | "password_file" | "timeout" | "dkim"
+  "name" | "relay" | "tls" | "tls_verify" | "ca_file" | "user" | "password_file" | "timeout"
 >;
 
 export function createRelay(config: RelayConfig, helo: string): Relay {
@@ -35,7 +35,7 @@ export function createRelay(config: RelayConfig, helo: string): Relay {
   if ("problem" in address) {
     throw new SensorError("CONFIG_INVALID", `alert ${config.name}: relay ${address.problem}`);
   }
-  const { tls, dkim, user } = config;
+  const { tls, user } = config;
   const file = (path: string) => readConfigFile(config.name, path);
   const verify =
     config.tls_verify ?? (tls === "required" || tls === "implicit" || config.ca_file !== undefined);
@@ -54,9 +54,6 @@ export function createRelay(config: RelayConfig, helo: string): Relay {
     ...(user !== undefined && config.password_file !== undefined
       ? { auth: { user, pass: file(config.password_file).trim() } }
       : {}),
-    ...(dkim === undefined
-      ? {}
-      : { dkim: { domainName: dkim.domain, keySelector: dkim.selector, privateKey: file(dkim.key_file) } }),
     name: /^[A-Za-z0-9.-]{1,253}$/.test(helo) ? helo : "[127.0.0.1]",
     connectionTimeout: connect,
     greetingTimeout: connect,

@@ -16,6 +16,7 @@ import type { SensorEvent } from "../report/event.ts";
 import { createSleeper, pause } from "../sleeper.ts";
 import type { Spool } from "../spool/spool.ts";
 import { type Composer, createComposer } from "./compose.ts";
+import { type DkimKey, loadDkimKey } from "./dkim.ts";
 import { alertingParts, isAmong, keepEvent } from "./facts.ts";
 import { type Ledger, openLedger, type WaitingNote } from "./ledger.ts";
 import { alertMessage } from "./message.ts";
@@ -71,6 +72,7 @@ export function startAlerts(options: {
       config,
       composer,
       relay,
+      dkim: loadDkimKey(config),
       secret: options.secret,
       spool: options.spool,
       log: own,
@@ -115,6 +117,7 @@ function startSender(options: {
   readonly config: AlertConfig;
   readonly composer: Composer;
   readonly relay: Relay;
+  readonly dkim: DkimKey | null;
   readonly secret: Uint8Array;
   readonly spool: Pick<Spool, "mail" | "alertNotes" | "putAlertNotes">;
   readonly log: Log;
@@ -185,6 +188,7 @@ function startSender(options: {
       to: note.address,
       logo: composer.logo,
       secret: options.secret,
+      dkim: options.dkim,
       now: now(),
     });
     const answer = await relay.send(message, note.address);

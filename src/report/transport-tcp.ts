@@ -219,14 +219,14 @@ export function createTcpTransport(settings: TcpSettings): Transport {
 }
 
 /** RFC 6587 section 3.4.1. */
-export function frameByCounts(messages: readonly Uint8Array[]): Buffer {
+function frameByCounts(messages: readonly Uint8Array[]): Buffer {
   return Buffer.concat(
     messages.flatMap((message) => [Buffer.from(`${message.byteLength} `, "latin1"), message]),
   );
 }
 
 /** RFC 6587 section 3.4.2. Messages hold no control character, so each line feed ends one. */
-export function frameByLines(messages: readonly Uint8Array[]): Buffer {
+function frameByLines(messages: readonly Uint8Array[]): Buffer {
   const end = Buffer.from("\n", "latin1");
   return Buffer.concat(messages.flatMap((message) => [message, end]));
 }

@@ -133,15 +133,10 @@ export type AnalysisProgress = AnalysisState & { readonly spent?: Spent };
 
 type AnalysisState =
   | { readonly state: "queued" }
-  /** VMRay did not know it `at` that time, or (`again`) what it knew was too old; it waits to be submitted. */
-  | {
-      readonly state: "looked";
-      readonly at: number;
-      readonly lane: "send" | "upload";
-      readonly again?: boolean;
-    }
+  /** VMRay did not know it `at` that time; it waits to be submitted. */
+  | { readonly state: "looked"; readonly at: number; readonly lane: "send" | "upload" }
   /** The POST may have been sent. After a restart: look whether VMRay has it before sending it again. */
-  | { readonly state: "submitting"; readonly again?: boolean }
+  | { readonly state: "submitting" }
   | {
       readonly state: "submitted";
       readonly sampleIds: readonly number[];

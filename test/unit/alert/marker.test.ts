@@ -23,6 +23,7 @@ const genuine = (
     from: FROM,
     to: "anna@example.org",
     logo: null,
+    dkim: null,
     secret: SECRET,
     now: NOW,
   })
@@ -94,7 +95,12 @@ describe("an alert that came back", () => {
     const alerts = createOwnAlerts({ secret: SECRET, log, now: () => NOW });
     const bytes = Buffer.from(genuine, "latin1");
     expect(await alerts.recognise({ kind: "inline", bytes })).toMatchObject({
-      mail: { message_id: "<alert.1@example.org>", from: [FROM], to: ["anna@example.org"] },
+      mail: {
+        message_id: "<alert.1@example.org>",
+        subject: "Malicious attachment: \u00fc",
+        from: [FROM],
+        to: ["anna@example.org"],
+      },
       attachments: [],
       urls: [],
       flags: ["own_alert"],

@@ -1,4 +1,6 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { simpleParser } from "mailparser";
 import { isOwnAlert } from "../../../src/alert/marker.ts";
 import { startAlerts } from "../../../src/alert/stage.ts";
@@ -341,4 +343,14 @@ test("alerts do not start with a wrong template", async () => {
   expect(() => start(spool, "127.0.0.1:25", { subject: "{{ verdict | nosuch }}" })).toThrow(
     /alert soc: subject: .*nosuch/,
   );
+});
+
+test("alerts do not start with a DKIM key that cannot sign", async () => {
+  const spool = await someSpool();
+  const folder = temporaryFolder();
+  closing.push(folder.remove);
+  const path = join(folder.path, "dkim.key");
+  writeFileSync(path, "not a key");
+  const dkim = { domain: "example.org", selector: "sensor", key_file: path };
+  expect(() => start(spool, "127.0.0.1:25", { dkim })).toThrow(/alert soc: dkim.key_file: is no private key/);
 });
