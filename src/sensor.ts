@@ -28,6 +28,7 @@ import { loadPolicy } from "./triage/files.ts";
 import { joinLists } from "./triage/lists.ts";
 import { openRunTimeLists } from "./triage/run-time.ts";
 import { triage } from "./triage/triage.ts";
+import { startDenials } from "./verdict/denials.ts";
 import { startRelooks } from "./verdict/relook.ts";
 import { startVerdicts } from "./verdict/stage.ts";
 import { VERSION } from "./version.ts";
@@ -152,9 +153,10 @@ async function startStages(
         key: "vmray.tls_verify",
       });
     }
-    const { policy, lists: fromFiles } = await loadPolicy(config.triage, log.with({ stage: "triage" }));
+    const loaded = await loadPolicy(config.triage, log.with({ stage: "triage" }));
+    const { policy } = loaded;
     const runTime = await openRunTimeLists(spool);
-    const lists = joinLists([runTime.lists, fromFiles]);
+    const lists = joinLists([runTime.lists, loaded.lists]);
     await spool.setDestinations([...config.siem.map(siemCursor), ...config.alerts.map(alertCursor)]);
     started("retention", startSweep(spool, log));
     const secret = alertSecret(config.spool.path);
@@ -169,6 +171,7 @@ async function startStages(
     );
     await spool.setRelooks(config.vmray.relook);
     started("second looks", startRelooks({ spool, log }));
+    started("denials", startDenials({ spool, files: loaded.denyLists, log }));
     let whyWaiting = (): string | null => null;
     started(
       "verdicts",

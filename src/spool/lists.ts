@@ -5,6 +5,7 @@
  */
 import type { Database } from "bun:sqlite";
 import type { ListEntry, ListKind, ListName } from "../triage/lists.ts";
+import type { Denials } from "./denials.ts";
 import type { Spool, StoredListEntry } from "./spool.ts";
 import type { StoreAccess } from "./store-access.ts";
 
@@ -23,7 +24,11 @@ type Row = {
   readonly expires_at: number | null;
 };
 
-export function listStore({ read, write }: StoreAccess, now: () => number): ListStore {
+export function listStore(
+  { read, write }: StoreAccess,
+  denials: Pick<Denials, "queue" | "cancel">,
+  now: () => number,
+): ListStore {
   return {
     putListEntries: (entries) =>
       write([], (db) => {
@@ -43,6 +48,10 @@ export function listStore({ read, write }: StoreAccess, now: () => number): List
           return row !== null && (row?.comment !== comment || row.expires_at !== expiresAt);
         });
         for (const entry of entries) put(db, entry, now());
+        denials.queue(
+          db,
+          entries.filter((_, n) => before[n] === null),
+        );
         return { added: fresh.size, changed: changed.length };
       }),
 
@@ -50,6 +59,7 @@ export function listStore({ read, write }: StoreAccess, now: () => number): List
       write([], (db) => {
         forgetExpired(db, now(), keys.length);
         const remove = db.query("DELETE FROM list_entries WHERE list = ? AND kind = ? AND value = ?");
+        for (const key of keys) if (key.list === "deny") denials.cancel(db, key);
         return keys.reduce((sum, { list, kind, value }) => sum + remove.run(list, kind, value).changes, 0);
       }),
 

@@ -148,4 +148,32 @@ export const MIGRATIONS: readonly string[] = [
   );
   CREATE INDEX list_entries_expire ON list_entries (expires_at) WHERE expires_at IS NOT NULL;
   `,
+  // Deny lists applied to mails that were reported already.
+  `
+  CREATE TABLE traits (
+    day INTEGER NOT NULL,
+    value TEXT NOT NULL,
+    mail INTEGER NOT NULL,
+    PRIMARY KEY (day, value, mail)
+  ) WITHOUT ROWID;
+
+  CREATE TABLE denials (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    value TEXT NOT NULL,
+    run_time INTEGER NOT NULL,
+    entry TEXT NOT NULL,
+    change TEXT NOT NULL,
+    step TEXT NOT NULL
+  );
+
+  CREATE TABLE deny_files (
+    name TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    position INTEGER NOT NULL
+  ) WITHOUT ROWID;
+
+  ALTER TABLE mails ADD COLUMN list_change TEXT;
+  CREATE INDEX mails_list_change ON mails (list_change) WHERE list_change IS NOT NULL;
+  `,
 ];

@@ -18,6 +18,8 @@ import type { StoreAccess } from "./store-access.ts";
 export type Relooks = {
   readonly set: Spool["setRelooks"];
   readonly start: Spool["startRelooks"];
+  /** Milliseconds in which verdicts are kept true; null until that is known. */
+  window(): number | null;
   /** True where earlier mails know the content by another verdict. */
   changed(db: Database, content: Uint8Array, verdict: ContentVerdict): boolean;
   /** `seq` of the oldest mail whose verdict is kept true. */
@@ -50,6 +52,7 @@ type Due = {
 
 export function createRelooks({ read, write }: StoreAccess): Relooks {
   let settings: RelookSettings = { for: 0, first: 0 };
+  let known = false;
   const due = (db: Database, time: number, limit: number) =>
     db
       .query<Due, [number, number]>(
@@ -61,7 +64,10 @@ export function createRelooks({ read, write }: StoreAccess): Relooks {
   return {
     set: async (given) => {
       settings = given;
+      known = true;
     },
+
+    window: () => (known ? settings.for : null),
 
     start: async (time, limit) => {
       if (settings.for === 0 || read((db) => due(db, time, 1)).length === 0) return 0;

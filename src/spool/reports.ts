@@ -10,7 +10,7 @@ import type { StoreAccess } from "./store-access.ts";
 
 export type ReportStore = Pick<
   Spool,
-  "analysedMails" | "finishMail" | "mailsToReport" | "reportMail" | "mailsBeside"
+  "analysedMails" | "finishMail" | "mailsToReport" | "reportMail" | "mailsBeside" | "mailsOfChange"
 >;
 
 /** Mails that share a content are counted up to this number. */
@@ -75,6 +75,24 @@ export function reportStore({ read, write }: StoreAccess, now: () => number): Re
       }),
 
     mailsBeside: async (id, parts, limit) => read((db) => mailsBeside(db, id, parts, limit)),
+
+    mailsOfChange: async (id, change, limit) =>
+      read((db) => {
+        const own = db.query<{ seq: number }, [string]>("SELECT seq FROM mails WHERE id = ?").get(id)?.seq;
+        // From the index alone: each of the mails asks for it.
+        const all = db
+          .query<{ n: number }, [string, number]>(
+            "SELECT count(*) AS n FROM (SELECT 1 FROM mails WHERE list_change = ? LIMIT ?)",
+          )
+          .get(change, MAX_BESIDE);
+        const newest = db
+          .query<{ seq: number }, [string, number]>(
+            "SELECT seq FROM mails WHERE list_change = ? ORDER BY seq DESC LIMIT ?",
+          )
+          .all(change, limit + 1)
+          .filter(({ seq }) => seq !== own);
+        return { count: Math.max(0, (all?.n ?? 0) - 1), mails: besides(db, newest.slice(0, limit)) };
+      }),
   };
 }
 
@@ -116,13 +134,16 @@ function mailsBeside(
      WHERE m.id = ?1 ORDER BY o.mail DESC LIMIT ?3`,
   );
   const found = new Set(parts.flatMap((n) => of.all(id, n, MAX_BESIDE).map(({ other }) => other)));
+  const others = [...found].sort((a, b) => b - a).map((seq) => ({ seq }));
+  return { count: others.length, mails: besides(db, others.slice(0, limit)) };
+}
+
+function besides(db: Database, mails: readonly { readonly seq: number }[]): readonly MailBeside[] {
   const read = db.query<Pick<MailRecord, "id" | "received_at" | "envelope" | "extraction">, [number]>(
     "SELECT id, received_at, envelope, extraction FROM mails WHERE seq = ?",
   );
-  const mails = [...found]
-    .sort((a, b) => b - a)
-    .slice(0, limit)
-    .flatMap((seq) => read.get(seq) ?? [])
+  return mails
+    .flatMap(({ seq }) => read.get(seq) ?? [])
     .map((row): MailBeside => {
       const facts = row.extraction === null ? null : (JSON.parse(row.extraction) as Extraction).mail;
       return {
@@ -133,5 +154,4 @@ function mailsBeside(
         messageId: facts?.message_id ?? null,
       };
     });
-  return { count: found.size, mails };
 }

@@ -224,6 +224,13 @@ export type MailFilter = {
 /** An entry of the lists of a running sensor; ids rise in the order of the additions. */
 export type StoredListEntry = ListEntry & { readonly id: number };
 
+/** A file of a deny list as it was read. */
+export type DenyFile = {
+  readonly name: string;
+  /** Of its content. */
+  readonly fingerprint: string;
+};
+
 export type ListFilter = {
   readonly list?: ListName;
   readonly kind?: ListKind;
@@ -349,6 +356,13 @@ export type Spool = {
     limit: number,
   ): Promise<{ readonly count: number; readonly mails: readonly MailBeside[] }>;
 
+  /** The other mails that a denial with the id `change` concerns, newest first; how many in all. */
+  mailsOfChange(
+    id: string,
+    change: string,
+    limit: number,
+  ): Promise<{ readonly count: number; readonly mails: readonly MailBeside[] }>;
+
   // report
   /** Events that belong to no mail. */
   putEvents(events: readonly SensorEvent[]): Promise<void>;
@@ -385,13 +399,25 @@ export type Spool = {
   // lists
   /**
    * Adds entries whose values are in normal form to the lists of the running sensor; one that is there gets the new
-   * comment and expiry. "full" where they do not fit: nothing is added then.
+   * comment and expiry. "full" where they do not fit: nothing is added then. What is new on a deny list is queued to be
+   * applied to the mails within the time of `setRelooks`.
    */
   putListEntries(
     entries: readonly ListEntry[],
   ): Promise<"full" | { readonly added: number; readonly changed: number }>;
   /** Gives how many of them were there. */
   removeListEntries(keys: readonly ListKey[]): Promise<number>;
+  /** How many entries of this file, as it is now, were queued to be applied to the mails of that time. */
+  deniedFromFile(file: DenyFile): Promise<number>;
+  /** Queues the next entries of the file, as far as mails may have them; gives how many were in all. */
+  denyFromFile(file: DenyFile, entries: readonly ListEntry[]): Promise<number>;
+  /** Forgets files that are not named: should one come back, all of it is new. */
+  keepDenyFiles(names: readonly string[]): Promise<void>;
+  /**
+   * Takes the next step of the oldest denial that is queued, over at most `limit` mails: what it is about becomes
+   * malicious, then these mails are to be judged again. Gives how many mails were looked at, 0 where nothing is queued.
+   */
+  applyDenials(limit: number): Promise<number>;
   /** Newest first; `before` is the id of the last entry of the page before. What has expired is left out. */
   listEntries(filter: ListFilter, limit: number, before: number | null): Promise<readonly StoredListEntry[]>;
 

@@ -28,6 +28,7 @@ import { alertStore } from "./alerts.ts";
 import { analysisKey, analysisStore, knownVerdict, skipped, wantAnalysis } from "./analyses.ts";
 import { createBody, largeFile } from "./body.ts";
 import { openDatabase } from "./database.ts";
+import { createDenials, type Denials } from "./denials.ts";
 import { spoolFault } from "./faults.ts";
 import { forgetExpired, listStore } from "./lists.ts";
 import { count, firstId, type MailRecord, mailRow } from "./mail-rows.ts";
@@ -112,6 +113,7 @@ export async function openSpool(
   };
 
   const relooks = createRelooks(access);
+  const denials = createDenials(access, relooks, now);
   const handedOut = new Set<string>();
   const parsing = createParsingNotes(folder("parsing"));
   const takenBack = (id: string) => {
@@ -253,6 +255,8 @@ export async function openSpool(
           time,
           row.seq,
         );
+        const from = extraction.envelope?.from ?? (JSON.parse(row.envelope) as Envelope).from;
+        denials.record(db, row.seq, plan, [from, ...extraction.mail.from]);
         if (malicious && waiting > 0) askRecheck(db, [row.seq], "completed", newChange(time));
       });
       takenBack(id);
@@ -297,7 +301,8 @@ export async function openSpool(
 
     ...outboxStore(access),
     ...alertStore(access),
-    ...listStore(access, now),
+    ...listStore(access, denials, now),
+    ...denials.store,
 
     mail: async (id) =>
       store.read((db) => {
@@ -381,7 +386,7 @@ export async function openSpool(
     },
 
     sweep: async (time) => {
-      const { files, more } = await write([], (db) => sweepStep(db, time, settings));
+      const { files, more } = await write([], (db) => sweepStep(db, time, settings, denials));
       for (const id of files) await unlink(largeFile(settings.path, id)).catch(ignoreMissing);
       if (more) return true;
       // Stepped to the end: each step gives back one page.
@@ -496,6 +501,7 @@ function sweepStep(
   db: Database,
   time: number,
   settings: SpoolSettings,
+  denials: Denials,
 ): { readonly files: readonly string[]; readonly more: boolean } {
   const old = db
     .query<Pick<MailRecord, "seq" | "id" | "raw">, [number, number]>(
@@ -536,9 +542,10 @@ function sweepStep(
     .query("DELETE FROM relooks WHERE content IN (SELECT content FROM relooks WHERE until < ? LIMIT ?)")
     .run(time, SWEEP_STEP).changes;
   const entries = forgetExpired(db, time, SWEEP_STEP);
+  const traits = denials.sweep(db, time, SWEEP_STEP);
   return {
     files: old.filter(({ raw }) => raw === "file").map(({ id }) => id),
-    more: [old.length, forgotten.length, events, analyses, looks, entries].some(
+    more: [old.length, forgotten.length, events, analyses, looks, entries, traits].some(
       (deleted) => deleted >= SWEEP_STEP,
     ),
   };

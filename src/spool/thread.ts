@@ -184,6 +184,7 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
     mailsToReport: remote("mailsToReport"),
     reportMail: remote("reportMail"),
     mailsBeside: remote("mailsBeside"),
+    mailsOfChange: remote("mailsOfChange"),
 
     putEvents: remote("putEvents"),
     eventsAfter: async (seq, limit) => (await eventBodies(seq, limit)).map(parsedEvent),
@@ -202,6 +203,10 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
     putListEntries: remote("putListEntries"),
     removeListEntries: remote("removeListEntries"),
     listEntries: remote("listEntries"),
+    deniedFromFile: remote("deniedFromFile"),
+    denyFromFile: remote("denyFromFile"),
+    keepDenyFiles: remote("keepDenyFiles"),
+    applyDenials: remote("applyDenials"),
 
     mail: remote("mail"),
     mails: remote("mails"),

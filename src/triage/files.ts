@@ -59,20 +59,37 @@ export function readListText(
   return { entries, problems, bad };
 }
 
+/** A file of the deny list. */
+export type DenyList = {
+  readonly name: string;
+  /** Of what is in it. */
+  readonly fingerprint: string;
+  readonly entries: readonly ListEntry[];
+};
+
+export type LoadedPolicy = {
+  readonly policy: Policy;
+  readonly lists: Lists;
+  readonly denyLists: readonly DenyList[];
+};
+
 /** Throws SensorError CONFIG_INVALID for a file that cannot be read. */
-export async function loadPolicy(
-  settings: TriageSettings,
-  log: Log,
-): Promise<{ readonly policy: Policy; readonly lists: Lists }> {
+export async function loadPolicy(settings: TriageSettings, log: Log): Promise<LoadedPolicy> {
   const entries: ListEntry[] = [];
+  const denyLists: DenyList[] = [];
   for (const { file, ...about } of settings.lists) {
-    const text = utf8(await bytesOf(file));
+    const bytes = await bytesOf(file);
+    const text = utf8(bytes);
     if (text === null) throw unreadable(file, "is not UTF-8 text");
     const read = readListText(text, about);
     if (entries.length + read.entries.length > MAX_ENTRIES) {
       throw unreadable(file, `makes more than ${MAX_ENTRIES} entries of all lists together`);
     }
     for (const entry of read.entries) entries.push(entry);
+    if (about.list === "deny") {
+      const fingerprint = new Bun.CryptoHasher("sha256").update(bytes).digest("hex");
+      denyLists.push({ name: `${about.kind} ${file}`, fingerprint, entries: read.entries });
+    }
     for (const { line, message } of read.problems) {
       log.warn("a line of a list is left out", { at: `${file}:${line}`, problem: message });
     }
@@ -82,7 +99,7 @@ export async function loadPolicy(
   const { popular_domains_file: file } = settings;
   const popular = file === undefined ? null : await readPopularDomains(await bytesOf(file));
   if (popular !== null) log.info("most visited domains loaded", { file: file ?? "", domains: popular.size });
-  return { policy: compilePolicy(settings, popular), lists: createLists(entries) };
+  return { policy: compilePolicy(settings, popular), lists: createLists(entries), denyLists };
 }
 
 async function bytesOf(file: string): Promise<Uint8Array> {

@@ -59,7 +59,10 @@ export function startVerdicts(options: {
 
   const changeEvents = async (mail: MailRow, judgement: Judgement): Promise<readonly SensorEvent[]> => {
     const parts = mail.artifacts.flatMap(({ was }, n) => (was === undefined ? [] : [n]));
-    const { count, mails } = await spool.mailsBeside(mail.id, parts, LIMITS.mails);
+    const { count, mails } =
+      mail.recheck?.because === "list"
+        ? await spool.mailsOfChange(mail.id, mail.recheck.change, LIMITS.mails)
+        : await spool.mailsBeside(mail.id, parts, LIMITS.mails);
     const change = {
       id: mail.recheck?.change ?? Bun.randomUUIDv7("hex", now()),
       because: mail.recheck?.because ?? "completed",

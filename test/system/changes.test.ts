@@ -4,13 +4,17 @@
  */
 import { Database } from "bun:sqlite";
 import { afterEach, beforeEach, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { listenForMail, type SunkMail } from "../../src/commands/demo/mail-sink.ts";
 import type { SensorEvent } from "../../src/report/event.ts";
 import { type Analyzer, launchSensor, startAnalyzer, type TestSensor } from "./lib/binary.ts";
-import { openPlace, type Place, waitFor } from "./lib/place.ts";
+import { openPlace, type Place, runToEnd, waitFor } from "./lib/place.ts";
 import { type Rsyslog, startRsyslog } from "./lib/rsyslog.ts";
 import { sendMails, type TestMail } from "./lib/smtp.ts";
+
+/** Debian's Python, which has python3-grpcio and python3-protobuf. */
+const PYTHON = "/usr/bin/python3";
 
 let place: Place;
 beforeEach(() => {
@@ -29,7 +33,7 @@ type Peers = {
 async function peers(
   scenario: object,
   vmray: Readonly<Record<string, unknown>>,
-  analyzerUp = true,
+  { analyzerUp = true, triage = {} }: { readonly analyzerUp?: boolean; readonly triage?: object } = {},
 ): Promise<Peers> {
   const siem = await startRsyslog(place);
   const alerts: SunkMail[] = [];
@@ -54,6 +58,7 @@ async function peers(
         },
       ],
       vmray,
+      triage: { ...triage },
     },
   });
   return { siem, analyzer, sensor, alerts };
@@ -238,7 +243,7 @@ test("a mail with a malicious part is told at once, and completed when its slow 
 }, 60_000);
 
 test("an analyzer that is down: the mail is reported in time with the reason, its verdict follows", async () => {
-  const { siem, analyzer, sensor, alerts } = await peers({}, { report_after: "2s" }, false);
+  const { siem, analyzer, sensor, alerts } = await peers({}, { report_after: "2s" }, { analyzerUp: false });
   await send(sensor, [
     mail("waits", ["anna@example.org"], "<p>See</p>", { "bad.js": "// VMRAY-SIMULATOR: malicious" }),
   ]);
@@ -268,3 +273,118 @@ test("an analyzer that is down: the mail is reported in time with the reason, it
   expect(alerts[0]?.to).toEqual(["anna@example.org"]);
   expect(committed(sensor, "mail.verdict")).toHaveLength(1);
 }, 90_000);
+
+/** A call of a client in another language; the answer, or `code` and `details` of the refusal. */
+async function call(sensor: TestSensor, method: string, request: object): Promise<Record<string, unknown>> {
+  const client = join(import.meta.dir, "grpc_client.py");
+  const path = `emailsensor.v1.SensorService/${method}`;
+  const { stdout, stderr } = await runToEnd([
+    PYTHON,
+    ...[client, `unix:${sensor.control}`, "call", path, JSON.stringify(request)],
+  ]);
+  if (stdout === "") throw new Error(`the client printed nothing: ${stderr}`);
+  return JSON.parse(stdout) as Record<string, unknown>;
+}
+
+const entry = (kind: string, value: string, comment = "ticket 4711") => ({
+  list: "LIST_NAME_DENY",
+  kind: `LIST_KIND_${kind}`,
+  value,
+  comment,
+});
+
+test("what is denied over gRPC counts at once, for mails that come and mails that came, over kill -9", async () => {
+  const { siem, sensor, alerts } = await peers({}, {});
+  const html = (page: string) => `<p><a href="http://www.phish.example/${page}">Your invoice</a></p>`;
+  await send(sensor, [
+    mail("one", ["anna@example.org", "ben@example.org"], html("a")),
+    mail("two", ["carl@example.org"], html("b")),
+    mail("three", ["dora@example.org"], "<p>See</p>", { "tool.js": "// a tool" }),
+  ]);
+  expect((await waitForEvents(siem, "mail.verdict", 3)).map(({ verdict }) => verdict)).toEqual(
+    Array(3).fill("clean"),
+  );
+
+  const refused = await call(sensor, "AddListEntries", {
+    entries: [entry("DOMAIN", "Phish.EXAMPLE"), entry("HASH", "abc")],
+  });
+  expect(refused.code).toBe("INVALID_ARGUMENT");
+  expect(refused.details).toContain('entries[1].value: "abc" is no MD5, SHA-1 or SHA-256 in hex');
+  const sha1 = new Bun.CryptoHasher("sha1").update("// a tool").digest("hex");
+  const entries = [entry("DOMAIN", "Phish.EXAMPLE"), entry("HASH", sha1.toUpperCase())];
+  expect(await call(sensor, "AddListEntries", { entries })).toEqual({ added: 2 });
+  await sensor.kill();
+  await sensor.start();
+  const changes = await waitForEvents(siem, "verdict.changed", 3, 30);
+  await sensor.kill();
+  await sensor.start();
+  const byMessage = (name: string) =>
+    changes.find(({ mail: about }) => about?.message_id === `<${name}@sender.example>`);
+  const [one, two, three] = ["one", "two", "three"].map(byMessage);
+  expect(one).toMatchObject({
+    verdict: "malicious",
+    complete: true,
+    change: { because: "list", from: "clean", to: "malicious", mails: 2 },
+    mails: [{ id: two?.mail?.id ?? "", envelope: { to: ["carl@example.org"] } }],
+    urls: [
+      {
+        url: "http://www.phish.example/a",
+        verdict: "malicious",
+        previous_verdict: "clean",
+        rule: "list.deny_domain",
+        reason: "on the deny list (domain phish.example, added at run time): ticket 4711",
+      },
+    ],
+  });
+  expect(two?.change?.id).toBe(one?.change?.id ?? "");
+  expect(three).toMatchObject({
+    change: { because: "list", mails: 1 },
+    attachments: [{ filename: "tool.js", rule: "list.deny_hash" }],
+  });
+  await waitFor("four alerts", () => (alerts.length >= 4 ? true : undefined), 30);
+  expect(new Set(alerts.flatMap(({ to }) => to)).size).toBe(4);
+
+  await send(sensor, [mail("four", ["eve@example.org"], html("c"))]);
+  expect((await waitForEvents(siem, "mail.verdict", 4))[3]).toMatchObject({
+    verdict: "malicious",
+    urls: [{ rule: "list.deny_domain" }],
+  });
+  expect(committed(sensor, "verdict.changed")).toHaveLength(3);
+  const shown = await call(sensor, "ListListEntries", { text: "phish" });
+  expect(shown.entries).toMatchObject([{ value: "phish.example", comment: "ticket 4711" }]);
+
+  expect(await call(sensor, "RemoveListEntries", { entries })).toEqual({ removed: 2 });
+  await sensor.kill();
+  await sensor.start();
+  await send(sensor, [mail("five", ["eve@example.org"], html("d"))]);
+  expect((await waitForEvents(siem, "mail.verdict", 5))[4]).toMatchObject({ verdict: "clean" });
+  expect(committed(sensor, "verdict.changed")).toHaveLength(3);
+  const audit = sensor.log().filter(({ msg }) => String(msg).startsWith("list entry"));
+  expect(audit.map(({ msg, kind, value }) => [msg, kind, value])).toEqual([
+    ["list entry added", "domain", "phish.example"],
+    ["list entry added", "hash", sha1],
+    ["list entry removed", "domain", "phish.example"],
+    ["list entry removed", "hash", sha1],
+  ]);
+}, 120_000);
+
+test("what a deny file has new at a reload is applied to mails that came", async () => {
+  const file = join(place.path, "deny.txt");
+  writeFileSync(file, "other.example\n");
+  const lists = [{ list: "deny", kind: "domain", file }];
+  const { siem, sensor } = await peers({}, {}, { triage: { lists } });
+  await send(sensor, [mail("one", ["anna@example.org"], '<a href="http://www.phish.example/">x</a>')]);
+  await waitForEvents(siem, "mail.verdict", 1);
+  writeFileSync(file, "other.example\nphish.example # ticket 4711\n");
+  process.kill(sensor.pid(), "SIGHUP");
+  const [changed] = await waitForEvents(siem, "verdict.changed", 1);
+  expect(changed).toMatchObject({
+    verdict: "malicious",
+    change: { because: "list", mails: 1 },
+    urls: [{ reason: "on the deny list (domain phish.example): ticket 4711" }],
+  });
+  await sensor.kill();
+  await sensor.start();
+  await Bun.sleep(1500);
+  expect(committed(sensor, "verdict.changed")).toHaveLength(1);
+}, 60_000);

@@ -203,7 +203,7 @@ export const vmraySection = z
       duration("1s", "365d").prefault("15m"),
     ),
     relook: key(
-      "Verdicts that keep being true: URLs, and contents that VMRay did not know, are looked up again after delivery.",
+      "Verdicts that keep being true: URLs, and contents that VMRay did not know, are looked up again after delivery, and deny lists are applied to mails that came.",
       z
         .strictObject({
           for: key("How long after delivery; 0s switches it off.", duration("0s", "30d").prefault("24h")),

@@ -1,92 +1,11 @@
 /** What is told of a mail before all of it is decided, and after that: on a real spool, reopened as after a kill. */
 import { afterEach, describe, expect, test } from "bun:test";
-import type { SensorEvent } from "../../../src/report/event.ts";
 import { AGAIN } from "../../../src/spool/analyses.ts";
-import type { Spool } from "../../../src/spool/spool.ts";
 import { contentKey, type PlannedArtifact } from "../../../src/triage/plan.ts";
-import { startVerdicts } from "../../../src/verdict/stage.ts";
-import type { ContentVerdict, Verdict } from "../../../src/verdict/verdict.ts";
-import { NO_TYPES, recordingLog, SENSOR } from "../report/fixtures.ts";
-import { attachment, extractionOf, judged, open, someMail, temporaryFolder } from "../spool/fixtures.ts";
+import { attachment, judged } from "../spool/fixtures.ts";
+import { closeAll, events, HOUR, judgeAll, known, type Place, place, takenApart, url } from "./delivered.ts";
 
-const HOUR = 3_600_000;
-const closing: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
-/** A spool that can be closed and opened again, as a restart does, on a clock that the test holds. */
-async function place() {
-  const folder = temporaryFolder();
-  closing.push(folder.remove);
-  const clock = { now: Date.now() };
-  const opened = async () => {
-    const spool = await open(folder.path, { keepRaw: 24 * HOUR, keepMetadata: 48 * HOUR }, () => clock.now);
-    await spool.setRelooks({ for: 24 * HOUR, first: 600_000 });
-    return spool;
-  };
-  let spool = await opened();
-  closing.push(() => spool.close());
-  return {
-    clock,
-    get spool() {
-      return spool;
-    },
-    async restart() {
-      await spool.close();
-      spool = await opened();
-    },
-  };
-}
-type Place = Awaited<ReturnType<typeof place>>;
-
-function url(text: string): PlannedArtifact {
-  return {
-    kind: "url",
-    url: { url: text, normalized: text, sources: ["html"] },
-    decision: { action: "reputation", rule: "test", reason: "the test says so" },
-  };
-}
-
-async function takenApart(at: Place, parts: readonly PlannedArtifact[], to = "b@example.org") {
-  const id = Bun.randomUUIDv7("hex", at.clock.now);
-  const envelope = { from: "a@example.com", to: [to], client_ip: "127.0.0.1", helo: "mx", tls: null };
-  await at.spool.putMail(someMail(undefined, { id, receivedAt: at.clock.now, envelope }));
-  await at.spool.claimMails(10);
-  await at.spool.recordExtraction(id, extractionOf(parts), parts);
-  return id;
-}
-
-const known = (verdict: Verdict): ContentVerdict => ({
-  ...judged(verdict),
-  vmray: { sample_id: 1, submission_id: null, url: null },
-});
-
-/** Runs the stage until nothing is left to judge. */
-async function judgeAll(at: Place, reportAfter = 15 * 60_000, why: string | null = null): Promise<void> {
-  const { log } = recordingLog();
-  const stage = startVerdicts({
-    spool: at.spool,
-    sensor: SENSOR,
-    log,
-    wanted: NO_TYPES,
-    reportAfter,
-    whyWaiting: () => why,
-    now: () => at.clock.now,
-  });
-  const left = async () => [
-    ...(await at.spool.analysedMails(10)),
-    ...(await at.spool.mailsToReport(at.clock.now - reportAfter, 10)),
-  ];
-  for (let tries = 0; (await left()).length > 0; tries += 1) {
-    if (tries > 300) throw new Error("some mails are never judged");
-    await Bun.sleep(5);
-  }
-  await stage.stop();
-}
-
-const events = async (spool: Spool): Promise<readonly SensorEvent[]> =>
-  (await spool.eventsAfter(0, 100)).map(({ event }) => event);
+afterEach(closeAll);
 
 describe("a mail with a malicious part", () => {
   test("is reported at once, and completed when the other parts are decided", async () => {

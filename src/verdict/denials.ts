@@ -1,0 +1,68 @@
+/**
+ * Applies what is new on a deny list to mails of the last hours: has the spool take one step after the other.
+ *
+ * What a running sensor is given is queued with it; here the files are looked through whose content is not what it was
+ * at the last start or reload. What the steps find is told as `verdict.changed` by the verdict stage. A fault of the
+ * spool is logged and tried again; after a crash it goes on where it was.
+ */
+import { asSensorError } from "../errors.ts";
+import { faultFields, type Log } from "../log.ts";
+import { createSleeper } from "../sleeper.ts";
+import type { Spool } from "../spool/spool.ts";
+import type { DenyList } from "../triage/files.ts";
+
+const EVERY_MS = 500;
+const FAULT_PAUSE_MS = 5_000;
+/** Entries of a file looked up in one turn. */
+const ENTRIES = 500;
+/** Mails looked at in one turn. */
+const MAILS = 100;
+
+export function startDenials(options: {
+  readonly spool: Pick<Spool, "deniedFromFile" | "denyFromFile" | "keepDenyFiles" | "applyDenials">;
+  readonly files: readonly DenyList[];
+  readonly log: Log;
+}): { stop(): Promise<void> } {
+  const { spool } = options;
+  const log = options.log.with({ stage: "lists" });
+  const names = options.files.map(({ name }) => name);
+  const sleeper = createSleeper();
+  let stopped = false;
+  let left = [...options.files];
+
+  /** True where there was something to do. */
+  const lookThrough = async (): Promise<boolean> => {
+    const [file] = left;
+    if (file === undefined) return false;
+    const { entries, ...about } = file;
+    const done = await spool.deniedFromFile(about);
+    if (done < entries.length) await spool.denyFromFile(about, entries.slice(done, done + ENTRIES));
+    if (done + ENTRIES >= entries.length) left = left.slice(1);
+    return true;
+  };
+
+  const run = async () => {
+    let named = false;
+    while (!stopped) {
+      try {
+        if (!named) await spool.keepDenyFiles(names);
+        named = true;
+        const looked = await lookThrough();
+        const mails = await spool.applyDenials(MAILS);
+        if (mails > 0) log.debug("what is new on a deny list is applied to earlier mails", { mails });
+        if (!looked && mails === 0) await sleeper.sleep(EVERY_MS);
+      } catch (thrown) {
+        log.warn("deny lists are not applied to earlier mails for now", faultFields(asSensorError(thrown)));
+        await sleeper.sleep(FAULT_PAUSE_MS);
+      }
+    }
+  };
+  const running = run();
+  return {
+    async stop() {
+      stopped = true;
+      sleeper.wake();
+      await running;
+    },
+  };
+}
