@@ -20,6 +20,12 @@ const MEANINGS: Readonly<Record<EventType, string>> = {
   "sensor.state": "Something about the sensor itself changed.",
 };
 
+/** A line of CEF by a template, on one line as the sensor sends it. */
+const OWN_CEF = [
+  "CEF:0|Example|Mail|1|{{ type | cef_header }}|{{ verdict | cef_header }}|{% if verdict == 'malicious' %}10{% else %}3{% endif %}|",
+  "msg={{ mail.subject | cef }} suser={{ mail.envelope.from | cef }} duser={{ mail.envelope.to | cef }}",
+].join("");
+
 type Node = {
   readonly type?: string | readonly string[];
   readonly description?: string;
@@ -154,6 +160,29 @@ export function eventReference(): string {
     "",
     "```liquid",
     "{{ verdict }} from={{ mail.envelope.from }} subject={{ mail.subject | json }}",
+    "```",
+    "",
+    "For lines of your own in other forms there are filters that keep a value in its place, whatever a mail holds. Use them",
+    "on each value; of a list they make one text with commas.",
+    "",
+    table(
+      ["Filter", "For", "Escapes"],
+      [
+        ["`json`", "JSON, without quotes around it", "what JSON wants"],
+        ["`cef`", "a value of CEF", "`\\`, `=`, line breaks as `\\n` and `\\r`"],
+        ["`cef_header`", "a field of the header of CEF", "`\\` and `|`"],
+        [
+          '`leef`, `leef: "~"`',
+          "an attribute of LEEF 2.0",
+          "the delimiter, `^` where none is named, as `\\u005e`",
+        ],
+        ["`leef_header`", "a field of the header of LEEF", "`|` as `\\u007c`"],
+        ["`syslog_sd`", 'a value in double quotes: RFC 5424, `key="value"`', '`"`, `\\` and `]`'],
+      ],
+    ),
+    "",
+    "```liquid",
+    OWN_CEF,
     "```",
     "",
     "## Alert mails",

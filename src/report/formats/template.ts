@@ -13,7 +13,9 @@ import { escapeControls, toJsonLine } from "../../text.ts";
 import { shrinkEvent } from "../bounds.ts";
 import type { SensorEvent } from "../event.ts";
 import { EVENT_LISTS, EVENT_PATHS } from "../fields.ts";
+import { escapeCef, escapeCefHeader } from "./cef.ts";
 import type { Format, VisibleEvent } from "./format.ts";
+import { escapeLeef } from "./leef.ts";
 
 export const MAX_TEMPLATE_LENGTH = 64 * 1024;
 const MAX_RENDER_MS = 250;
@@ -54,8 +56,29 @@ export function createEngine(outputEscape: (value: unknown) => string = escapeOu
   });
   for (const tag of FORBIDDEN_TAGS) delete engine.tags[tag];
   engine.registerFilter("json", { raw: true, handler: (value: unknown) => toJsonLine(value ?? null) });
+  for (const [name, write] of Object.entries(OWN_FILTERS)) engine.registerFilter(name, write);
   return engine;
 }
+
+/** A value as one text: items with commas between. */
+function textOf(value: unknown): string {
+  if (Array.isArray(value)) return value.map(textOf).join(",");
+  return typeof value === "object" && value !== null ? toJsonLine(value) : String(value ?? "");
+}
+
+/** Filters that put a value where a format of lines has one, so that it ends neither itself nor what is around it. */
+const OWN_FILTERS: Readonly<Record<string, (value: unknown, option?: unknown) => string>> = {
+  cef: (value) => escapeCef(textOf(value)),
+  cef_header: (value) => escapeCefHeader(textOf(value)),
+  leef: (value, delimiter = "^") => {
+    if (typeof delimiter !== "string" || !/^[!-/:-@[\]-`{-~]$/.test(delimiter)) {
+      throw new Error('leef takes the delimiter, one punctuation mark but the backslash: leef: "^"');
+    }
+    return escapeLeef(textOf(value), delimiter);
+  },
+  leef_header: (value) => escapeLeef(textOf(value), "|"),
+  syslog_sd: (value) => escapeControls(textOf(value)).replace(/["\\\]]/g, "\\$&"),
+};
 
 /** The text of a value, on one line. */
 export function escapeOutput(value: unknown): string {

@@ -1,7 +1,11 @@
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { SensorError } from "../../../../src/errors.ts";
 import { compileTemplate, MAX_TEMPLATE_LENGTH } from "../../../../src/report/formats/template.ts";
+import { sampleEvents } from "../../../../src/report/samples.ts";
+import { escapeControls } from "../../../../src/text.ts";
 import { content, file, link, mailRow, verdictEvent } from "../fixtures.ts";
+import { eventWith, HOSTILE, readCef, readLeef } from "./hostile.ts";
 
 const malicious = content({ verdict: "malicious", threat_names: ["EICAR-Test-File"] });
 const event = verdictEvent(mailRow([file("x.zip", malicious), link("http://a.example/", content())]));
@@ -158,5 +162,72 @@ describe("a template", () => {
     const fixed = compileTemplate(`${"\u00fc".repeat(5000)}{{ verdict }}`).render(event, 3001);
     expect(Buffer.byteLength(fixed)).toBeLessThanOrEqual(3001);
     expect(fixed).toEndWith("\u00fc [cut]");
+  });
+});
+
+describe("the filters of a template", () => {
+  const texts = [...HOSTILE, "a|b=c\\", "\\", "x=y z=w", "^~;!", " | = ^ ", '"]\\', "\n=\r|"];
+  const line = (source: string, text: string) => compileTemplate(source).render(eventWith(text), 1_000_000);
+
+  test("cef and cef_header make lines that are read back as they were", () => {
+    const source =
+      "CEF:0|a|b|1|{{ type | cef_header }}|{{ mail.subject | cef_header }}|{{ attachments.size }}|" +
+      "msg={{ mail.subject | cef }} fname={{ attachments[0].filename | cef }} duser={{ mail.envelope.to | cef }} end=x";
+    for (const text of texts) {
+      const { header, fields } = readCef(line(source, text));
+      const named = (value: string) => escapeControls(value.toWellFormed());
+      expect(header).toEqual(["CEF:0", "a", "b", "1", "mail.verdict", named(text), "2"]);
+      const subject = text.toWellFormed().split(/(\r|\n)/);
+      const expected = subject.map((part) => (/^[\r\n]$/.test(part) ? part : named(part))).join("");
+      expect([...fields.keys()]).toEqual(["msg", "fname", "duser", "end"]);
+      expect([fields.get("msg"), fields.get("fname")]).toEqual([expected, expected]);
+      expect(fields.get("duser")).toBe(`${expected},anna@example.org`);
+    }
+  });
+
+  test("leef and leef_header do, with the delimiter that is wanted", () => {
+    for (const [filter, delimiter] of [
+      ["leef", "^"],
+      ["leef: '~'", "~"],
+      ["leef: ';'", ";"],
+    ] as const) {
+      const source =
+        `LEEF:2.0|a|b|1|{{ mail.subject | leef_header }}|${delimiter}|` +
+        `msg={{ mail.subject | ${filter} }}${delimiter}usrName={{ mail.envelope.to[0] | ${filter} }}${delimiter}end=x`;
+      for (const text of texts) {
+        const { header, fields } = readLeef(line(source, text));
+        const code = delimiter.charCodeAt(0).toString(16).padStart(4, "0");
+        const shown = escapeControls(text.toWellFormed());
+        expect(header[4]).toBe(shown.replaceAll("|", "\\u007c"));
+        expect([...fields]).toEqual([
+          ["msg", shown.replaceAll(delimiter, `\\u${code}`)],
+          ["usrName", shown.replaceAll(delimiter, `\\u${code}`)],
+          ["end", "x"],
+        ]);
+      }
+    }
+    expect(faultOf(() => line("{{ type | leef: 'ab' }}", "x")).message).toContain("leef takes the delimiter");
+  });
+
+  test("syslog_sd keeps a value in its quotes", () => {
+    for (const text of texts) {
+      const made = line('subject="{{ mail.subject | syslog_sd }}" end="x"', text);
+      const [, value = "", rest] = /^subject="((?:[^"\\\]]|\\["\\\]])*)"(.*)$/s.exec(made) ?? [];
+      expect(rest).toBe(' end="x"');
+      expect(value.replace(/\\(["\\\]])/g, "$1")).toBe(escapeControls(text.toWellFormed()));
+    }
+  });
+
+  test("stand in documented templates that work with every sample", async () => {
+    const text = await Bun.file(join(import.meta.dir, "../../../../docs/events.md")).text();
+    const templates = [...text.matchAll(/```liquid\n(.*?)```/gs)].map(([, block = ""]) => block);
+    expect(templates.length).toBe(2);
+    for (const template of templates.map(compileTemplate)) {
+      expect(template.unknown()).toEqual([]);
+      for (const { event: sample } of sampleEvents()) expect(template.render(sample, 8000)).not.toBe("");
+    }
+    const made = readCef(compileTemplate(templates[1] ?? "").render(hostile, 8000));
+    expect(made.header).toEqual(["CEF:0", "Example", "Mail", "1", "mail.verdict", "malicious", "10"]);
+    expect(made.fields.get("msg")).toBe("one\r\ntwo\\ttab");
   });
 });
