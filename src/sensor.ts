@@ -26,7 +26,7 @@ import { startSweep } from "./spool/sweep.ts";
 import { openSpoolThread } from "./spool/thread.ts";
 import { loadPolicy } from "./triage/files.ts";
 import { joinLists } from "./triage/lists.ts";
-import { openRunTimeLists } from "./triage/run-time.ts";
+import { openRunTimeLists, type RunTimeLists } from "./triage/run-time.ts";
 import { triage } from "./triage/triage.ts";
 import { startDenials } from "./verdict/denials.ts";
 import { startRelooks } from "./verdict/relook.ts";
@@ -62,12 +62,16 @@ const INTAKE_GRACE = 5_000;
 export async function startSensor(first: Config, log: Log): Promise<Sensor> {
   let config = first;
   const spool = await openSpoolThread(spoolSettings(config), log.with({ stage: "spool" }));
+  const runTime = await openRunTimeLists(spool).catch(async (thrown: unknown) => {
+    await spool.close();
+    throw thrown;
+  });
   let stages: Stopping[] = [];
   let intake: Intake | null = null;
   let control = "";
   let intakeIdentity = identityOf(config.smtp);
   try {
-    ({ stages, control } = await startStages(config, spool, log));
+    ({ stages, control } = await startStages(config, spool, runTime, log));
     intake = await startIntake(config.smtp, spool, log);
     await putState(spool, config, "started", `email-sensor ${VERSION} takes mails`);
   } catch (thrown) {
@@ -112,7 +116,7 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
       await stopAll(stages, log);
       stages = [];
       try {
-        ({ stages, control } = await startStages(next, spool, log));
+        ({ stages, control } = await startStages(next, spool, runTime, log));
         if (intakeNow !== intakeBefore) {
           await intake?.stop(INTAKE_GRACE);
           intake = await startIntake(next.smtp, spool, log);
@@ -121,7 +125,7 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
         config = next;
       } catch (thrown) {
         await stopAll(stages, log);
-        ({ stages, control } = await startStages(old, spool, log));
+        ({ stages, control } = await startStages(old, spool, runTime, log));
         if (intake === null || intakeNow !== intakeBefore) {
           await intake?.stop(0);
           intake = await startIntake(old.smtp, spool, log);
@@ -137,6 +141,7 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
 async function startStages(
   config: Config,
   spool: Spool,
+  runTime: RunTimeLists,
   log: Log,
 ): Promise<{ readonly stages: Stopping[]; readonly control: string }> {
   const identity = { id: config.sensor.id, version: VERSION };
@@ -155,7 +160,6 @@ async function startStages(
     }
     const loaded = await loadPolicy(config.triage, log.with({ stage: "triage" }));
     const { policy } = loaded;
-    const runTime = await openRunTimeLists(spool);
     const lists = joinLists([runTime.lists, loaded.lists]);
     await spool.setDestinations([...config.siem.map(siemCursor), ...config.alerts.map(alertCursor)]);
     started("retention", startSweep(spool, log));

@@ -8,7 +8,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { listenForMail, type SunkMail } from "../../src/commands/demo/mail-sink.ts";
 import type { SensorEvent } from "../../src/report/event.ts";
-import { type Analyzer, launchSensor, startAnalyzer, type TestSensor } from "./lib/binary.ts";
+import { type Analyzer, binaryPath, launchSensor, startAnalyzer, type TestSensor } from "./lib/binary.ts";
 import { openPlace, type Place, runToEnd, waitFor } from "./lib/place.ts";
 import { type Rsyslog, startRsyslog } from "./lib/rsyslog.ts";
 import { sendMails, type TestMail } from "./lib/smtp.ts";
@@ -387,4 +387,42 @@ test("what a deny file has new at a reload is applied to mails that came", async
   await sensor.start();
   await Bun.sleep(1500);
   expect(committed(sensor, "verdict.changed")).toHaveLength(1);
+}, 60_000);
+
+test("email-sensor lists changes them, and explain knows them", async () => {
+  const { sensor } = await peers({}, {});
+  const own = async (stdin: string, ...args: readonly string[]) =>
+    (
+      await runToEnd([binaryPath(), ...args], {
+        input: stdin,
+        env: { EMAIL_SENSOR_ADDRESS: `unix:${sensor.control}` },
+      })
+    ).stdout;
+  const values = ["--list", "allow", "--kind", "domain"];
+  const lines = Array.from({ length: 700 }, (_, n) => `host${n}.example # number ${n}`).join("\n");
+  expect(await own(lines, "lists", "add", ...values, "-")).toBe("700 added, 0 changed, 0 there already\n");
+  expect(await own("", "lists", "remove", ...values, "--json", "HOST1.example", "none.example")).toBe(
+    '{"removed":1,"missing":1}\n',
+  );
+  expect(JSON.parse(await own("", "lists", "show", "--json", "--text", "host7."))).toMatchObject({
+    list: "allow",
+    kind: "domain",
+    value: "host7.example",
+    comment: "number 7",
+    expires_at: null,
+  });
+  expect(await own("", "lists")).toContain("host699.example");
+  const { content } = mail("explained", ["anna@example.org"], '<a href="http://host7.example/">x</a>');
+  const explained = JSON.parse(
+    await own(String(content), "explain", "--json", "--config", sensor.configPath, "-"),
+  );
+  expect(explained).toMatchObject({
+    run_time_lists: true,
+    parts: [
+      {
+        rule: "list.allow_domain",
+        reason: "on the allow list (domain host7.example, added at run time): number 7",
+      },
+    ],
+  });
 }, 60_000);

@@ -4,7 +4,15 @@ import { type ExtractionStage, startExtraction } from "../../../src/extract/stag
 import type { RawMail } from "../../../src/intake/mail.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
 import { judge } from "../../../src/verdict/judge.ts";
-import { extractionOf, open, QUIET, someEvent, someMail, temporaryFolder } from "../spool/fixtures.ts";
+import {
+  attachment,
+  extractionOf,
+  open,
+  QUIET,
+  someEvent,
+  someMail,
+  temporaryFolder,
+} from "../spool/fixtures.ts";
 
 let folder: ReturnType<typeof temporaryFolder>;
 let spool: Spool;
@@ -133,6 +141,35 @@ test("a result waits for a spool in trouble instead of being lost", async () => 
   );
   await until(async () => (await spool.mail(mail.id))?.state === "analysed");
   expect(extractions).toBe(1);
+}, 10_000);
+
+test("what a mail is planned by is what counts when it is committed", async () => {
+  const mail = someMail();
+  await spool.putMail(mail);
+  let troubles = 2;
+  let rule = "before";
+  stage = startExtraction({
+    spool: {
+      ...spool,
+      recordExtraction: (...args) => {
+        troubles -= 1;
+        if (troubles < 0) return spool.recordExtraction(...args);
+        rule = "added meanwhile";
+        return Promise.reject(new SensorError("SPOOL_FULL", "full"));
+      },
+    },
+    extract: async () => extractionOf([]),
+    triage: () => {
+      const part = attachment("file", "skip");
+      return { plan: [{ ...part, decision: { ...part.decision, rule } }], sender: null };
+    },
+    failedEvent: () => someEvent("mail.failed"),
+    concurrency: 2,
+    attempts: 2,
+    log: QUIET,
+  });
+  await until(async () => (await spool.mail(mail.id))?.state === "analysed");
+  expect((await spool.mail(mail.id))?.artifacts[0]?.decision.rule).toBe("added meanwhile");
 }, 10_000);
 
 test("a mail in work when the stage stops is handed out again after the next start", async () => {

@@ -45,10 +45,17 @@ describe("a list file", () => {
     await Bun.write(file, "evil.example\n@@\n");
     const settings = schema.shape.triage.parse({ lists: [{ list: "deny", kind: "sender", file }] });
     const lines: string[] = [];
-    const { lists } = await loadPolicy(
+    const { lists, denyLists } = await loadPolicy(
       settings,
       createLog("info", (line) => lines.push(line)),
     );
+    expect(denyLists).toMatchObject([
+      {
+        name: `sender ${file}`,
+        fingerprint: expect.stringMatching(/^[0-9a-f]{64}$/),
+        entries: [{ value: "evil.example" }],
+      },
+    ]);
     expect(lists.matchSender("a@evil.example")?.list).toBe("deny");
     expect(JSON.parse(lines[0] ?? "")).toMatchObject({
       level: "warn",

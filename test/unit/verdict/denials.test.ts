@@ -3,9 +3,10 @@ import { afterEach, describe, expect, test } from "bun:test";
 import type { FoundUrl } from "../../../src/extract/extraction.ts";
 import type { ListEntry, ListKind } from "../../../src/triage/lists.ts";
 import { contentKey, type PlannedArtifact } from "../../../src/triage/plan.ts";
+import { openRunTimeLists } from "../../../src/triage/run-time.ts";
 import { startDenials } from "../../../src/verdict/denials.ts";
 import { recordingLog } from "../report/fixtures.ts";
-import { attachment } from "../spool/fixtures.ts";
+import { attachment, extractionOf, openInThread, someMail, temporaryFolder } from "../spool/fixtures.ts";
 import { closeAll, events, HOUR, judgeAll, known, type Place, place, takenApart, url } from "./delivered.ts";
 
 afterEach(closeAll);
@@ -372,4 +373,26 @@ test("what mails are found by is kept for the time, over midnight, and then forg
   await judgeAll(at);
   const reasons = (await changes(at)).flatMap((event) => event.reasons ?? []).join();
   expect(reasons).not.toContain("a@example.com");
+});
+
+test("a mail planned before an entry came and committed in the same turn is found by it", async () => {
+  const folder = temporaryFolder();
+  const spool = await openInThread(folder.path, { keepMetadata: HOUR });
+  try {
+    await spool.setRelooks({ for: HOUR, first: 600_000 });
+    const mail = someMail();
+    await spool.putMail(mail);
+    await spool.claimMails(1);
+    const plan = [skippedPart(url("https://evil.example/"))];
+    const lists = await openRunTimeLists(spool);
+    await Promise.all([
+      spool.recordExtraction(mail.id, extractionOf(plan), plan),
+      lists.add([denied("domain", "evil.example")]),
+    ]);
+    expect(await spool.applyDenials(10)).toBeGreaterThan(0);
+    expect((await spool.mail(mail.id))?.artifacts[0]?.verdict?.verdict).toBe("malicious");
+  } finally {
+    await spool.close();
+    folder.remove();
+  }
 });
