@@ -20,6 +20,7 @@ import { startExtraction } from "./extract/stage.ts";
 import { type Intake, startIntake } from "./intake/intake.ts";
 import { faultFields, type Log } from "./log.ts";
 import { composeFailed, composeState } from "./report/compose.ts";
+import { startGone } from "./report/gone.ts";
 import { siemCursor, startReporting } from "./report/outbox.ts";
 import type { Spool } from "./spool/spool.ts";
 import { startSweep } from "./spool/sweep.ts";
@@ -70,13 +71,17 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
   let intake: Intake | null = null;
   let control = "";
   let intakeIdentity = identityOf(config.smtp);
+  let added: readonly string[] = [];
   try {
+    added = await spool.addDestinations(cursorsOf(config));
     ({ stages, control } = await startStages(config, spool, runTime, log));
     intake = await startIntake(config.smtp, spool, log);
     await putState(spool, config, "started", `email-sensor ${VERSION} takes mails`);
+    stages.unshift(watchGone(config, spool, log));
   } catch (thrown) {
     await intake?.stop(0);
     await stopAll(stages, log);
+    await forget(added, spool, log);
     await spool.close();
     throw thrown;
   }
@@ -113,6 +118,7 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
       const old = config;
       const intakeBefore = intakeIdentity;
       const intakeNow = identityOf(next.smtp);
+      const addedNow = await spool.addDestinations(cursorsOf(next));
       await stopAll(stages, log);
       stages = [];
       try {
@@ -123,18 +129,41 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
           intakeIdentity = intakeNow;
         }
         config = next;
+        stages.unshift(watchGone(config, spool, log));
       } catch (thrown) {
         await stopAll(stages, log);
+        await forget(addedNow, spool, log);
         ({ stages, control } = await startStages(old, spool, runTime, log));
         if (intake === null || intakeNow !== intakeBefore) {
           await intake?.stop(0);
           intake = await startIntake(old.smtp, spool, log);
         }
+        stages.unshift(watchGone(old, spool, log));
         throw thrown;
       }
       log.info("configuration reloaded");
     },
   };
+}
+
+function cursorsOf(config: Config): readonly string[] {
+  return [...config.siem.map(siemCursor), ...config.alerts.map(alertCursor)];
+}
+
+/** Only once everything has started: until then nobody knows whether this configuration is the one that holds. */
+function watchGone(config: Config, spool: Spool, log: Log): Stopping {
+  const sensor = { id: config.sensor.id, version: VERSION };
+  const { stop } = startGone({ names: cursorsOf(config), spool, sensor, log });
+  return { what: "destinations that are gone", stop };
+}
+
+/** Destinations that were added for a configuration that then could not be started. */
+async function forget(destinations: readonly string[], spool: Spool, log: Log): Promise<void> {
+  try {
+    for (const destination of destinations) await spool.forgetDestination(destination, null);
+  } catch (thrown) {
+    log.warn("a destination that never started stays in the spool", faultFields(asSensorError(thrown)));
+  }
 }
 
 /** Everything behind the intake, in the order in which it is to be stopped. */
@@ -161,7 +190,6 @@ async function startStages(
     const loaded = await loadPolicy(config.triage, log.with({ stage: "triage" }));
     const { policy } = loaded;
     const lists = joinLists([runTime.lists, loaded.lists]);
-    await spool.setDestinations([...config.siem.map(siemCursor), ...config.alerts.map(alertCursor)]);
     started("retention", startSweep(spool, log));
     const secret = alertSecret(config.spool.path);
     const reporting = started(
@@ -242,6 +270,7 @@ async function startStages(
               up: one.state === "idle" ? null : one.state === "up",
               delivered: one.delivered,
               lastError: one.lastError,
+              composed: one.composed ?? 0,
             })),
           };
         },

@@ -96,9 +96,7 @@ export function startAlerts(options: {
     status: () =>
       Promise.all(
         loops.map(async ({ sender, loop }) => {
-          const outbox = await loop.status();
-          const own = sender.status();
-          return { ...outbox, ...own, backlog: outbox.backlog + own.backlog };
+          return { ...(await loop.status()), ...sender.status() };
         }),
       ),
     async stop() {
@@ -110,7 +108,7 @@ export function startAlerts(options: {
 type Sender = {
   readonly config: AlertConfig;
   readonly carrier: Carrier;
-  status(): Pick<DestinationStatus, "state" | "backlog" | "lastError" | "delivered">;
+  status(): Pick<DestinationStatus, "state" | "composed" | "lastError" | "delivered">;
 };
 
 function startSender(options: {
@@ -253,7 +251,7 @@ function startSender(options: {
   const working = ready.then(work, () => undefined);
   return {
     config,
-    status: () => ({ state, lastError, delivered, backlog: open?.waiting() ?? 0 }),
+    status: () => ({ state, lastError, delivered, composed: open?.waiting() ?? 0 }),
     carrier: {
       async carry(events) {
         const ledger = await ready;

@@ -439,7 +439,7 @@ export function statusMessage(
       return {
         name: destination.name,
         state: API_DESTINATION_STATE[state],
-        backlog: BigInt(cursor?.backlog ?? 0),
+        backlog: BigInt((cursor?.backlog ?? 0) + (destination.composed ?? 0)),
         oldestWaitingAt: time(cursor?.oldestAt ?? null),
         delivered: BigInt(destination.delivered),
         lastError: destination.up === true ? undefined : (destination.lastError ?? undefined),

@@ -22,6 +22,8 @@ export type DestinationStatus = {
   /** Events delivered since the process started. */
   readonly delivered: number;
   readonly lastError: string | null;
+  /** What waits beside the outbox: alerts that are composed and not sent. */
+  readonly composed?: number;
 };
 
 export type ExtraStatus = {

@@ -36,6 +36,8 @@ export type DestinationStatus = {
   readonly lastError: string | null;
   /** Events carried since the start. */
   readonly delivered: number;
+  /** Alerts that were made of events and are not sent yet; left out where events are sent themselves. */
+  readonly composed?: number;
 };
 
 export type DestinationLoop = {

@@ -4,7 +4,7 @@
  * Destinations of the configuration in; out go syslog messages, lines of files and requests by HTTPS. A destination
  * that is down holds no other up and loses nothing: its events wait in the outbox, in order (delivery.ts). One event
  * that cannot be formatted is sent in a plainer form and never blocks the others. The cursors must exist:
- * Spool.setDestinations comes first.
+ * Spool.addDestinations comes first.
  */
 import type { SiemConfig } from "../config/schema.ts";
 import { asSensorError, SensorError } from "../errors.ts";

@@ -176,4 +176,9 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE mails ADD COLUMN list_change TEXT;
   CREATE INDEX mails_list_change ON mails (list_change) WHERE list_change IS NOT NULL;
   `,
+  // When a destination went out of the configuration, and which event was the newest then.
+  `
+  ALTER TABLE cursors ADD COLUMN gone_at INTEGER;
+  ALTER TABLE cursors ADD COLUMN gone_seq INTEGER;
+  `,
 ];

@@ -2,7 +2,7 @@
 import type { Database } from "bun:sqlite";
 import { SensorError } from "../errors.ts";
 import type { SensorEvent } from "../report/event.ts";
-import type { OutboxBody, OutboxEvent, Replay, Spool } from "./spool.ts";
+import type { GoneDestination, OutboxBody, OutboxEvent, Replay, Spool } from "./spool.ts";
 import type { StoreAccess } from "./store-access.ts";
 
 export type OutboxStore = Pick<
@@ -10,7 +10,9 @@ export type OutboxStore = Pick<
   | "putEvents"
   | "eventsAfter"
   | "eventBodies"
-  | "setDestinations"
+  | "addDestinations"
+  | "keepDestinations"
+  | "forgetDestination"
   | "cursor"
   | "advanceCursor"
   | "lastSeq"
@@ -28,23 +30,33 @@ export function outboxStore({ read, write }: StoreAccess): OutboxStore {
 
     eventBodies: async (seq, limit) => read((db) => bodiesAfter(db, seq, limit)),
 
-    setDestinations: (names) =>
+    addDestinations: (names) =>
       write([], (db) => {
         const last = lastSeq(db);
-        for (const { destination } of db
-          .query<{ destination: string }, []>("SELECT destination FROM replays")
-          .all()) {
-          if (!names.includes(destination))
-            db.query("DELETE FROM replays WHERE destination = ?").run(destination);
-        }
-        for (const { destination } of db.query<{ destination: string }, []>("SELECT * FROM cursors").all()) {
-          if (!names.includes(destination))
-            db.query("DELETE FROM cursors WHERE destination = ?").run(destination);
-        }
-        db.query("DELETE FROM alert_notes WHERE destination NOT IN (SELECT destination FROM cursors)").run();
-        for (const name of names) {
-          db.query("INSERT OR IGNORE INTO cursors (destination, seq) VALUES (?, ?)").run(name, last);
-        }
+        const insert = db.query("INSERT OR IGNORE INTO cursors (destination, seq) VALUES (?, ?)");
+        return names.filter((name) => insert.run(name, last).changes > 0);
+      }),
+
+    keepDestinations: (names, time) =>
+      write([], (db) => {
+        const known = db.query<Cursor, []>("SELECT * FROM cursors").all();
+        const back = db.query("UPDATE cursors SET gone_at = NULL, gone_seq = NULL WHERE destination = ?");
+        for (const { destination, gone_at } of known)
+          if (gone_at !== null && names.includes(destination)) back.run(destination);
+        const gone = known.filter(({ destination }) => !names.includes(destination));
+        const leave = db.query("UPDATE cursors SET gone_at = ?, gone_seq = ? WHERE destination = ?");
+        const last = lastSeq(db);
+        return gone.map(({ destination, seq, gone_at, gone_seq }) => {
+          if (gone_at === null) leave.run(time, last, destination);
+          return { destination, goneAt: gone_at ?? time, ...between(db, seq, gone_seq ?? last) };
+        });
+      }),
+
+    forgetDestination: (destination, event) =>
+      write(["events"], (db) => {
+        for (const table of ["cursors", "replays", "alert_notes"])
+          db.query(`DELETE FROM ${table} WHERE destination = ?`).run(destination);
+        if (event !== null) putEvents(db, [event]);
       }),
 
     cursor: async (destination) =>
@@ -91,6 +103,32 @@ export function outboxStore({ read, write }: StoreAccess): OutboxStore {
         db.query("DELETE FROM replays WHERE destination = ? AND seq >= last").run(destination);
       }),
   };
+}
+
+type Cursor = {
+  readonly destination: string;
+  readonly seq: number;
+  readonly gone_at: number | null;
+  readonly gone_seq: number | null;
+};
+
+/** The events behind `seq`, up to and with `last`. */
+function between(db: Database, seq: number, last: number): Pick<GoneDestination, "waiting" | "span"> {
+  const waiting = db
+    .query<{ n: number }, [number, number]>("SELECT count(*) AS n FROM events WHERE seq > ? AND seq <= ?")
+    .get(seq, last)?.n;
+  const at = (order: "ASC" | "DESC") =>
+    db
+      .query<OutboxBody, [number, number]>(
+        `SELECT seq, body FROM events WHERE seq > ? AND seq <= ? ORDER BY seq ${order} LIMIT 1`,
+      )
+      .get(seq, last);
+  const [oldest, newest] = [at("ASC"), at("DESC")];
+  const span =
+    oldest === null || newest === null
+      ? null
+      : { first: parsedEvent(oldest).event, last: parsedEvent(newest).event };
+  return { waiting: waiting ?? 0, span };
 }
 
 function bodiesAfter(db: Database, seq: number, limit: number): readonly OutboxBody[] {

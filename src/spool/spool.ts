@@ -251,6 +251,17 @@ export type MailBody = {
 /** What a stage waits for: it is woken when there may be work for it. */
 export type SpoolTopic = "received" | "analyses" | "analysed" | "events";
 
+/** A destination that the configuration no longer names. */
+export type GoneDestination = {
+  readonly destination: string;
+  /** Milliseconds since 1970. */
+  readonly goneAt: number;
+  /** Events that had come by then and were not delivered, wanted or not. */
+  readonly waiting: number;
+  /** The oldest and the newest of them; null where nothing waits. */
+  readonly span: { readonly first: SensorEvent; readonly last: SensorEvent } | null;
+};
+
 export type Spool = {
   // intake
   /** Throws where a mail could not be taken now: the disk is too full, the database broken. Cheap. */
@@ -369,8 +380,15 @@ export type Spool = {
   eventsAfter(seq: number, limit: number): Promise<readonly OutboxEvent[]>;
   /** The same as they are stored: texts go from thread to thread far faster than objects. */
   eventBodies(seq: number, limit: number): Promise<readonly OutboxBody[]>;
-  /** Makes sure each destination has a cursor (new ones start at the end) and forgets those not named. */
-  setDestinations(names: readonly string[]): Promise<void>;
+  /** Makes sure each destination has a cursor; new ones start at the end. Gives the new ones. */
+  addDestinations(names: readonly string[]): Promise<readonly string[]>;
+  /**
+   * Says which destinations there are from `time` on. Others are gone: what waits for them is kept until they are named
+   * again or forgotten. Gives those that are gone.
+   */
+  keepDestinations(names: readonly string[], time: number): Promise<readonly GoneDestination[]>;
+  /** Forgets a destination, its notes and its replay, and commits the event that says so with it. */
+  forgetDestination(destination: string, event: SensorEvent | null): Promise<void>;
   cursor(destination: string): Promise<number>;
   advanceCursor(destination: string, seq: number): Promise<void>;
   /** The seq of the newest event, 0 where there was none. */
@@ -388,7 +406,7 @@ export type Spool = {
   advanceReplay(destination: string, seq: number): Promise<void>;
 
   // alert
-  /** The notes of a destination, in no order. They go with the destination (setDestinations). */
+  /** The notes of a destination, in no order. They go with the destination (forgetDestination). */
   alertNotes(destination: string): Promise<readonly AlertNote[]>;
   /** Writes notes, in one commit; a body of null forgets the note. */
   putAlertNotes(

@@ -362,7 +362,9 @@ export async function openSpool(
           },
           analyses: { queued: analyses(0), submitted: analyses(1) },
           outbox: db
-            .query<{ destination: string; seq: number }, []>("SELECT * FROM cursors ORDER BY destination")
+            .query<{ destination: string; seq: number }, []>(
+              "SELECT destination, seq FROM cursors WHERE gone_at IS NULL ORDER BY destination",
+            )
             .all()
             .map(({ destination, seq }) => ({
               destination,

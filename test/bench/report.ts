@@ -91,7 +91,7 @@ async function main(): Promise<void> {
     const spool = await openInThread(join(place.path, "spool"), { keepEvents: 1e9 });
     // A destination starts at the end of the outbox: each round has one of its own, made before the events.
     const names = ways.flatMap((way) => Array.from({ length: rounds }, (_, round) => `${way}-${round}`));
-    await spool.setDestinations(names.map((name) => `siem:${name}`));
+    await spool.addDestinations(names.map((name) => `siem:${name}`));
     for (let at = 0; at < count; at += 1000) await spool.putEvents(events.slice(at, at + 1000));
     const bytes = events.reduce((sum, event) => sum + Buffer.byteLength(toJsonLine(event)) + 1, 0);
     process.stdout.write(

@@ -22,7 +22,7 @@ async function someSpool(): Promise<Spool> {
   closing.push(folder.remove);
   const spool = await open(folder.path);
   closing.push(() => spool.close());
-  await spool.setDestinations(["alert:soc"]);
+  await spool.addDestinations(["alert:soc"]);
   return spool;
 }
 
@@ -115,13 +115,13 @@ describe("alerts", () => {
     const { alerts, lines } = start(spool, `127.0.0.1:${port}`, SOC);
     await spool.putEvents([bad(), bad(), bad()]);
     await until(() => lines.some(({ code }) => code === "ALERT_UNREACHABLE"));
-    expect(await alerts.status()).toMatchObject([{ destination: "alert:soc", state: "down", backlog: 3 }]);
+    expect(await alerts.status()).toMatchObject([{ destination: "alert:soc", state: "down", composed: 3 }]);
     const relay = await someRelay(port);
     await until(() => relay.taken.length === 3);
     await settled(spool);
     expect(relay.taken).toHaveLength(3);
     expect(lines.filter(({ msg }) => msg === "the destination is down, its alerts wait")).toHaveLength(1);
-    expect(await alerts.status()).toMatchObject([{ state: "up", backlog: 0, delivered: 3 }]);
+    expect(await alerts.status()).toMatchObject([{ state: "up", composed: 0, delivered: 3 }]);
   });
 
   test("that wait go out after a restart, once", async () => {

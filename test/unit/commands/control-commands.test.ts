@@ -53,7 +53,7 @@ beforeAll(async () => {
     within: "archive",
   } as const;
   const parts = [{ ...part, attachment: { ...part.attachment, ...known } }];
-  await sensor.spool.setDestinations(["siem"]);
+  await sensor.spool.addDestinations(["siem"]);
   await sensor.spool.putMail(mail);
   await sensor.spool.claimMails(1);
   const envelope = {

@@ -79,7 +79,7 @@ async function doneMail(spool: Spool, subject: string, to = ["b@example.org"]): 
 describe("GetStatus", () => {
   test("gives identity, counts, the analyzer and each destination", async () => {
     open = await harness();
-    await open.spool.setDestinations(["siem", "late"]);
+    await open.spool.addDestinations(["siem", "late"]);
     await doneMail(open.spool, "one");
     await open.spool.putMail(someMail());
     const { status: seen } = await calls(open.client()).getStatus();
@@ -128,7 +128,9 @@ describe("GetStatus", () => {
     open = await harness({
       status: () => ({
         analyzer: EXTRA.analyzer && { ...EXTRA.analyzer, pausedReason: "quota used up" },
-        destinations: [{ name: "siem", up: false, delivered: 0, lastError: "connection refused" }],
+        destinations: [
+          { name: "siem", up: false, delivered: 0, lastError: "connection refused", composed: 5 },
+        ],
       }),
     });
     const { status: seen } = await calls(open.client()).getStatus();
@@ -136,6 +138,7 @@ describe("GetStatus", () => {
     expect(seen?.destinations[0]).toMatchObject({
       state: Destination_State.DOWN,
       lastError: "connection refused",
+      backlog: 5n,
     });
   });
 });

@@ -27,7 +27,7 @@ async function someSpool(names: readonly string[]): Promise<Spool> {
   closing.push(folder.remove);
   const spool = await open(folder.path);
   closing.push(() => spool.close());
-  await spool.setDestinations(names);
+  await spool.addDestinations(names);
   return spool;
 }
 

@@ -10,7 +10,7 @@ test("notes of alerts survive a restart, are replaced and forgotten, and go with
   const folder = temporaryFolder();
   closing.push(folder.remove);
   let spool = await open(folder.path);
-  await spool.setDestinations(["alert:a", "alert:b"]);
+  await spool.addDestinations(["alert:a", "alert:b"]);
   await spool.putAlertNotes("alert:a", [
     { id: "1", body: "one" },
     { id: "2", body: "two" },
@@ -25,8 +25,8 @@ test("notes of alerts survive a restart, are replaced and forgotten, and go with
   spool = await open(folder.path);
   closing.push(() => spool.close());
   expect(await spool.alertNotes("alert:a")).toEqual([{ id: "1", body: "new" }]);
-  await spool.setDestinations(["alert:b"]);
-  await spool.setDestinations(["alert:a", "alert:b"]);
+  await spool.forgetDestination("alert:a", null);
+  await spool.addDestinations(["alert:a", "alert:b"]);
   expect(await spool.alertNotes("alert:a")).toEqual([]);
   expect(await spool.alertNotes("alert:b")).toEqual([{ id: "1", body: "other" }]);
 });

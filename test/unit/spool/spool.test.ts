@@ -241,7 +241,7 @@ describe.each(IMPLEMENTATIONS)("%s", (_where, open) => {
     test("gives a new destination only what comes after it, and keeps its place over a restart", async () => {
       let spool = await open(folder.path);
       await spool.putEvents([someEvent()]);
-      await spool.setDestinations(["siem:a"]);
+      await spool.addDestinations(["siem:a"]);
       await spool.putEvents([someEvent(), someEvent()]);
       const start = await spool.cursor("siem:a");
       const events = await spool.eventsAfter(start, 10);
@@ -249,7 +249,7 @@ describe.each(IMPLEMENTATIONS)("%s", (_where, open) => {
       await spool.advanceCursor("siem:a", events[0]?.seq ?? 0);
       await spool.close();
       spool = await open(folder.path);
-      await spool.setDestinations(["siem:a", "siem:b"]);
+      await spool.addDestinations(["siem:a", "siem:b"]);
       expect((await spool.counts()).outbox).toMatchObject([
         { destination: "siem:a", backlog: 1 },
         { destination: "siem:b", backlog: 0, oldestAt: null },
@@ -257,9 +257,34 @@ describe.each(IMPLEMENTATIONS)("%s", (_where, open) => {
       await spool.close();
     });
 
+    test("keeps the place of a destination that is gone, until it is named again or forgotten", async () => {
+      let spool = await open(folder.path);
+      expect(await spool.addDestinations(["siem:a", "siem:b"])).toEqual(["siem:a", "siem:b"]);
+      const waiting = [someEvent(), someEvent()];
+      await spool.putEvents(waiting);
+      const gone = { destination: "siem:a", goneAt: 1000, waiting: 2 };
+      const span = { first: { id: waiting[0]?.id }, last: { id: waiting[1]?.id } };
+      expect(await spool.keepDestinations(["siem:b"], 1000)).toMatchObject([{ ...gone, span }]);
+      await spool.putEvents([someEvent()]);
+      await spool.close();
+      spool = await open(folder.path);
+      expect(await spool.keepDestinations(["siem:b"], 2000)).toMatchObject([{ ...gone, span }]);
+      expect((await spool.counts()).outbox.map(({ destination }) => destination)).toEqual(["siem:b"]);
+      expect(await spool.addDestinations(["siem:a"])).toEqual([]);
+      expect(await spool.keepDestinations(["siem:a", "siem:b"], 3000)).toEqual([]);
+      expect(await spool.eventsAfter(await spool.cursor("siem:a"), 9)).toHaveLength(3);
+      const told = someEvent();
+      await spool.keepDestinations(["siem:b"], 4000);
+      await spool.forgetDestination("siem:a", told);
+      expect(await spool.keepDestinations(["siem:b"], 5000)).toEqual([]);
+      expect((await spool.eventsAfter(0, 9)).at(-1)?.event.id).toBe(told.id);
+      expect(await spool.addDestinations(["siem:a"])).toEqual(["siem:a"]);
+      await spool.close();
+    });
+
     test("never moves a cursor back", async () => {
       const spool = await open(folder.path);
-      await spool.setDestinations(["siem:a"]);
+      await spool.addDestinations(["siem:a"]);
       await spool.advanceCursor("siem:a", 5);
       await spool.advanceCursor("siem:a", 3);
       expect(await spool.cursor("siem:a")).toBe(5);
@@ -270,7 +295,7 @@ describe.each(IMPLEMENTATIONS)("%s", (_where, open) => {
   describe("retention", () => {
     test("keeps events a destination still waits for", async () => {
       const spool = await open(folder.path);
-      await spool.setDestinations(["siem:a"]);
+      await spool.addDestinations(["siem:a"]);
       await spool.putEvents([someEvent()]);
       while (await spool.sweep(Date.now() + 100_000));
       expect(await spool.eventsAfter(0, 1)).toHaveLength(1);
@@ -416,7 +441,7 @@ describe("events once more", () => {
     let spool = await open(folder.path);
     const at = (minute: number) => Date.UTC(2026, 0, 1, 12, minute);
     const event = (minute: number) => ({ ...someEvent(), time: new Date(at(minute)).toISOString() });
-    await spool.setDestinations(["a", "b"]);
+    await spool.addDestinations(["a", "b"]);
     expect(await spool.startReplay("a", 0, Date.now())).toBe(0);
     expect(await spool.replay("a")).toBeNull();
     await spool.putEvents([0, 1, 2, 3, 4, 4, 5].map(event));
@@ -433,7 +458,7 @@ describe("events once more", () => {
     await spool.advanceReplay("a", 6);
     expect(await spool.replay("a")).toBeNull();
     expect(await spool.cursor("a")).toBe(0);
-    await spool.setDestinations(["a"]);
+    await spool.forgetDestination("b", null);
     expect(await spool.replay("b")).toBeNull();
     await spool.close();
     folder.remove();
@@ -442,7 +467,7 @@ describe("events once more", () => {
   test("that are given up move the cursor together with the event that says so", async () => {
     const folder = temporaryFolder();
     const spool = await open(folder.path);
-    await spool.setDestinations(["a"]);
+    await spool.addDestinations(["a"]);
     await spool.putEvents([someEvent(), someEvent(), someEvent()]);
     const told = someEvent();
     await spool.dropEvents("a", 2, told);
@@ -478,7 +503,7 @@ describe("by a clock held by the test", () => {
     await Promise.all(mails.map((mail) => spool.putMail(mail)));
     await Promise.all(mails.map(({ id }) => spool.recordExtraction(id, extractionOf([]), [])));
     await Promise.all(mails.map(({ id }) => spool.finishMail(id, "clean", true, [], [someEvent()])));
-    await spool.setDestinations(["siem:a"]);
+    await spool.addDestinations(["siem:a"]);
     const sweep = async () => {
       while (await spool.sweep(time));
     };

@@ -1,0 +1,99 @@
+/** Configurations that change under the running binary: what waits for a destination is not lost by it. */
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { readFileSync, writeFileSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
+import { launchSensor, startAnalyzer, type TestSensor } from "./lib/binary.ts";
+import { mails } from "./lib/mails.ts";
+import { freePort, openPlace, type Place, waitFor } from "./lib/place.ts";
+import { sendMails } from "./lib/smtp.ts";
+
+let place: Place;
+beforeEach(() => {
+  place = openPlace("reload");
+});
+afterEach(() => place.close());
+
+type Written = {
+  siem: { name: string; syslog: string; framing: string }[];
+  smtp: { listen: string[] };
+};
+
+/** Writes the configuration anew and has the sensor read it; gives what the log says of it. */
+async function reload(sensor: TestSensor, change: (config: Written) => void): Promise<string> {
+  const config = JSON.parse(readFileSync(sensor.configPath, "utf8")) as Written;
+  change(config);
+  writeFileSync(sensor.configPath, JSON.stringify(config));
+  const before = sensor.log().length;
+  process.kill(sensor.pid(), "SIGHUP");
+  return waitFor("the end of the reload", () => {
+    const line = sensor
+      .log()
+      .slice(before)
+      .find(({ msg }) => /configuration reloaded|the old one stays/.test(String(msg)));
+    return line === undefined ? undefined : String(line.msg);
+  });
+}
+
+/** Lines of syslog, from now on. */
+async function listen(port: number): Promise<() => string> {
+  let text = "";
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("data", (bytes: Buffer) => {
+      text += bytes.toString();
+    });
+    socket.on("error", () => socket.destroy());
+  });
+  await new Promise<void>((done) => server.listen(port, "127.0.0.1", done));
+  place.onClose(async () => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return () => text;
+}
+
+const verdictsIn = (text: string): readonly string[] =>
+  text
+    .split("\n")
+    .slice(0, -1)
+    .flatMap((line) => /"type":"mail.verdict".*"message_id":"([^"]+)/.exec(line)?.[1] ?? []);
+
+test("events that wait for a SIEM outlive a reload that fails, and a wrong name until it is right again", async () => {
+  const analyzer = await startAnalyzer(place, { queued: "0ms", work: "0ms" });
+  const port = await freePort();
+  const soc = { name: "soc", syslog: `tcp://127.0.0.1:${port}`, framing: "lf" };
+  const sensor = await launchSensor(place, { analyzer, config: { siem: [soc] } });
+  const sent = mails(4, 2);
+  expect((await sendMails(sensor.smtpPort, sent)).refused).toEqual([]);
+  await waitFor("the verdicts", () =>
+    sensor.log().filter(({ stage }) => stage === "verdict").length >= sent.length ? true : undefined,
+  );
+  // The address of the analyzer is taken.
+  const taken = new URL(analyzer.url).host;
+  const [own] = (JSON.parse(readFileSync(sensor.configPath, "utf8")) as Written).smtp.listen;
+  if (own === undefined) throw new Error("the sensor listens nowhere");
+  const failed = await reload(sensor, (config) => {
+    config.siem = [{ ...soc, name: "renamed" }];
+    config.smtp.listen = [taken];
+  });
+  expect(failed).toContain("the old one stays");
+  const renamed = await reload(sensor, (config) => {
+    config.smtp.listen = [own];
+  });
+  expect(renamed).toBe("configuration reloaded");
+  const warned = await waitFor("the warning", () =>
+    sensor.log().find(({ destination, waiting }) => destination === "siem:soc" && waiting !== undefined),
+  );
+  expect(warned.level).toBe("warn");
+  expect(Number(warned.waiting)).toBeGreaterThanOrEqual(sent.length);
+  await sensor.kill();
+  await sensor.start();
+  await reload(sensor, (config) => {
+    config.siem = [soc];
+  });
+  const text = await listen(port);
+  await waitFor("every verdict", () => (verdictsIn(text()).length >= sent.length ? true : undefined), 30);
+  expect(new Set(verdictsIn(text()))).toEqual(new Set(sent.map(({ key }) => key)));
+  expect(await sensor.stop()).toBe(0);
+}, 90_000);
