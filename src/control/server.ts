@@ -125,6 +125,11 @@ function sensorService(options: ControlOptions, openStream: OpenStream): SensorS
         running -= 1;
       }
     };
+  // The client of a unix socket has no address: the socket says at least who may have been it.
+  const peerOf = (call: { getPeer(): string }) => {
+    const peer = call.getPeer();
+    return peer === "unknown" ? options.listen : peer;
+  };
   return {
     getStatus: unary("GetStatus", async () => {
       const [counts, extra] = await Promise.all([spool.counts(), options.status()]);
@@ -158,10 +163,10 @@ function sensorService(options: ControlOptions, openStream: OpenStream): SensorS
       return { events: BigInt(events) };
     }),
     addListEntries: unary("AddListEntries", (call) =>
-      addListEntries(call.request, call.getPeer(), { lists: options.lists, log, now: Date.now() }),
+      addListEntries(call.request, peerOf(call), { lists: options.lists, log, now: Date.now() }),
     ),
     removeListEntries: unary("RemoveListEntries", (call) =>
-      removeListEntries(call.request, call.getPeer(), { lists: options.lists, log }),
+      removeListEntries(call.request, peerOf(call), { lists: options.lists, log }),
     ),
     listListEntries: unary("ListListEntries", (call) => listListEntries(call.request, spool)),
     watchEvents(call) {

@@ -91,7 +91,7 @@ export type EventChange = {
   readonly to: Verdict;
   /** Of the event that this one takes the place of. */
   readonly previous_event_id: string | null;
-  /** Mails that have one of the changed parts, this one among them. */
+  /** Mails that have one of the changed parts, this one among them; of a deny list, those that the entry concerns. */
   readonly mails: number;
 };
 
@@ -119,7 +119,7 @@ export type SensorEvent = {
   readonly flags?: readonly string[];
   /** On verdict.changed; `attachments` and `urls` are then those that changed. */
   readonly change?: EventChange;
-  /** On verdict.changed: other mails with a changed part, newest first. Each has an event of its own. */
+  /** On verdict.changed: other mails with a changed part, or concerned by the same entry of a deny list, newest first. Each has an event of its own. */
   readonly mails?: readonly EventMailBeside[];
   /** On sensor.state: what changed. */
   readonly state?: { readonly name: string; readonly message: string };

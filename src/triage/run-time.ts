@@ -16,6 +16,8 @@ export type RunTimeLists = {
   remove(keys: readonly ListKey[]): Promise<number>;
 };
 
+/** Milliseconds between two looks for what has expired. */
+const PRUNE_EVERY = 60_000;
 /** Entries read from the spool at once. */
 const PAGE = 5_000;
 
@@ -32,6 +34,7 @@ export async function openRunTimeLists(
     if (page.length < PAGE) break;
   }
   const lists = createLists(found, now);
+  let prunedAt = now();
 
   /** Puts back what stood there, where nobody has changed it since. */
   const undoing = (keys: readonly ListKey[]) => {
@@ -48,7 +51,10 @@ export async function openRunTimeLists(
   return {
     lists,
     add: async (entries) => {
-      lists.prune();
+      if (now() - prunedAt >= PRUNE_EVERY) {
+        prunedAt = now();
+        lists.prune();
+      }
       const undo = undoing(entries);
       // Before the spool is asked: a mail that is planned from now on is committed after the entries.
       for (const entry of entries) lists.put(entry);

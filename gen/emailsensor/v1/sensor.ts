@@ -866,7 +866,7 @@ export interface Event {
   readonly change:
     | Change
     | undefined;
-  /** On VERDICT_CHANGED: other mails with a changed part, newest first. Each has an event of its own. */
+  /** On VERDICT_CHANGED: other mails with a changed part, or concerned by the same entry of a deny list, newest first. Each has an event of its own. */
   readonly mails: readonly MailBeside[];
 }
 
@@ -883,7 +883,7 @@ export interface Change {
   readonly previousEventId?:
     | string
     | undefined;
-  /** Mails that have one of the changed parts, this one among them. */
+  /** Mails that have one of the changed parts, this one among them; of a deny list, those that the entry concerns. */
   readonly mails: bigint;
 }
 

@@ -172,7 +172,7 @@ describe("lists over gRPC", () => {
         msg: "list entry added",
         level: "info",
         stage: "control",
-        peer: expect.any(String),
+        peer: sensor.control.address,
         list: "deny",
         kind: "domain",
         value: "audited.example",
