@@ -1,14 +1,15 @@
 /**
- * The built-in alert mails of sample events as HTML: written to test/unit/alert/pages, where the tests compare them and
- * people look at them in a browser.
+ * The built-in alert mails of sample events, HTML and text: written to test/unit/alert/pages, where the tests compare
+ * them and people look at them in a browser.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createComposer } from "../src/alert/compose.ts";
-import { AUDIENCES, keepEvent } from "../src/alert/facts.ts";
+import { AUDIENCES, keepEvent, PART_KINDS } from "../src/alert/facts.ts";
 import { SAMPLE_EVENT } from "../src/alert/sample.ts";
 import { LANGUAGES } from "../src/alert/words.ts";
 import { alert } from "../src/config/sections/alerts.ts";
+import { SENDER_DENIED_FLAG } from "../src/extract/extraction.ts";
 
 const [attachment] = SAMPLE_EVENT.attachments ?? [];
 const [url] = SAMPLE_EVENT.urls ?? [];
@@ -33,9 +34,38 @@ const events = [
     ],
     urls: [{ ...url, url: `https://login.evil.example/a/b?session=${"0123456789abcdef".repeat(12)}` }],
   },
-].map((event) => keepEvent(event, "suspicious", ["attachment", "url"]));
+].map((event) => keepEvent(event, "suspicious", PART_KINDS));
+const late = keepEvent(
+  {
+    ...SAMPLE_EVENT,
+    type: "verdict.changed",
+    attachments: [],
+    urls: [{ ...url, previous_verdict: "clean" }],
+    change: {
+      id: "01890a5d-ac96-774b-bcce-b302099a8060",
+      because: "relook",
+      from: "clean",
+      to: "malicious",
+      previous_event_id: SAMPLE_EVENT.id,
+      mails: 3,
+    },
+  },
+  "suspicious",
+  PART_KINDS,
+);
+const denied = keepEvent(
+  {
+    ...SAMPLE_EVENT,
+    attachments: [],
+    urls: [],
+    flags: [SENDER_DENIED_FLAG],
+    reasons: ['the sender "sender@example.net" is on the deny list (sender example.net): phishing in May'],
+  },
+  "suspicious",
+  PART_KINDS,
+);
 
-/** Name of the file to its HTML. */
+/** Name of the file to what is in it. */
 export function alertPages(): ReadonlyMap<string, string> {
   const pages = new Map<string, string>();
   for (const language of LANGUAGES) {
@@ -43,7 +73,9 @@ export function alertPages(): ReadonlyMap<string, string> {
       for (const [name, kind, some] of [
         ["alert", "alert", events.slice(0, 1)],
         ["long", "alert", events.slice(1)],
-        ["digest", "digest", events],
+        ["late", "alert", [late]],
+        ["denied", "alert", [denied]],
+        ["digest", "digest", [...events, late, denied]],
       ] as const) {
         const composer = createComposer({
           config: alert.parse({
@@ -62,7 +94,7 @@ export function alertPages(): ReadonlyMap<string, string> {
             throw fault;
           },
         });
-        const { html } = composer.compose(
+        const { subject, text, html } = composer.compose(
           {
             address: "anna@example.org",
             fixed: audience === "analyst",
@@ -81,6 +113,7 @@ export function alertPages(): ReadonlyMap<string, string> {
           0,
         );
         pages.set(`${name}-${audience}-${language}.html`, `${html}\n`);
+        pages.set(`${name}-${audience}-${language}.txt`, `Subject: ${subject}\n\n${text}\n`);
       }
     }
   }
@@ -90,5 +123,5 @@ export function alertPages(): ReadonlyMap<string, string> {
 if (import.meta.main) {
   const folder = join(import.meta.dir, "../test/unit/alert/pages");
   mkdirSync(folder, { recursive: true });
-  for (const [name, html] of alertPages()) writeFileSync(join(folder, name), html);
+  for (const [name, page] of alertPages()) writeFileSync(join(folder, name), page);
 }

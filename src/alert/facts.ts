@@ -5,16 +5,18 @@
  * HTML is the template engine's. Field names are those of the event (docs/events.md) where there is one.
  */
 import { SensorError } from "../errors.ts";
+import { SENDER_DENIED_FLAG } from "../extract/extraction.ts";
 import { boundEvent, LIMITS, shrinkEvent } from "../report/bounds.ts";
-import type { EventAttachment, EventUrl, SensorEvent } from "../report/event.ts";
+import type { EventAttachment, EventPart, EventUrl, SensorEvent } from "../report/event.ts";
+import type { ChangeCause } from "../spool/spool.ts";
 import { cutText, showText, toJsonLine } from "../text.ts";
 import { atLeast, VERDICT_ORDER, type Verdict } from "../verdict/verdict.ts";
 import { showDefanged } from "./defang.ts";
 import { addressKey } from "./recipients.ts";
-import { type Found, type Language, WORDS, type Words } from "./words.ts";
+import { type Before, type Found, type Language, WORDS, type Words } from "./words.ts";
 
-/** Kinds of parts an alert can be about. */
-export const PART_KINDS = ["attachment", "url"] as const;
+/** What an alert can be about: bad parts of a mail, or its sender, where that is on the deny list. */
+export const PART_KINDS = ["attachment", "url", "sender"] as const;
 export type PartKind = (typeof PART_KINDS)[number];
 
 export const AUDIENCES = ["user", "analyst"] as const;
@@ -36,16 +38,25 @@ const KEPT_LIMITS = {
   urls: MAX_PARTS,
 };
 
-/** Parts of an event as bad as `minimum` or worse, of the kinds asked for. */
-export function alertingParts(
-  event: SensorEvent,
-  minimum: Verdict,
-  kinds: readonly PartKind[],
-): { readonly attachments: readonly EventAttachment[]; readonly urls: readonly EventUrl[] } {
-  const bad = ({ verdict }: { readonly verdict: Verdict }) => atLeast(verdict, minimum);
+export type Alerting = {
+  readonly attachments: readonly EventAttachment[];
+  readonly urls: readonly EventUrl[];
+  readonly sender: boolean;
+};
+
+/**
+ * What of an event is as bad as `minimum` or worse, of the kinds asked for. Of a changed verdict only what became
+ * worse: the rest was told before, or is good news.
+ */
+export function alertingParts(event: SensorEvent, minimum: Verdict, kinds: readonly PartKind[]): Alerting {
+  const changed = event.type === "verdict.changed";
+  const bad = ({ verdict, previous_verdict: before }: EventPart) =>
+    atLeast(verdict, minimum) && !(changed && before !== undefined && atLeast(before, verdict));
+  const denied = !changed && event.flags?.includes(SENDER_DENIED_FLAG) === true;
   return {
     attachments: kinds.includes("attachment") ? (event.attachments ?? []).filter(bad) : [],
     urls: kinds.includes("url") ? (event.urls ?? []).filter(bad) : [],
+    sender: kinds.includes("sender") && denied,
   };
 }
 
@@ -53,15 +64,17 @@ export function alertingParts(
 export type KeptEvent = SensorEvent & {
   /** How many parts it had that alerts are about, shown or not. */
   readonly counts: { readonly attachments: number; readonly urls: number };
+  /** True where its denied sender is something the alert is about. */
+  readonly denied?: boolean;
 };
 
 export function keepEvent(event: SensorEvent, minimum: Verdict, kinds: readonly PartKind[]): KeptEvent {
-  const { attachments, urls } = alertingParts(event, minimum, kinds);
+  const { attachments, urls, sender } = alertingParts(event, minimum, kinds);
   const worstFirst = <T extends { readonly verdict: Verdict }>(parts: readonly T[]) =>
     parts.toSorted((a, b) => VERDICT_ORDER.indexOf(b.verdict) - VERDICT_ORDER.indexOf(a.verdict));
   const own = { ...event, attachments: worstFirst(attachments), urls: worstFirst(urls) };
   const kept = shrinkEvent(boundEvent(own, KEPT_LIMITS), MAX_KEPT_BYTES, toJsonLine).event;
-  return { ...kept, counts: { attachments: attachments.length, urls: urls.length } };
+  return { ...kept, counts: { attachments: attachments.length, urls: urls.length }, denied: sender };
 }
 
 export type PartFacts = {
@@ -101,6 +114,18 @@ export type AttachmentFacts = PartFacts & {
 
 export type UrlFacts = PartFacts & { readonly url: string };
 
+/** How a verdict came to change. */
+export type ChangeFacts = {
+  readonly because: ChangeCause;
+  readonly because_text: string;
+  /** Of the mail, as it was reported before. */
+  readonly from: Verdict;
+  readonly from_word: string;
+  /** Mails that the change concerns, each with an event of its own. */
+  readonly mails: number;
+  readonly mails_text: string;
+};
+
 /** The mail, as alerts show it. */
 export type MailShown = {
   readonly id: string;
@@ -116,6 +141,9 @@ export type MailShown = {
 
 export type DigestRow = {
   readonly mail: MailShown;
+  /** True where it was found after delivery. */
+  readonly changed: boolean;
+  readonly sender_denied: boolean;
   readonly verdict: Verdict;
   readonly verdict_word: string;
   /** Names of bad attachments and bad URLs, a few. */
@@ -145,6 +173,12 @@ export type AlertFacts = {
   readonly yours: boolean;
   /** True where the verdict came after an earlier, better one. */
   readonly changed: boolean;
+  /** How it came to that; null where it did not. */
+  readonly change: ChangeFacts | null;
+  /** True where the alert is about a sender on the deny list. */
+  readonly sender_denied: boolean;
+  /** The entry of the list, a sentence; null where there is none. */
+  readonly sender_reason: string | null;
   /** Mails and recipients of the campaign so far. */
   readonly mails: number;
   readonly recipients: readonly string[];
@@ -156,6 +190,8 @@ export type AlertFacts = {
   readonly headline: string;
   readonly delivered: string;
   readonly changed_text: string | null;
+  /** A sentence about the sender, where the headline is about something else. */
+  readonly sender_text: string | null;
   readonly advice: readonly string[];
   readonly contact: string;
   /** True where the configuration names whom to ask. */
@@ -211,24 +247,31 @@ export function alertFacts(options: {
   const attachments = (event.attachments ?? []).map((part) => attachmentFacts(part, words));
   const urls = (event.urls ?? []).map((part) => urlFacts(part, words));
   const verdict = worstOf(options.rows.map((row) => row.event));
-  const found: Found = { verdict, ...event.counts, yours, mails };
+  const changed = event.type === "verdict.changed";
+  const denied = event.denied === true;
+  const mail = mailShown(event, words, manner);
+  const found: Found = { verdict, ...event.counts, denied, late: changed, yours, mails };
   const shownTo = recipients.slice(0, MAX_RECIPIENTS_SHOWN).map((to) => showDefanged(to, 200));
   const rows = digest === null ? [] : options.rows.map((row) => digestRow(row, words, manner));
   const unlisted = digest === null ? 0 : Math.max(0, digest - rows.reduce((sum, row) => sum + row.mails, 0));
+  const anyDenied = options.rows.some((row) => row.event.denied === true);
   const more = event.counts.attachments + event.counts.urls - attachments.length - urls.length;
   return {
     id: event.id,
     type: event.type,
     verdict,
     verdict_word: words.verdicts[verdict],
-    mail: mailShown(event, words, manner),
+    mail,
     attachments,
     urls,
     more_attachments: event.counts.attachments - attachments.length,
     more_urls: event.counts.urls - urls.length,
     more_text: more > 0 ? words.more(more) : null,
     yours,
-    changed: event.type === "verdict.changed",
+    changed,
+    change: changed ? changeFacts(event, words) : null,
+    sender_denied: denied,
+    sender_reason: denied ? showDefanged(event.reasons?.[0] ?? "", 320) : null,
     mails,
     recipients: shownTo,
     more_recipients: recipients.length - shownTo.length,
@@ -236,9 +279,11 @@ export function alertFacts(options: {
     recipients_text: words.recipients(recipients.length, MAX_RECIPIENTS_KNOWN),
     left_out: options.leftOut,
     left_out_text: options.leftOut > 0 ? words.leftOut(options.leftOut) : null,
-    headline: digest === null ? words.headline(found) : words.digestHeadline(digest),
+    headline: digest === null ? words.headline(found) : words.digestHeadline(digest, anyDenied),
     delivered: words.delivered(yours, (digest ?? mails) > 1),
-    changed_text: event.type === "verdict.changed" ? words.changed : null,
+    changed_text:
+      changed && digest === null ? words.changed(found, mail.received, verdictBefore(event, verdict)) : null,
+    sender_text: denied && event.counts.attachments + event.counts.urls > 0 ? words.denied(found) : null,
     advice: words.advice(found),
     contact: words.contact(manner.contact),
     contact_given: manner.contact !== null,
@@ -257,11 +302,17 @@ export function alertFacts(options: {
 /** The subject where the customer has none of their own. */
 export function builtInSubject(facts: AlertFacts, digest: number | null): string {
   const words = WORDS[facts.language];
-  if (digest !== null) return words.digestSubject(digest);
+  if (digest !== null)
+    return words.digestSubject(
+      digest,
+      facts.rows.some((row) => row.sender_denied),
+    );
   const start = words.subject({
     verdict: facts.verdict,
     attachments: facts.attachments.length,
     urls: facts.urls.length,
+    denied: facts.sender_denied,
+    late: facts.changed,
     yours: facts.yours,
     mails: facts.mails,
   });
@@ -277,8 +328,35 @@ export function isAmong(address: string, envelopeTo: readonly string[]): boolean
 }
 
 function worstOf(events: readonly KeptEvent[]): "malicious" | "suspicious" {
+  if (events.some(({ denied }) => denied === true)) return "malicious";
   const parts = events.flatMap(({ attachments, urls }) => [...(attachments ?? []), ...(urls ?? [])]);
   return parts.some(({ verdict }) => verdict === "malicious") ? "malicious" : "suspicious";
+}
+
+/** What the worst parts were before they became so. */
+function verdictBefore(event: KeptEvent, worst: Verdict): Before {
+  const parts: readonly EventPart[] = [...(event.attachments ?? []), ...(event.urls ?? [])];
+  const before = parts.flatMap((part) => {
+    const was = part.previous_verdict ?? "not_available";
+    return part.verdict === worst && was !== "malicious" ? [was] : [];
+  });
+  return before.reduce<Before>(
+    (worse, one) => (VERDICT_ORDER.indexOf(one) > VERDICT_ORDER.indexOf(worse) ? one : worse),
+    "clean",
+  );
+}
+
+function changeFacts({ change }: SensorEvent, words: Words): ChangeFacts | null {
+  if (change === undefined) return null;
+  const { because, from, mails } = change;
+  return {
+    because,
+    because_text: words.because[because],
+    from,
+    from_word: words.verdicts[from],
+    mails,
+    mails_text: words.mails(mails),
+  };
 }
 
 function mailShown({ mail }: SensorEvent, words: Words, manner: Manner): MailShown {
@@ -353,11 +431,14 @@ function digestRow({ event, mails }: AlertRow, words: Words, manner: Manner): Di
   const parts = [...(event.attachments ?? []), ...(event.urls ?? [])];
   const verdict = worstOf([event]);
   const names = [
+    ...(event.denied === true ? [words.labels.denied_sender] : []),
     ...(event.attachments ?? []).map(({ filename }) => filename ?? words.labels.unnamed),
     ...(event.urls ?? []).map(({ url }) => url),
   ];
   return {
     mail: mailShown(event, words, manner),
+    changed: event.type === "verdict.changed",
+    sender_denied: event.denied === true,
     verdict,
     verdict_word: words.verdicts[verdict],
     found: names.slice(0, 2).map((name) => showDefanged(name, 60)),

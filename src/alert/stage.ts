@@ -12,7 +12,7 @@ import { asSensorError, SensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
 import type { SensorIdentity } from "../report/compose.ts";
 import { type Carrier, type DestinationStatus, pauseAfter, startDelivery } from "../report/delivery.ts";
-import type { SensorEvent } from "../report/event.ts";
+import type { EventPart, SensorEvent } from "../report/event.ts";
 import { createSleeper, pause } from "../sleeper.ts";
 import type { Spool } from "../spool/spool.ts";
 import { type Composer, createComposer } from "./compose.ts";
@@ -20,7 +20,7 @@ import { type DkimKey, loadDkimKey } from "./dkim.ts";
 import { alertingParts, isAmong, keepEvent } from "./facts.ts";
 import { type Ledger, openLedger, type WaitingNote } from "./ledger.ts";
 import { alertMessage } from "./message.ts";
-import { alertRecipients } from "./recipients.ts";
+import { addressKey, alertRecipients } from "./recipients.ts";
 import { createRelay, type Relay } from "./relay.ts";
 import { wantsAlert } from "./wanted.ts";
 
@@ -105,6 +105,21 @@ export function startAlerts(options: {
   };
 }
 
+/** What makes an alert the same as another one. What was suspicious and is malicious now is told anew. */
+function alertContents(
+  event: SensorEvent,
+  config: Pick<AlertConfig, "min_verdict" | "on">,
+): readonly string[] {
+  const { attachments, urls, sender } = alertingParts(event, config.min_verdict, config.on);
+  const as = ({ verdict }: EventPart) => (verdict === "malicious" ? "" : ` ${verdict}`);
+  const from = event.mail?.from[0] ?? event.mail?.envelope.from ?? "";
+  return [
+    ...attachments.map((part) => `file:${part.sha256}${as(part)}`),
+    ...urls.map((part) => `url:${part.url}${as(part)}`),
+    ...(sender ? [`sender:${addressKey(from)}`] : []),
+  ];
+}
+
 type Sender = {
   readonly config: AlertConfig;
   readonly carrier: Carrier;
@@ -156,10 +171,9 @@ function startSender(options: {
   const record = async (ledger: Ledger, event: SensorEvent) => {
     const envelopeTo = await envelopeOf(event);
     const { fixed, own } = alertRecipients(envelopeTo, config);
-    const { attachments, urls } = alertingParts(event, config.min_verdict, config.on);
     ledger.record(
       keepEvent(event, config.min_verdict, config.on),
-      [...attachments.map(({ sha256 }) => `file:${sha256}`), ...urls.map(({ url }) => `url:${url}`)],
+      alertContents(event, config),
       [
         ...fixed.map((address) => ({ address, fixed: true, yours: isAmong(address, envelopeTo) })),
         ...own.map((address) => ({ address, fixed: false, yours: true })),

@@ -4,19 +4,19 @@ import type { SensorEvent } from "../report/event.ts";
 import { alertingParts } from "./facts.ts";
 import { domainOf } from "./recipients.ts";
 
-/** A verdict that has a part as bad as asked, in a mail that fits `match`. */
+/** A verdict that has a part as bad as asked, or is of a denied sender, in a mail that fits `match`. */
 export function wantsAlert(
   event: SensorEvent,
   config: Pick<AlertConfig, "min_verdict" | "on" | "match" | "changed">,
 ): boolean {
   const isVerdict = event.type === "mail.verdict" || (event.type === "verdict.changed" && config.changed);
   if (!isVerdict || event.mail === undefined) return false;
-  const { attachments, urls } = alertingParts(event, config.min_verdict, config.on);
+  const { attachments, urls, sender } = alertingParts(event, config.min_verdict, config.on);
   const parts = [...attachments, ...urls];
-  if (parts.length === 0) return false;
+  if (parts.length === 0 && !sender) return false;
   const { recipient_domains: to, sender_domains: from, verdicts } = config.match ?? {};
   const { mail } = event;
-  const worst = parts.some(({ verdict }) => verdict === "malicious") ? "malicious" : "suspicious";
+  const worst = sender || parts.some(({ verdict }) => verdict === "malicious") ? "malicious" : "suspicious";
   return (
     (to === undefined || isIn(mail.envelope.to, to)) &&
     (from === undefined || isIn([mail.envelope.from, ...mail.from], from)) &&

@@ -3,6 +3,7 @@
  *
  * Sentences that depend on what was found are functions; they get plain values only, never text of a mail.
  */
+import type { ChangeCause } from "../spool/spool.ts";
 import type { Verdict } from "../verdict/verdict.ts";
 
 export const LANGUAGES = ["en", "de"] as const;
@@ -13,11 +14,18 @@ export type Found = {
   readonly verdict: "malicious" | "suspicious";
   readonly attachments: number;
   readonly urls: number;
+  /** True where its sender is on the deny list and that is to be told. */
+  readonly denied: boolean;
+  /** True where it was found after an earlier, better verdict. */
+  readonly late: boolean;
   /** True where the reader is a recipient of the mail. */
   readonly yours: boolean;
   /** Mails of the campaign. */
   readonly mails: number;
 };
+
+/** What a part was before it became worse. */
+export type Before = Exclude<Verdict, "malicious">;
 
 export type Words = {
   /** BCP 47, for dates. */
@@ -27,8 +35,12 @@ export type Words = {
   /** "Malicious attachment", the start of a subject. */
   subject(found: Found): string;
   headline(found: Found): string;
-  /** A verdict that came later than the mail. */
-  readonly changed: string;
+  /** That it was found after delivery. `received` is a date for people, `before` what was said first. */
+  changed(found: Found, received: string, before: Before): string;
+  /** Why a verdict changed. */
+  readonly because: Readonly<Record<ChangeCause, string>>;
+  /** That the sender is on the deny list, beside bad parts. */
+  denied(found: Found): string;
   delivered(yours: boolean, several: boolean): string;
   /** What to do, one sentence each. */
   advice(found: Found): readonly string[];
@@ -38,8 +50,9 @@ export type Words = {
   recipients(count: number, known: number): string;
   leftOut(count: number): string;
   more(count: number): string;
-  digestSubject(count: number): string;
-  digestHeadline(count: number): string;
+  /** `denied`: some are there for their sender. */
+  digestSubject(count: number, denied: boolean): string;
+  digestHeadline(count: number, denied: boolean): string;
   footer(sensor: string): string;
 };
 
@@ -75,6 +88,9 @@ export const LABELS = [
   "unnamed",
   "inside",
   "reference",
+  "change",
+  "denied_sender",
+  "late",
 ] as const;
 
 const plural = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;
@@ -112,6 +128,9 @@ const en: Words = {
     unnamed: "(without a name)",
     inside: "inside",
     reference: "Reference",
+    change: "Changed because",
+    denied_sender: "sender on the deny list",
+    late: "found after delivery",
   },
   verdicts: {
     malicious: "malicious",
@@ -119,9 +138,17 @@ const en: Words = {
     clean: "clean",
     not_available: "not available",
   },
-  subject: (found) =>
-    `${found.verdict === "malicious" ? "Malicious" : "Suspicious"} ${found.attachments > 0 ? "attachment" : "link"}`,
+  subject: (found) => {
+    if (found.denied && found.attachments + found.urls === 0) return "Mail from a denied sender";
+    const how = found.verdict === "malicious" ? "Malicious" : "Suspicious";
+    return `${how} ${found.attachments > 0 ? "attachment" : "link"}${found.late ? " found after delivery" : ""}`;
+  },
   headline: (found) => {
+    if (found.denied && found.attachments + found.urls === 0) {
+      if (found.mails > 1)
+        return `${found.mails} mails in your organization are from a sender on the deny list.`;
+      return `A mail ${found.yours ? "that was delivered to you" : "in your organization"} is from a sender on the deny list.`;
+    }
     const what =
       found.attachments === 0
         ? found.urls === 1
@@ -137,7 +164,24 @@ const en: Words = {
     if (found.mails > 1) return `${found.mails} mails in your organization have ${what}${both}.`;
     return `A mail ${found.yours ? "that was delivered to you" : "in your organization"} has ${what}${both}.`;
   },
-  changed: "This was found out after the mail had been delivered: an earlier verdict was better.",
+  changed: ({ verdict, mails }, received, before) => {
+    const first = {
+      clean: "at first nothing bad was known",
+      not_available: "at first there was no verdict",
+      suspicious: `at first ${mails > 1 ? "they were" : "it was"} only suspicious`,
+    }[before];
+    return mails > 1
+      ? `These mails, the last of which was delivered on ${received}, were found ${verdict} after delivery: ${first}.`
+      : `This mail, delivered on ${received}, was found ${verdict} after delivery: ${first}.`;
+  },
+  because: {
+    completed: "its analysis ended after the mail had been reported",
+    late: "the same content was analysed again for another mail",
+    relook: "it was looked up again some time after delivery",
+    list: "it was put on the deny list",
+  },
+  denied: ({ mails }) =>
+    mails > 1 ? "Their sender is on the deny list." : "Its sender is on the deny list.",
   delivered: (yours, several) =>
     several
       ? `The mails were NOT blocked, changed or removed: the originals are in ${yours ? "your mailbox" : "the mailboxes"}.`
@@ -147,11 +191,15 @@ const en: Words = {
     return [
       found.attachments > 0
         ? "Do not open the attachment, and do not follow links in the mail."
-        : "Do not follow links in the mail, and enter no password there.",
+        : found.urls > 0
+          ? "Do not follow links in the mail, and enter no password there."
+          : "Do not follow links in the mail, and open none of its attachments.",
       "Do not answer or forward the mail. Delete it, unless your security team wants to see it.",
       found.attachments > 0
         ? `If ${person} opened the attachment already: disconnect the computer from the network and tell your security team now.`
-        : `If ${person} followed the link already: change any password that was entered there and tell your security team now.`,
+        : found.urls > 0
+          ? `If ${person} followed the link already: change any password that was entered there and tell your security team now.`
+          : `If ${person} did so already: tell your security team now.`,
     ];
   },
   contact: (contact) => contact ?? "Ask your security team or your IT help desk.",
@@ -161,9 +209,9 @@ const en: Words = {
   leftOut: (count) =>
     `${plural(count, "earlier alert", "earlier alerts")} to you had to be left out: too many within an hour.`,
   more: (count) => `and ${count} more`,
-  digestSubject: (count) => `${plural(count, "mail", "mails")} with bad attachments or links`,
-  digestHeadline: (count) =>
-    `${plural(count, "mail", "mails")} with bad attachments or links since the last digest.`,
+  digestSubject: (count, denied) =>
+    `${plural(count, "mail", "mails")} with bad ${denied ? "senders, " : ""}attachments or links`,
+  digestHeadline: (count, denied) => `${en.digestSubject(count, denied)} since the last digest.`,
   footer: (sensor) =>
     `This message was made by the email sensor ${sensor}. Nobody reads answers to it, and it has no attachment.`,
 };
@@ -201,6 +249,9 @@ const de: Words = {
     unnamed: "(ohne Namen)",
     inside: "in",
     reference: "Kennung",
+    change: "Ge\u00e4ndert, weil",
+    denied_sender: "Absender auf der Sperrliste",
+    late: "nach der Zustellung erkannt",
   },
   verdicts: {
     malicious: "sch\u00e4dlich",
@@ -209,10 +260,18 @@ const de: Words = {
     not_available: "nicht verf\u00fcgbar",
   },
   subject: (found) => {
+    if (found.denied && found.attachments + found.urls === 0) return "Mail eines gesperrten Absenders";
     const how = found.verdict === "malicious" ? "Sch\u00e4dlicher" : "Verd\u00e4chtiger";
-    return `${how} ${found.attachments > 0 ? "Anhang" : "Link"}`;
+    return `${how} ${found.attachments > 0 ? "Anhang" : "Link"}${found.late ? ", nach der Zustellung erkannt" : ""}`;
   },
   headline: (found) => {
+    if (found.denied && found.attachments + found.urls === 0) {
+      const from = "von einem Absender auf der Sperrliste";
+      if (found.mails > 1) return `${found.mails} Mails in Ihrer Organisation kommen ${from}.`;
+      return found.yours
+        ? `Eine Mail, die Ihnen zugestellt wurde, kommt ${from}.`
+        : `Eine Mail in Ihrer Organisation kommt ${from}.`;
+    }
     const bad = found.verdict === "malicious" ? "sch\u00e4dlich" : "verd\u00e4chtig";
     const what =
       found.attachments === 0
@@ -231,7 +290,25 @@ const de: Words = {
       ? `Eine Mail, die Ihnen zugestellt wurde, enth\u00e4lt ${what}${both}.`
       : `Eine Mail in Ihrer Organisation enth\u00e4lt ${what}${both}.`;
   },
-  changed: "Das stellte sich erst nach der Zustellung heraus: Das fr\u00fchere Urteil war besser.",
+  changed: ({ verdict, mails }, received, before) => {
+    const bad = verdict === "malicious" ? "sch\u00e4dlich" : "verd\u00e4chtig";
+    const first = {
+      clean: "zuerst war nichts Schlechtes bekannt",
+      not_available: "zuerst gab es kein Urteil",
+      suspicious: `zuerst ${mails > 1 ? "galten" : "galt"} sie nur als verd\u00e4chtig`,
+    }[before];
+    return mails > 1
+      ? `Diese Mails, deren letzte am ${received} zugestellt wurde, wurden erst nach der Zustellung als ${bad} erkannt: ${first}.`
+      : `Diese Mail, zugestellt am ${received}, wurde erst nach der Zustellung als ${bad} erkannt: ${first}.`;
+  },
+  because: {
+    completed: "die Analyse erst nach der Meldung der Mail zu Ende war",
+    late: "derselbe Inhalt f\u00fcr eine andere Mail erneut analysiert wurde",
+    relook: "einige Zeit nach der Zustellung erneut nachgesehen wurde",
+    list: "es auf die Sperrliste gesetzt wurde",
+  },
+  denied: ({ mails }) =>
+    mails > 1 ? "Ihr Absender steht auf der Sperrliste." : "Der Absender steht auf der Sperrliste.",
   delivered: (yours, several) =>
     several
       ? `Die Mails wurden NICHT aufgehalten, ver\u00e4ndert oder gel\u00f6scht: Die Originale liegen ${yours ? "in Ihrem Postfach" : "in den Postf\u00e4chern"}.`
@@ -241,11 +318,15 @@ const de: Words = {
     return [
       found.attachments > 0
         ? "\u00d6ffnen Sie den Anhang nicht, und folgen Sie keinem Link in der Mail."
-        : "Folgen Sie keinem Link in der Mail, und geben Sie dort kein Passwort ein.",
+        : found.urls > 0
+          ? "Folgen Sie keinem Link in der Mail, und geben Sie dort kein Passwort ein."
+          : "Folgen Sie keinem Link in der Mail, und \u00f6ffnen Sie keinen ihrer Anh\u00e4nge.",
       "Antworten Sie nicht, und leiten Sie die Mail nicht weiter. L\u00f6schen Sie sie, wenn Ihr Sicherheitsteam sie nicht sehen m\u00f6chte.",
       found.attachments > 0
         ? `Falls ${person} den Anhang schon ge\u00f6ffnet haben: Trennen Sie den Rechner vom Netz, und informieren Sie sofort Ihr Sicherheitsteam.`
-        : `Falls ${person} dem Link schon gefolgt sind: \u00c4ndern Sie jedes dort eingegebene Passwort, und informieren Sie sofort Ihr Sicherheitsteam.`,
+        : found.urls > 0
+          ? `Falls ${person} dem Link schon gefolgt sind: \u00c4ndern Sie jedes dort eingegebene Passwort, und informieren Sie sofort Ihr Sicherheitsteam.`
+          : `Falls ${person} das schon getan haben: Informieren Sie sofort Ihr Sicherheitsteam.`,
     ];
   },
   contact: (contact) => contact ?? "Fragen Sie Ihr Sicherheitsteam oder Ihren IT-Helpdesk.",
@@ -255,10 +336,9 @@ const de: Words = {
   leftOut: (count) =>
     `${plural(count, "fr\u00fchere Warnung an Sie entfiel", "fr\u00fchere Warnungen an Sie entfielen")}: zu viele in einer Stunde.`,
   more: (count) => `und ${count} weitere`,
-  digestSubject: (count) =>
-    `${plural(count, "Mail", "Mails")} mit gef\u00e4hrlichen Anh\u00e4ngen oder Links`,
-  digestHeadline: (count) =>
-    `${plural(count, "Mail", "Mails")} mit gef\u00e4hrlichen Anh\u00e4ngen oder Links seit der letzten \u00dcbersicht.`,
+  digestSubject: (count, denied) =>
+    `${plural(count, "Mail", "Mails")} mit gef\u00e4hrlichen ${denied ? "Absendern, " : ""}Anh\u00e4ngen oder Links`,
+  digestHeadline: (count, denied) => `${de.digestSubject(count, denied)} seit der letzten \u00dcbersicht.`,
   footer: (sensor) =>
     `Diese Nachricht stammt vom E-Mail-Sensor ${sensor}. Antworten liest niemand; sie hat keinen Anhang.`,
 };

@@ -66,6 +66,9 @@ export type OriginalEnvelope = {
   readonly identity: string | null;
 };
 
+/** The flag of a mail whose sender is on the deny list: given by triage, all others by extraction. */
+export const SENDER_DENIED_FLAG = "sender_denied";
+
 export type Extraction = {
   readonly mail: MailFacts;
   readonly envelope: OriginalEnvelope | null;

@@ -21,6 +21,10 @@ export const MAIL_FLAGS = {
     meaning:
       "The mail is an alert of this sensor that was copied to it, known by its signed marker; it is archived and not analysed.",
   },
+  sender_denied: {
+    complete: true,
+    meaning: "The sender is on the deny list, which makes the mail malicious whatever is in it.",
+  },
   mail_size_exceeded: {
     complete: false,
     meaning: "The mail is larger than `extract.max_mail_size`; only its beginning was read.",

@@ -17,7 +17,7 @@ import type { ClaimedMail, MailRow, Spool } from "../spool/spool.ts";
 import type { Plan } from "../triage/plan.ts";
 import type { TriagedMail } from "../triage/policy.ts";
 import type { Triaged } from "../triage/triage.ts";
-import type { Extraction } from "./extraction.ts";
+import { type Extraction, SENDER_DENIED_FLAG } from "./extraction.ts";
 
 export type ExtractionStage = {
   /** Takes no more mails and lets those in work be committed; what takes too long is done after the next start. */
@@ -97,7 +97,9 @@ export function startExtraction(options: ExtractionStageOptions): ExtractionStag
         () => {
           const triaged = options.triage({ extraction, envelope: mail.envelope });
           plan = triaged.plan;
-          return spool.recordExtraction(mail.id, extraction, plan, triaged.sender);
+          const denied = triaged.sender?.list === "deny" ? [SENDER_DENIED_FLAG] : [];
+          const flags = [...extraction.flags, ...denied];
+          return spool.recordExtraction(mail.id, { ...extraction, flags }, plan, triaged.sender);
         },
         stopped,
         log,

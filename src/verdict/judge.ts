@@ -5,6 +5,7 @@
  * part is clean, but that of a denied sender is malicious. A part without a verdict, because it still waits, its analysis
  * failed or VMRay has none, makes the mail `not_available` at least, and never complete.
  */
+import { isIncomplete } from "../extract/flags.ts";
 import type { ArtifactRow, MailRow } from "../spool/spool.ts";
 import { showText } from "../text.ts";
 import type { SenderHit } from "../triage/plan.ts";
@@ -110,6 +111,9 @@ function nameOf(artifact: ArtifactRow): string {
 }
 
 function incompleteReason(mail: Pick<MailRow, "extraction">): string {
-  const flags = (mail.extraction?.flags ?? []).slice(0, 5).map((flag) => showText(flag, 40));
+  const flags = (mail.extraction?.flags ?? [])
+    .filter(isIncomplete)
+    .slice(0, 5)
+    .map((flag) => showText(flag, 40));
   return `the mail was not taken apart in full${flags.length > 0 ? ` (${flags.join(", ")})` : ""}`;
 }

@@ -296,6 +296,50 @@ test("kill -9 between analysis and delivery: every alert comes, those at the cut
   expect(mails.length - keys.length).toBeLessThanOrEqual(cuts);
 }, 180_000);
 
+test("a mail of a denied sender is told with nothing bad in it, in the language of the alert", async () => {
+  const postfix = await startPostfix(place, { mailboxes: ["bob@example.org", "soc@example.org"] });
+  const analyzer = await startAnalyzer(place);
+  const deny = join(place.path, "deny.txt");
+  writeFileSync(deny, "sender.example\n");
+  const alert = { relay: `127.0.0.1:${postfix.port}`, from: FROM, on: ["sender"], language: "de" };
+  const sensor = await launchSensor(place, {
+    analyzer,
+    config: {
+      triage: { lists: [{ list: "deny", kind: "sender", file: deny }] },
+      alerts: [
+        { ...alert, name: "people", to_recipients: true, domains: ["example.org"] },
+        { ...alert, name: "soc", to: ["soc@example.org"], campaign_wait: "0s" },
+      ],
+    },
+  });
+  const content =
+    "From: Billing <billing@sender.example>\r\nSubject: =?utf-8?Q?Gr=C3=BC=C3=9Fe?=\r\n\r\nhello\r\n";
+  await send(sensor.smtpPort, [
+    {
+      key: "other",
+      from: "a@other.example",
+      to: ["bob@example.org"],
+      content: "Subject: other\r\n\r\nhello\r\n",
+    },
+    { key: "denied", from: "bounce@mailer.example", to: ["bob@example.org"], content },
+  ]);
+  for (const [address, sentence] of [
+    [
+      "bob@example.org",
+      "Eine Mail, die Ihnen zugestellt wurde, kommt von einem Absender auf der Sperrliste.",
+    ],
+    ["soc@example.org", 'the sender "billing@sender[.]example" is on the deny list'],
+  ] as const) {
+    const [bytes] = await received(postfix, address, 1);
+    if (bytes === undefined) throw new Error("no alert");
+    const mail = await read(bytes);
+    expect(fields(mail, "Subject")).toEqual(['Mail eines gesperrten Absenders: "Gr\u00fc\u00dfe"']);
+    expect(mail.parts[0]?.text?.replaceAll("\n", " ")).toContain(sentence);
+  }
+  await Bun.sleep(500);
+  expect(postfix.mailbox("bob@example.org")).toHaveLength(1);
+}, 60_000);
+
 test("an alert that Postfix copies to the sensor starts no loop; its marker hides no other mail", async () => {
   const port = await freePort();
   const analyzer = await startAnalyzer(place);

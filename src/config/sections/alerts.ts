@@ -108,9 +108,13 @@ export const alert = z
       "Alert where a part of the mail has this verdict or a worse one.",
       choice(["malicious", "suspicious"]).prefault("malicious"),
     ),
-    on: key("What kind of part.", z.array(choice(PART_KINDS)).min(1).prefault(["attachment"]), {
-      example: ["attachment", "url"],
-    }),
+    on: key(
+      "What kind of part; `sender` alerts where the sender is on the deny list, whatever is in the mail.",
+      z.array(choice(PART_KINDS)).min(1).prefault(["attachment"]),
+      {
+        example: ["attachment", "url"],
+      },
+    ),
     match: key(
       "Only mails that fit all that is given here.",
       z

@@ -10,9 +10,18 @@ test("docs/alerts.md names every variable of the templates, and none that is not
     names: [...names.matchAll(/`([a-z_]+)`/g)].map(([, name]) => name),
     meaning,
   }));
-  const all = facts(event, { digest: 1, rows: note(event).rows });
+  const change = {
+    id: "",
+    because: "late",
+    from: "clean",
+    to: "malicious",
+    previous_event_id: null,
+    mails: 1,
+  } as const;
+  const changed = { ...event, type: "verdict.changed" as const, change };
+  const all = facts(changed, { digest: 1, rows: note(changed).rows });
   expect(rows.flatMap(({ names }) => names).toSorted() as string[]).toEqual(Object.keys(all).toSorted());
-  const parts = { attachments: all.attachments[0], urls: all.urls[0], rows: all.rows[0] };
+  const parts = { change: all.change, attachments: all.attachments[0], urls: all.urls[0], rows: all.rows[0] };
   for (const [name, part] of Object.entries(parts)) {
     const meaning = rows.find(({ names }) => names.includes(name))?.meaning ?? "";
     for (const key of Object.keys(part ?? {})) expect(`${name}: ${meaning}`).toContain(`\`${key}\``);

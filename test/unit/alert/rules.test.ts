@@ -5,6 +5,7 @@ import { allows, isForgettable, NO_ALERTS, withLeftOut, withSent } from "../../.
 import { alertRecipients } from "../../../src/alert/recipients.ts";
 import { wantsAlert } from "../../../src/alert/wanted.ts";
 import type { MailRow } from "../../../src/spool/spool.ts";
+import type { Verdict } from "../../../src/verdict/verdict.ts";
 import { content, file, link, mailRow, verdictEvent } from "../report/fixtures.ts";
 import { alertConfig, malicious } from "./fixtures.ts";
 
@@ -126,6 +127,36 @@ describe("what is worth an alert", () => {
     expect(wantsAlert({ ...event, type: "attachment.verdict" }, alertConfig())).toBe(false);
     expect(wantsAlert({ ...event, type: "verdict.changed" }, alertConfig())).toBe(true);
     expect(wantsAlert({ ...event, type: "verdict.changed" }, alertConfig({ changed: false }))).toBe(false);
+  });
+
+  test("is of a changed verdict what became worse, and nothing that was as bad before or got better", () => {
+    const changed = (previous: Verdict, verdict: Verdict, change: Readonly<Record<string, unknown>> = {}) => {
+      const event = verdictEvent(mailRow([file("x", content({ verdict }))]));
+      const attachments = event.attachments?.map((part) => ({ ...part, previous_verdict: previous }));
+      return wantsAlert(
+        { ...event, type: "verdict.changed", ...(attachments && { attachments }) },
+        alertConfig(change),
+      );
+    };
+    const all = { min_verdict: "suspicious" };
+    for (const before of ["clean", "not_available", "suspicious"] as const)
+      expect(changed(before, "malicious")).toBe(true);
+    expect(changed("clean", "suspicious")).toBe(false);
+    expect(changed("clean", "suspicious", all)).toBe(true);
+    expect(changed("suspicious", "malicious", all)).toBe(true);
+    expect(changed("malicious", "malicious", all)).toBe(false);
+    expect(changed("malicious", "suspicious", all)).toBe(false);
+    expect(changed("malicious", "clean", all)).toBe(false);
+  });
+
+  test("is a denied sender where that is asked for, once", () => {
+    const denied = mailRow([file("x", content())], {}, { flags: ["sender_denied"] });
+    expect(wants(denied)).toBe(false);
+    expect(wants(denied, { on: ["sender"] })).toBe(true);
+    expect(wants(denied, { on: ["sender"], match: { verdicts: ["suspicious"] } })).toBe(false);
+    expect(wants(mailRow([file("x", malicious)]), { on: ["sender"] })).toBe(false);
+    const later = { ...verdictEvent(denied), type: "verdict.changed" as const };
+    expect(wantsAlert(later, alertConfig({ on: ["sender"] }))).toBe(false);
   });
 
   test("fits every part of match", () => {

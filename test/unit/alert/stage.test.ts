@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { simpleParser } from "mailparser";
 import { isOwnAlert } from "../../../src/alert/marker.ts";
 import { startAlerts } from "../../../src/alert/stage.ts";
-import type { SensorEvent } from "../../../src/report/event.ts";
+import type { EventAttachment, SensorEvent } from "../../../src/report/event.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
+import type { Verdict } from "../../../src/verdict/verdict.ts";
 import { content, file, mailRow, recordingLog, SENSOR, until, verdictEvent } from "../report/fixtures.ts";
 import { freePort } from "../report/peers.ts";
 import { open, someMail, temporaryFolder } from "../spool/fixtures.ts";
@@ -246,6 +247,45 @@ describe("one content", () => {
     await until(() => relay.taken.length === 13);
     expect(relay.taken[12]?.to).toEqual(["soc@example.org"]);
     expect(await textOf(relay, 12)).toContain("2 recipients, 2 mails");
+  });
+
+  test("is told again when a change makes it malicious, to the recipients of each mail that has it", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    start(spool, relay.address, { min_verdict: "suspicious" });
+    const first = bad("x", "d", ["anna@example.org"]);
+    const parts = (event: SensorEvent, verdict: Verdict, previous?: Verdict) => ({
+      ...event,
+      attachments: event.attachments?.map((part) => ({
+        ...part,
+        verdict,
+        ...(previous && { previous_verdict: previous }),
+      })) as EventAttachment[],
+    });
+    const changed = (event: SensorEvent, previous: Verdict) => ({
+      ...parts(event, "malicious", previous),
+      id: Bun.randomUUIDv7(),
+      type: "verdict.changed" as const,
+    });
+    const other = bad("x", "d", ["ben@example.org", "carl@elsewhere.example"]);
+    await spool.putEvents([
+      parts(first, "suspicious"),
+      changed(first, "suspicious"),
+      changed(other, "clean"),
+    ]);
+    await until(() => relay.taken.length === 3);
+    await spool.putEvents([changed(first, "malicious"), changed(other, "suspicious")]);
+    await cursorAt(spool, 5);
+    await settled(spool);
+    expect(relay.taken.map(({ to }) => to)).toEqual([
+      ["anna@example.org"],
+      ["anna@example.org"],
+      ["ben@example.org"],
+    ]);
+    const said = await Promise.all([0, 1, 2].map((at) => textOf(relay, at)));
+    expect(said[0]).not.toContain("after delivery");
+    const found = "This mail, delivered on 2 January 2026 at 11:59 UTC, was found malicious after delivery";
+    expect(said[1]?.replaceAll("\n", " ")).toContain(`${found}: at first it was only suspicious.`);
+    expect(said[2]?.replaceAll("\n", " ")).toContain(`${found}: at first nothing bad was known.`);
   });
 
   test("is told again after the window, and another content at once", async () => {

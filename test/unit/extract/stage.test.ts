@@ -93,6 +93,7 @@ test("triage gets the envelope, and what lists say of the sender stands beside t
   expect(seen).toEqual(["hello", mail.envelope]);
   const [row] = await spool.analysedMails(1);
   if (row === undefined) throw new Error("no mail");
+  expect(row.extraction?.flags).toEqual(["sender_denied"]);
   expect(judge(row)).toEqual({
     verdict: "malicious",
     complete: true,
