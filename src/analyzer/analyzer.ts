@@ -29,10 +29,13 @@ import { createSender } from "./sending.ts";
 import {
   afterSubmit,
   contentId,
+  type Finish,
   failed,
+  isAgain,
   isQuotaDenial,
   lookUp,
   type Next,
+  olderVerdict,
   onlyLookedUp,
   poll,
 } from "./steps.ts";
@@ -68,7 +71,7 @@ export type AnalyzerOptions = {
   readonly client: VmrayClient;
   readonly settings: Pick<
     Config["vmray"],
-    "concurrency" | "poll_interval" | "give_up_after" | "queue_limit" | "cache" | "budget"
+    "concurrency" | "poll_interval" | "give_up_after" | "queue_limit" | "reuse_results" | "cache" | "budget"
   >;
   /** Writes the attachment with this SHA-256 out of the mail into the existing file; false where it is gone. */
   readonly writeContent: (mailId: string, sha256: string, toPath: string) => Promise<boolean>;
@@ -537,7 +540,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       }
     } else {
       counts.lookups += 1;
-      next = await lookUp(clientFor(item), job, now(), signal);
+      next = await lookUp(clientFor(item), job, now(), signal, settings.reuse_results);
     }
     reads.pass(tickets.reads);
     return next;
@@ -570,12 +573,15 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
         const lane = item.job.artifact.kind === "url" ? "send" : "upload";
         // A submission that may have been sent stays marked as such.
         if (item.job.progress.state !== "submitting") {
-          item.job = { ...item.job, progress: { state: "looked", at, lane } };
+          const again = next.again === true ? { again: true } : {};
+          item.job = { ...item.job, progress: { state: "looked", at, lane, ...again } };
         }
         return hold(item, lane, at);
       }
-      case "denied":
-        return finishDenied(item, next.note);
+      case "denied": {
+        const why = `VMRay's quota is used up (${next.note})`;
+        return finish(item, await notAnalysed(item, why, onlyLookedUp(why)));
+      }
       case "follow": {
         const joined = item.lane === "look";
         item.job = { ...item.job, progress: next.progress, faults: 0 };
@@ -608,7 +614,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   /** What the budget does not allow is not sent: the cheaper action is taken. */
   async function submit(item: Item, tickets: Tickets): Promise<Next> {
     const permit = permitOf(item);
-    if (!permit.allowed) return onlyLookedUp(permit.reason);
+    if (!permit.allowed) return notAnalysed(item, permit.reason, onlyLookedUp(permit.reason));
     const file = item.job.artifact.kind === "attachment";
     let begun = false;
     submitting += 1;
@@ -622,14 +628,17 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
         },
         ending.posts.signal,
       );
-      if (answer === null)
-        return failed("the raw mail is no longer kept, so its attachment cannot be submitted");
+      if (answer === null) {
+        const why = "the raw mail is no longer kept, so its attachment cannot be submitted";
+        return notAnalysed(item, why, failed(why));
+      }
       passSubmit(tickets);
       const next = await afterSubmit(clientFor(item), item.job, answer, now(), ending.posts.signal);
       const note = next.kind === "follow" ? (next.progress.note ?? "") : "";
       if (next.kind === "denied") budget.denied(now());
       else if (!isQuotaDenial(note)) budget.accepted();
-      return next;
+      const refused = next.kind === "finish" && next.verdict.outcome === "failed";
+      return refused ? notAnalysed(item, next.verdict.reason ?? "VMRay refused the submission", next) : next;
     } finally {
       if (!begun) budget.giveBack(permit);
       submitting -= 1;
@@ -658,7 +667,10 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   /** Commits that the POST may have been sent, and whom it is charged to. */
   async function begin(item: Item, permit: Permit): Promise<void> {
     if (stopping) throw new Stopping();
-    const progress: AnalysisProgress = { state: "submitting" };
+    const progress: AnalysisProgress = {
+      state: "submitting",
+      ...(isAgain(item.job) ? { again: true } : {}),
+    };
     if (item.job.progress.state !== "submitting") {
       const day = permit.allowed ? (permit.day ?? undefined) : undefined;
       const spent = { ...item.spent, submissions: item.spent.submissions + 1 };
@@ -669,12 +681,14 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     item.spent.submissions += 1;
   }
 
-  function finishDenied(item: Item, note: string): Promise<void> {
-    const next = onlyLookedUp(`VMRay's quota is used up (${note})`);
-    return next.kind === "finish" ? finish(item, next) : Promise.resolve();
+  /** What is not analysed anew has the verdict VMRay has; what it does not know is `otherwise`. */
+  function notAnalysed(item: Item, why: string, otherwise: Finish): Promise<Finish> {
+    return isAgain(item.job)
+      ? olderVerdict(clientFor(item), item.job, why, now(), ending.reads.signal)
+      : Promise.resolve(otherwise);
   }
 
-  async function finish(item: Item, next: Extract<Next, { readonly kind: "finish" }>): Promise<void> {
+  async function finish(item: Item, next: Finish): Promise<void> {
     const at = now();
     const { lasting, usage = null } = next;
     const cost = costOf(item.spent, item.job.progress, item.job.createdAt, at, usage);

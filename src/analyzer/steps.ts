@@ -14,6 +14,7 @@ import { withChildren } from "./children.ts";
 import { correlationOf, type HowSubmitted, type VmrayClient } from "./client.ts";
 import { type Usage, usageOf } from "./cost.ts";
 import { withEvidence } from "./evidence.ts";
+import { isTooOld, type ReuseLimits } from "./reuse.ts";
 import {
   type BadChild,
   type FinishedPart,
@@ -25,6 +26,7 @@ import {
 } from "./verdict-of.ts";
 import { oneLine, publicReason, VmrayError } from "./vmray-error.ts";
 
+export type Finish = Extract<Next, { readonly kind: "finish" }>;
 export type SubmittedProgress = Extract<AnalysisProgress, { readonly state: "submitted" }>;
 
 /** What follows a step. */
@@ -36,7 +38,8 @@ export type Next =
       readonly lasting: boolean;
       readonly usage?: Usage;
     }
-  | { readonly kind: "submit" }
+  /** `again`: VMRay knows it, by an analysis that is too old. */
+  | { readonly kind: "submit"; readonly again?: boolean }
   | { readonly kind: "follow"; readonly progress: SubmittedProgress }
   /** VMRay did not take it, for its quota; `note` is what it said. */
   | { readonly kind: "denied"; readonly note: string }
@@ -76,11 +79,16 @@ export function correlationId(job: AnalysisJob): string {
 export function howSubmitted(job: AnalysisJob, correlation: string): HowSubmitted {
   const { action, parameters } = job.artifact.decision;
   if (!submits(action)) throw new SensorError("INTERNAL", "a content that is not to be submitted");
-  return { action, parameters, correlation };
+  return { action, parameters, correlation, again: isAgain(job) };
+}
+
+/** True where the content is analysed anew, though VMRay knows it. */
+export function isAgain({ progress }: AnalysisJob): boolean {
+  return (progress.state === "looked" || progress.state === "submitting") && progress.again === true;
 }
 
 /** An analysis that was wanted and did not come about. */
-export function failed(reason: string, vmray: ContentVerdict["vmray"] = null): Next {
+export function failed(reason: string, vmray: ContentVerdict["vmray"] = null): Finish {
   return {
     kind: "finish",
     lasting: false,
@@ -95,7 +103,7 @@ export function failed(reason: string, vmray: ContentVerdict["vmray"] = null): N
 }
 
 /** Not analysed, for `why`: the cheaper action is what was done. */
-export function onlyLookedUp(why: string): Next {
+export function onlyLookedUp(why: string): Finish {
   return {
     kind: "finish",
     lasting: false,
@@ -127,25 +135,28 @@ export function knownHashes(artifact: PlannedArtifact): readonly string[] {
 
 /**
  * Looks whether VMRay knows the content or has it in work. A job that may have been submitted (`submitting`) joins
- * its own submission where VMRay has it.
+ * its own submission where VMRay has it. A verdict older than `reuse` wants is not enough; without it any is.
  */
 export async function lookUp(
   client: VmrayClient,
   job: AnalysisJob,
   now: number,
   signal: AbortSignal,
+  reuse: ReuseLimits | null = null,
 ): Promise<Next> {
   const { decision } = job.artifact;
   const resumed = job.progress.state === "submitting";
   const samples: Sample[] = [];
+  const age = { now, reuse };
+  let known: Known = null;
   for (const hash of knownHashes(job.artifact)) {
-    samples.push(...(await client.samplesBySha256(hash, signal)));
-    const known = resumed ? null : await finishKnown(client, job, samples, signal);
-    if (known !== null) return known;
+    const found = await client.samplesBySha256(hash, signal);
+    samples.push(...found);
+    if (resumed || found.length === 0) continue;
+    known = await finishKnown(client, job, samples, age, signal);
+    if (known !== null && known !== "old") return known;
   }
   if (!submits(decision.action)) {
-    const known = await finishKnown(client, job, samples, signal);
-    if (known !== null) return known;
     const reason =
       samples.length === 0
         ? "unknown to VMRay; only looked up, as the policy wants"
@@ -158,10 +169,30 @@ export async function lookUp(
   }
   const joined = await submissionToJoin(client, job, samples, signal);
   if (joined?.own) return follow([joined.submission], now, null);
-  const known = resumed ? await finishKnown(client, job, samples, signal) : null;
-  if (known !== null) return known;
-  return joined === null ? { kind: "submit" } : follow([joined.submission], now, null);
+  if (resumed) known = await finishKnown(client, job, samples, age, signal);
+  if (known !== null && known !== "old") return known;
+  if (joined !== null) return follow([joined.submission], now, null);
+  return known === "old" ? { kind: "submit", again: true } : { kind: "submit" };
 }
+
+/** The verdict VMRay has of a content that could not be analysed anew, for `why`. */
+export async function olderVerdict(
+  client: VmrayClient,
+  job: AnalysisJob,
+  why: string,
+  now: number,
+  signal: AbortSignal,
+): Promise<Finish> {
+  const { artifact } = job;
+  const decision = { ...artifact.decision, action: "lookup" } as const;
+  const asked = { ...job, progress: { state: "queued" }, artifact: { ...artifact, decision } } as const;
+  const next = await lookUp(client, asked, now, signal);
+  if (next.kind !== "finish") throw new SensorError("INTERNAL", "a look-up alone that goes on");
+  const reason = [next.verdict.reason, `${why}: an older analysis counts`].filter((each) => each !== null);
+  return { ...next, verdict: { ...next.verdict, reason: oneLine(reason.join("; ")) } };
+}
+
+type Known = Finish | "old" | null;
 
 /**
  * VMRay does not tell whether it had the password of a file when it found nothing bad: only bad verdicts on such a file
@@ -171,10 +202,13 @@ async function finishKnown(
   client: VmrayClient,
   job: AnalysisJob,
   samples: readonly Sample[],
+  { now, reuse }: { readonly now: number; readonly reuse: ReuseLimits | null },
   signal: AbortSignal,
-): Promise<Next | null> {
+): Promise<Known> {
   const known = verdictOfKnownSamples(samples);
   if (known === null || (hasPassword(job) && !atLeast(known.verdict.verdict, "suspicious"))) return null;
+  const mayBeOld = reuse === null || !submits(job.artifact.decision.action);
+  if (!mayBeOld && (await isTooOld(client, known, reuse, now, signal))) return "old";
   const verdict = await explained(client, known, signal);
   return { kind: "finish", verdict, lasting: true };
 }
@@ -280,8 +314,8 @@ async function alreadyStored(
     const sample = await permitted(client.sample(sample_id, signal));
     if (sample !== null) samples.push(sample);
   }
-  const known = await finishKnown(client, job, samples, signal);
-  if (known !== null) return known;
+  const known = await finishKnown(client, job, samples, { now, reuse: null }, signal);
+  if (known !== null && known !== "old") return known;
   const next = await lookUp(client, job, now, signal);
   if (next.kind !== "submit") return next;
   const [sample] = samples;
@@ -358,7 +392,7 @@ async function finishPart(
   judged: JudgedParts,
   gap: string,
   signal: AbortSignal,
-): Promise<Extract<Next, { readonly kind: "finish" }>> {
+): Promise<Finish> {
   const verdict = await explained(client, judged, signal);
   const reason = oneLine([verdict.reason, gap].filter((each) => each !== null).join("; "));
   return { kind: "finish", verdict: { ...verdict, reason }, lasting: false };

@@ -133,10 +133,15 @@ export type AnalysisProgress = AnalysisState & { readonly spent?: Spent };
 
 type AnalysisState =
   | { readonly state: "queued" }
-  /** VMRay did not know it `at` that time; it waits to be submitted. */
-  | { readonly state: "looked"; readonly at: number; readonly lane: "send" | "upload" }
+  /** VMRay did not know it `at` that time, or (`again`) what it knew was too old; it waits to be submitted. */
+  | {
+      readonly state: "looked";
+      readonly at: number;
+      readonly lane: "send" | "upload";
+      readonly again?: boolean;
+    }
   /** The POST may have been sent. After a restart: look whether VMRay has it before sending it again. */
-  | { readonly state: "submitting" }
+  | { readonly state: "submitting"; readonly again?: boolean }
   | {
       readonly state: "submitted";
       readonly sampleIds: readonly number[];

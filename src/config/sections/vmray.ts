@@ -214,6 +214,16 @@ export const vmraySection = z
         })
         .prefault({}),
     ),
+    reuse_results: key(
+      "How old the last analysis of a content in VMRay may be for its verdict to count. What is older is analysed anew; where the policy only looks up, or nothing may be submitted, it counts all the same.",
+      z
+        .strictObject({
+          malicious: key("A malicious verdict.", duration("0s", "36500d").prefault("36500d")),
+          suspicious: key("A suspicious verdict.", duration("0s", "36500d").prefault("30d")),
+          clean: key("A clean verdict.", duration("0s", "36500d").prefault("7d")),
+        })
+        .prefault({}),
+    ),
     cache: key(
       "How long a verdict serves later mails with the same content before VMRay is asked again.",
       z
