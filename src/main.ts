@@ -8,6 +8,7 @@ import { VERSION } from "./version.ts";
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import("./commands/run.ts")).command,
   "check-config": async () => (await import("./commands/check-config.ts")).command,
+  render: async () => (await import("./commands/render.ts")).command,
   scan: async () => (await import("./commands/scan.ts")).command,
   explain: async () => (await import("./commands/explain.ts")).command,
   demo: async () => (await import("./commands/demo.ts")).command,

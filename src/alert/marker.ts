@@ -56,6 +56,15 @@ export function alertSecret(spoolFolder: string): Buffer {
   }
 }
 
+/** The same where it is there and may be read, else null: makes nothing. */
+export function knownSecret(spoolFolder: string): Buffer | null {
+  try {
+    return readSecret(join(spoolFolder, SECRET_FILE));
+  } catch {
+    return null;
+  }
+}
+
 function readSecret(path: string): Buffer | null {
   try {
     const secret = Buffer.from(readFileSync(path, "utf8").trim(), "hex");

@@ -13,6 +13,7 @@ import { asSensorError, SensorError } from "../errors.ts";
 import { boundedText, retryAfter } from "../http.ts";
 import type { Carrier } from "./delivery.ts";
 import type { SensorEvent } from "./event.ts";
+import type { Message } from "./formats/formatter.ts";
 import type { HttpsKind, Item, Outcome } from "./https-kinds.ts";
 import { type TlsSettings, tlsFiles } from "./stream.ts";
 import { type Delivery, wholeEvents } from "./transport.ts";
@@ -38,40 +39,27 @@ const MAX_ANSWER = 8 * 1024 * 1024;
 const LONGEST_WAIT_MS = 5 * 60_000;
 
 /**
- * `linesOf` gives the texts of an event and never throws; `onRefused` is told which event the receiver refused for
+ * `linesOf` gives the lines of an event and never throws; `onRefused` is told which event the receiver refused for
  * good, and why.
  */
 export function createHttpsCarrier(
   settings: HttpsSettings,
-  linesOf: (event: SensorEvent) => readonly string[],
+  linesOf: (event: SensorEvent) => readonly Message[],
   onRefused: (event: SensorEvent, reason: string) => void,
 ): Carrier {
   const { kind } = settings;
-  const target = new URL(settings.url);
-  if (target.pathname === "/") target.pathname = kind.path;
+  const target = httpsTarget(settings);
   const stopping = new AbortController();
   let queue: Promise<unknown> = Promise.resolve();
   let waiting = 0;
   /** Counts faults: a call made before one must not send after it. */
   let faults = 0;
 
-  const headersOf = async (): Promise<Record<string, string>> => {
-    const headers: Record<string, string> = { "content-type": kind.contentType };
-    if (settings.tokenFile !== undefined) {
-      headers.authorization = `${kind.scheme} ${await loadSecret(settings.tokenFile)}`;
-    }
-    for (const { name, value, valueFile } of settings.headers) {
-      headers[name.toLowerCase()] = valueFile === undefined ? (value ?? "") : await loadSecret(valueFile);
-    }
-    if (settings.gzip) headers["content-encoding"] = "gzip";
-    return headers;
-  };
-
   const post = async (items: readonly Item[]): Promise<{ outcome: Outcome; retryAfter: number }> => {
     const body = Buffer.from(kind.body(items));
     const response = await fetch(target, {
       method: "POST",
-      headers: await headersOf(),
+      headers: await headersOf(settings, loadSecret),
       body: settings.gzip ? gzipSync(body) : body,
       redirect: "manual",
       signal: AbortSignal.any([AbortSignal.timeout(settings.timeout), stopping.signal]),
@@ -119,9 +107,7 @@ export function createHttpsCarrier(
     if (calledAfter !== faults) {
       return { delivered: 0, fault: new SensorError("SIEM_UNREACHABLE", "what was before it failed") };
     }
-    const perEvent = events.map((event) =>
-      linesOf(event).map((text, n): Item => ({ event, text, id: n === 0 ? event.id : `${event.id}-${n}` })),
-    );
+    const perEvent = events.map((event) => httpsItems(linesOf(event)));
     const { settled, ...rest } = await sendAll(perEvent.flat());
     if (rest.fault !== null) faults += 1;
     return { delivered: wholeEvents(perEvent, settled), ...rest };
@@ -145,6 +131,37 @@ export function createHttpsCarrier(
       clearTimeout(timer);
     },
   };
+}
+
+/** Where requests go. */
+export function httpsTarget({ url, kind }: Pick<HttpsSettings, "url" | "kind">): URL {
+  const target = new URL(url);
+  if (target.pathname === "/") target.pathname = kind.path;
+  return target;
+}
+
+/** The headers of a request; `secretOf` gives what is in a file. */
+export async function headersOf(
+  { kind, tokenFile, headers, gzip }: HttpsSettings,
+  secretOf: (path: string) => Promise<string>,
+): Promise<Record<string, string>> {
+  const made: Record<string, string> = { "content-type": kind.contentType };
+  if (tokenFile !== undefined) made.authorization = `${kind.scheme} ${await secretOf(tokenFile)}`;
+  for (const { name, value, valueFile } of headers) {
+    made[name.toLowerCase()] = valueFile === undefined ? (value ?? "") : await secretOf(valueFile);
+  }
+  if (gzip) made["content-encoding"] = "gzip";
+  return made;
+}
+
+/** The lines of an event, each with an id that stays the same: that of what it tells of, numbered where it is repeated. */
+export function httpsItems(lines: readonly Message[]): readonly Item[] {
+  const seen = new Map<string, number>();
+  return lines.map(({ event, text }) => {
+    const before = seen.get(event.id) ?? 0;
+    seen.set(event.id, before + 1);
+    return { event, text, id: before === 0 ? event.id : `${event.id}-${before}` };
+  });
 }
 
 /** The first items that fit, at least one. */

@@ -26,7 +26,7 @@ import {
   startDelivery,
 } from "./delivery.ts";
 import type { SensorEvent } from "./event.ts";
-import { createFormatter, type Formatter } from "./formats/formatter.ts";
+import { createFormatter, type Formatter, type Message } from "./formats/formatter.ts";
 import { elastic, type HttpsKind, splunkHec, webhook } from "./https-kinds.ts";
 import { formatSyslog, type SyslogSettings, syslogHeader } from "./syslog.ts";
 
@@ -208,25 +208,34 @@ function createCarrier(
   const linesOf = (event: SensorEvent) => formatLines(event, formatter, maxBytes, log);
   if (file !== undefined) {
     const { path, max_size, max_age, keep } = file;
-    return createFileCarrier({ path, maxSize: max_size, maxAge: max_age, keep }, linesOf);
+    return createFileCarrier({ path, maxSize: max_size, maxAge: max_age, keep }, (event) =>
+      linesOf(event).map(({ text }) => text),
+    );
   }
   if (https !== undefined) {
-    const settings: HttpsSettings = {
-      url: https.url,
-      kind: httpsKind(https),
-      tokenFile: https.token_file,
-      headers: https.headers.map(({ name, value, value_file }) => ({ name, value, valueFile: value_file })),
-      tls: tlsSettings(destination.tls),
-      gzip: https.gzip,
-      timeout: destination.timeout,
-      maxBytes: https.max_batch_size,
-    };
-    return createHttpsCarrier(settings, linesOf, onRefused);
+    return createHttpsCarrier(httpsSettings(destination, https), linesOf, onRefused);
   }
   throw new SensorError(
     "CONFIG_INVALID",
     `siem destination ${destination.name}: needs syslog, file or https`,
   );
+}
+
+/** How a destination is sent to by HTTPS. */
+export function httpsSettings(
+  { tls, timeout }: SiemConfig,
+  https: NonNullable<SiemConfig["https"]>,
+): HttpsSettings {
+  return {
+    url: https.url,
+    kind: httpsKind(https),
+    tokenFile: https.token_file,
+    headers: https.headers.map(({ name, value, value_file }) => ({ name, value, valueFile: value_file })),
+    tls: tlsSettings(tls),
+    gzip: https.gzip,
+    timeout,
+    maxBytes: https.max_batch_size,
+  };
 }
 
 function httpsKind(https: NonNullable<SiemConfig["https"]>): HttpsKind {
@@ -246,11 +255,13 @@ export function formatLines(
   formatter: Formatter,
   maxBytes: number,
   log: Log,
-): readonly string[] {
+): readonly Message[] {
   try {
-    return formatter.format(event, () => maxBytes).map(({ text }) => escapeControls(text));
+    return formatter
+      .format(event, () => maxBytes)
+      .map(({ event: about, text }) => ({ event: about, text: escapeControls(text) }));
   } catch (thrown) {
-    return [bareLine(event, thrown, log)];
+    return [{ event, text: bareLine(event, thrown, log) }];
   }
 }
 

@@ -219,14 +219,14 @@ export function createTcpTransport(settings: TcpSettings): Transport {
 }
 
 /** RFC 6587 section 3.4.1. */
-function frameByCounts(messages: readonly Uint8Array[]): Buffer {
+export function frameByCounts(messages: readonly Uint8Array[]): Buffer {
   return Buffer.concat(
     messages.flatMap((message) => [Buffer.from(`${message.byteLength} `, "latin1"), message]),
   );
 }
 
 /** RFC 6587 section 3.4.2. Messages hold no control character, so each line feed ends one. */
-function frameByLines(messages: readonly Uint8Array[]): Buffer {
+export function frameByLines(messages: readonly Uint8Array[]): Buffer {
   const end = Buffer.from("\n", "latin1");
   return Buffer.concat(messages.flatMap((message) => [message, end]));
 }

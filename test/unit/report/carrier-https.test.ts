@@ -64,7 +64,7 @@ function carrier(url: string, change: Partial<HttpsSettings> = {}) {
       maxBytes: 1_000_000,
       ...change,
     },
-    (event) => [toJsonLine(event)],
+    (event) => [{ event, text: toJsonLine(event) }],
     (event, reason) => refused.push([event.state?.message ?? "", reason]),
   );
   closing.push(() => one.close());
