@@ -30,7 +30,7 @@ async function arriving(change: (address: string) => object, done: (bytes: Buffe
   });
   const spool = await openInThread(folder);
   try {
-    await spool.setDestinations(["siem:a"]);
+    await spool.addDestinations(["siem:a"]);
     const reporting = startReporting({
       destinations: [destination(change(`127.0.0.1:${server.port}`))],
       spool,
