@@ -36,6 +36,8 @@ export type AnalyzerStatistics = {
   /** Encrypted zip (SHA-256) to how often it came with its password. */
   readonly opened: Readonly<Record<string, number>>;
   readonly samples: number;
+  /** Taken of the quota. */
+  readonly quota: { readonly reports: number; readonly verdicts: number };
 };
 
 /** Starts the analyzer simulator. `queued` and `work` are durations like 100ms; `more` are further options. */

@@ -22,7 +22,8 @@ type Kind = {
   readonly complete?: boolean;
   readonly parts: (variant: number) => readonly Part[];
 };
-type Part = { readonly type: string; readonly name?: string; readonly body: string | Uint8Array };
+/** A part of a mail; one with a name is an attachment. */
+export type Part = { readonly type: string; readonly name?: string; readonly body: string | Uint8Array };
 
 const text = (body: string): Part => ({ type: "text/plain; charset=utf-8", body });
 const file = (name: string, type: string, body: string | Uint8Array): Part => ({ type, name, body });
@@ -114,7 +115,8 @@ export function mails(count: number, variants: number, prefix = "m"): readonly N
   });
 }
 
-function mime(from: string, messageId: string, subject: string, parts: readonly Part[]): string {
+/** A mail of these parts. */
+export function mime(from: string, messageId: string, subject: string, parts: readonly Part[]): string {
   const head = [
     `From: Alice <${from}>`,
     "To: bob@example.org",
