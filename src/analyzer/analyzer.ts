@@ -140,6 +140,10 @@ const TIMING: AnalyzerTiming = {
 
 /** Analyses of one lane kept in memory between steps; the rest wait in the spool. */
 const MAX_HELD = 512;
+/** Analyses of one lane taken out of the spool at a time, for each slot: the spool may be busy for some calls' time. */
+const TAKEN_AHEAD = 8;
+/** And at most so many where there are enough in hand, to see whether what is new is more urgent. */
+const FRESH = 32;
 /** How long a look-up that found nothing holds: what waits longer for its submission is looked up again. */
 const LOOKED_HOLDS = 120_000;
 /** Steps whose outcome is being committed, for each slot: their calls are done, so they take none. */
@@ -211,7 +215,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   const timing: AnalyzerTiming = { ...TIMING, ...options.timing };
   const { concurrency } = settings;
   const maxUploads = Math.max(1, concurrency - Math.ceil(concurrency / 4));
-  const batch = Math.min(MAX_HELD, Math.max(64, 2 * concurrency));
+  const batch = Math.min(MAX_HELD, Math.max(64, TAKEN_AHEAD * concurrency));
 
   const reads = createGate(timing, random);
   const submits = createGate(timing, random);
@@ -284,7 +288,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
         calling += 1;
         fly(run(item));
       }
-      if (calling < concurrency) for (const lane of ANALYSIS_LANES) if (mayFill(lane, at)) fly(refill(lane));
+      for (const lane of ANALYSIS_LANES) if (mayFill(lane, at)) fly(refill(lane));
     }
     arm(at);
   }
@@ -346,18 +350,19 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   /** Takes more of a lane out of the spool. What waits there may be in hand already, further on than the spool knows. */
   async function refill(lane: AnalysisLane): Promise<void> {
     const there = beyond[lane];
+    const limit = schedule.size(lane) < batch / 2 ? batch : Math.min(batch, FRESH);
     there.filling = true;
     there.more = false;
     there.fresh = false;
     try {
-      const jobs = await spool.dueAnalyses(now(), batch, inHand(lane), lane);
+      const jobs = await spool.dueAnalyses(now(), limit, inHand(lane), lane);
       const held = inHand(lane);
       for (const job of jobs) {
         if (held.has(job.key)) continue;
         const spent = { calls: 0, submissions: 0, ...job.progress.spent };
         put({ key: job.key, priority: job.priority, turn: job.turn, lane, dueAt: job.nextAt, job, spent });
       }
-      if (jobs.length >= batch) there.more = true;
+      if (jobs.length >= limit) there.more = true;
       else there.nextAt = await spool.nextAnalysisAt(inHand(lane), lane);
       refillFaults = 0;
       there.retryAt = now() + REFILL_PAUSE;

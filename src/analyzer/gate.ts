@@ -1,6 +1,8 @@
 /**
  * A gate in front of one kind of VMRay call: shut by a fault that concerns every call, opened by a success.
  *
+ * What VMRay says to the key or asks of all (401, 429) shuts it at once. A call that fails among others that go well is
+ * its own trouble: the second one without a success between shuts the gate.
  * open -> (fault) shut until a time -> trial: one call at a time is let through -> open or shut again, longer.
  * Time and randomness come in; nothing here waits or calls.
  */
@@ -62,10 +64,12 @@ export function createGate(timing: GateTiming, random: () => number): Gate {
         if (wait !== null && reason !== null) until = Math.max(until, now + wait);
         return { news: false, others: false };
       }
-      const tripped: Tripped = { news: reason !== why, others: passes > 0 };
+      const others = passes > 0;
+      passes = 0;
+      if (why === "unreachable" && reason === null && others) return { news: false, others };
+      const tripped: Tripped = { news: reason !== why, others };
       epoch += 1;
       faults += 1;
-      passes = 0;
       reason = why;
       const own =
         why === "auth" ? timing.probeAuth : backoff(faults, timing.probeFirst, timing.probeMax, random);

@@ -13,7 +13,7 @@ test(`10,000 mails in chaos cost no verdict and nothing twice (CHAOS_SEED=${SEED
     killPause: 5_000,
     percent: 20,
     // Of each life of the analyzer, while the key is refused once: the pool then pauses for a minute.
-    moreFaults: [{ fault: "status", status: 401, skip: 1_500, count: 1 }],
+    moreFaults: [{ fault: "status", status: 401, skip: 150, count: 1 }],
     seconds: 900,
   });
   process.stdout.write(`${JSON.stringify(figures, null, 2)}\n`);

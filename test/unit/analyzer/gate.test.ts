@@ -68,4 +68,24 @@ describe("a gate", () => {
     expect(gate.trip("unreachable", gate.ticket(), 0, null).others).toBe(true);
     expect(gate.trip("unreachable", gate.ticket(), 2000, null).others).toBe(false);
   });
+
+  test("stays open for one fault among calls that go well, and is shut by the second in a row", () => {
+    const gate = createGate(TIMING, longest);
+    for (let n = 0; n < 5; n++) {
+      gate.pass(gate.ticket());
+      expect(gate.trip("unreachable", gate.ticket(), 0, null)).toEqual({ news: false, others: true });
+      expect(gate.state(0)).toBe("open");
+    }
+    expect(gate.trip("unreachable", gate.ticket(), 0, null)).toEqual({ news: true, others: false });
+    expect(gate.state(0)).toBe("shut");
+  });
+
+  test("is shut at once by a refused key and by a wish to wait, however well others went", () => {
+    for (const why of ["auth", "throttled"] as const) {
+      const gate = createGate(TIMING, longest);
+      gate.pass(gate.ticket());
+      expect(gate.trip(why, gate.ticket(), 0, null)).toEqual({ news: true, others: true });
+      expect(gate.state(0)).toBe("shut");
+    }
+  });
 });
