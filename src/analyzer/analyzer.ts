@@ -202,8 +202,8 @@ function whileWaiting(
 /** What the gates stood at when a step began. */
 type Tickets = { readonly reads: number; readonly submits: number };
 
-/** `blamed`: it is the content's own, since VMRay serves others. */
-type Fault = { readonly error: SensorError; readonly blamed: boolean };
+/** `blamed`: it is the content's own, since VMRay serves others. `retryAt`: null where it waits for reasons of its own. */
+type Fault = { readonly error: SensorError; readonly blamed: boolean; readonly retryAt: number | null };
 
 class Stopping extends Error {}
 
@@ -741,7 +741,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   }
 
   /** Puts an analysis back after a fault, or gives it up. Throws nothing. */
-  async function recover(item: Item, { error, blamed }: Fault): Promise<void> {
+  async function recover(item: Item, { error, blamed, retryAt }: Fault): Promise<void> {
     if (stopping) return; // the spool has it as it stands
     try {
       if (error.code === "VMRAY_REFUSED") return await apply(item, failed(error.message));
@@ -750,8 +750,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       if (faults >= MAX_FAULTS) {
         return await apply(item, failed(`given up after ${faults} faults: ${error.message}`));
       }
-      const faultsInRow = Math.max(faults, submits.faults(), reads.faults());
-      const dueAt = now() + backoff(faultsInRow + 1, timing.faultFirst, timing.faultMax, random);
+      const dueAt = retryAt ?? now() + backoff(faults + 1, timing.faultFirst, timing.faultMax, random);
       // What was looked up and could not be sent is looked up again: VMRay may have it.
       const kept: AnalysisProgress = progress.state === "looked" ? { state: "queued" } : progress;
       item.job = { ...item.job, progress: kept };
@@ -769,21 +768,28 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
 
   /** Shuts the gate a fault belongs to, before any other call is made. */
   function meetFault(item: Item, error: SensorError, kind: "reads" | "submits", tickets: Tickets): Fault {
-    if (stopping) return { error, blamed: false };
+    if (stopping) return { error, blamed: false, retryAt: null };
     switch (error.code) {
       case "VMRAY_REFUSED":
         if (kind === "submits") passSubmit(tickets);
-        return { error, blamed: false };
+        return { error, blamed: false, retryAt: null };
       case "VMRAY_THROTTLED":
+        // What waits for all at the gate waits there and no longer.
         trip("reads", error, tickets.reads);
-        return { error, blamed: false };
+        return { error, blamed: false, retryAt: now() };
       case "VMRAY_AUTH":
       case "VMRAY_UNREACHABLE":
-      case "VMRAY_ANSWER":
-        return { error, blamed: trip(kind, error, tickets[kind]).others };
+      case "VMRAY_ANSWER": {
+        const blamed = trip(kind, error, tickets[kind]).others;
+        if (blamed) return { error, blamed, retryAt: null };
+        if (kind === "reads") return { error, blamed, retryAt: now() };
+        // The next submission that is tried is another one, where there is one.
+        const behind = backoff(1, timing.faultFirst, timing.faultMax, random);
+        return { error, blamed, retryAt: submits.until() + behind };
+      }
       default:
         noteError(error, "a step of an analysis failed", item);
-        return { error, blamed: !SPOOL_FAULTS.has(error.code) };
+        return { error, blamed: !SPOOL_FAULTS.has(error.code), retryAt: null };
     }
   }
 

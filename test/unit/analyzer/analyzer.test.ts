@@ -450,7 +450,8 @@ describe("when VMRay", () => {
     });
     const ids = [await here.mail(url("http://a.example/x")), await here.mail(url("http://b.example/x"))];
     const settings = { ...SETTINGS, concurrency: 1 };
-    const analyzer = here.start(client, { settings });
+    // And no longer: the content that met it has no wait of its own.
+    const analyzer = here.start(client, { settings, timing: { faultFirst: 60_000 } });
     await until(() => analyzer.status().paused === "throttled", "the pause");
     for (const id of ids) await here.decided(id);
     expect((calls[1] ?? 0) - (calls[0] ?? 0)).toBeGreaterThanOrEqual(145);
