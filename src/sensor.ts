@@ -269,6 +269,7 @@ async function startStages(
               name: one.destination,
               up: one.state === "idle" ? null : one.state === "up",
               delivered: one.delivered,
+              refused: one.refused,
               lastError: one.lastError,
               composed: one.composed ?? 0,
             })),

@@ -65,6 +65,7 @@ export function renderStatus(status: Status, screen: Screen, now: number): reado
       { title: "waiting", align: "right" },
       { title: "oldest", align: "right" },
       { title: "delivered", align: "right" },
+      { title: "refused", align: "right" },
       { title: "last error", shrink: true },
     ],
     status.destinations.map((destination, index) => [
@@ -75,6 +76,7 @@ export function renderStatus(status: Status, screen: Screen, now: number): reado
         ? "-"
         : formatDuration(Math.max(0, now - destination.oldestWaitingAt.getTime())),
       String(destination.delivered),
+      String(destination.refused),
       destination.lastError ?? "",
     ]),
     screen.width,

@@ -310,6 +310,7 @@ function destinationJson(destination: Destination) {
     backlog: Number(destination.backlog),
     oldest_waiting_at: iso(destination.oldestWaitingAt),
     delivered: Number(destination.delivered),
+    refused: Number(destination.refused),
     last_error: destination.lastError ?? null,
   };
 }

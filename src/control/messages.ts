@@ -442,6 +442,7 @@ export function statusMessage(
         backlog: BigInt((cursor?.backlog ?? 0) + (destination.composed ?? 0)),
         oldestWaitingAt: time(cursor?.oldestAt ?? null),
         delivered: BigInt(destination.delivered),
+        refused: BigInt(destination.refused ?? 0),
         lastError: destination.up === true ? undefined : (destination.lastError ?? undefined),
       };
     }),

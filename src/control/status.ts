@@ -21,6 +21,8 @@ export type DestinationStatus = {
   readonly up: boolean | null;
   /** Events delivered since the process started. */
   readonly delivered: number;
+  /** Events it refused for good in that time; absent: none. */
+  readonly refused?: number;
   readonly lastError: string | null;
   /** What waits beside the outbox: alerts that are composed and not sent. */
   readonly composed?: number;

@@ -2,8 +2,9 @@
  * The HTTPS carrier: events go to a receiver in batches, one request after the other, so that their order is kept.
  *
  * A request that fails in whole or in part ends with a fault, and what was not taken is sent again by the caller
- * after a pause, or when the receiver says. What a receiver refuses for good (one event, not the request) is told
- * and passed, so that it holds up nothing. Answers are bounded in size and time; redirects are not followed.
+ * after a pause, or when the receiver says. What a receiver refuses (one event, not the request) is found by smaller
+ * requests and passed, so that it holds up nothing; but not where it refuses everything, for that is trouble of the
+ * receiver or of its configuration. Answers are bounded in size and time; redirects are not followed.
  */
 
 import { isIP } from "node:net";
@@ -16,7 +17,7 @@ import type { SensorEvent } from "./event.ts";
 import type { Message } from "./formats/formatter.ts";
 import type { HttpsKind, Item, Outcome } from "./https-kinds.ts";
 import { type TlsSettings, tlsFiles } from "./stream.ts";
-import { type Delivery, wholeEvents } from "./transport.ts";
+import { type Delivery, deliveryOfEvents, type Refusal } from "./transport.ts";
 
 export type HttpsSettings = {
   readonly url: string;
@@ -33,19 +34,19 @@ export type HttpsSettings = {
   readonly timeout: number;
   /** Bytes of one request before it is compressed; a single event may be longer. */
   readonly maxBytes: number;
+  /** Most items of one request. */
+  readonly maxItems: number;
 };
 
 const MAX_ANSWER = 8 * 1024 * 1024;
 const LONGEST_WAIT_MS = 5 * 60_000;
+/** More refusals in a row are not taken for those of single events. */
+export const MAX_REFUSED_IN_A_ROW = 20;
 
-/**
- * `linesOf` gives the lines of an event and never throws; `onRefused` is told which event the receiver refused for
- * good, and why.
- */
+/** `linesOf` gives the lines of an event and never throws. */
 export function createHttpsCarrier(
   settings: HttpsSettings,
   linesOf: (event: SensorEvent) => readonly Message[],
-  onRefused: (event: SensorEvent, reason: string) => void,
 ): Carrier {
   const { kind } = settings;
   const target = httpsTarget(settings);
@@ -72,35 +73,37 @@ export function createHttpsCarrier(
     };
   };
 
-  /** Sends the items of events in order; resolves with how many are settled. */
-  const sendAll = async (
-    items: readonly Item[],
-  ): Promise<{ settled: number } & Omit<Delivery, "delivered">> => {
-    let settled = 0;
-    let most = items.length;
-    while (settled < items.length) {
-      const batch = firstOf(items.slice(settled, settled + most), settings.maxBytes);
-      try {
-        const { outcome, retryAfter } = await post(batch);
-        for (const { index, reason } of outcome.refused) {
-          const item = batch[index];
-          if (item !== undefined) onRefused(item.event, reason);
-        }
-        settled += outcome.settled;
-        if (outcome.tooLarge === true) {
-          const [single] = batch;
-          if (batch.length === 1 && single !== undefined) {
-            onRefused(single.event, "it is too large for the receiver");
-            settled += 1;
-          } else most = Math.ceil(batch.length / 2);
-        } else if (outcome.fault !== null) {
-          return { settled, fault: new SensorError("SIEM_UNREACHABLE", outcome.fault), retryAfter };
-        }
-      } catch (thrown) {
-        return { settled, fault: faultOf(thrown) };
+  /** Sends items in order. */
+  const sendAll = async (items: readonly Item[]): Promise<Delivery> => {
+    const trial = startTrial();
+    /** What the receiver can hold at once, and how much is asked at once to find what it refuses. */
+    let most = settings.maxItems;
+    let step = settings.maxItems;
+    for (let at = 0; at < items.length; at = trial.reached()) {
+      const batch = firstOf(items.slice(at, at + Math.min(most, step)), settings.maxBytes);
+      const { outcome, retryAfter } = await post(batch).catch((thrown: unknown) => ({
+        outcome: faultOf(thrown),
+        retryAfter: 0,
+      }));
+      if (outcome instanceof SensorError) return trial.end(outcome);
+      const { whole } = outcome;
+      if (whole === undefined) {
+        const refused = new Map(outcome.refused.map(({ index, reason }) => [index, reason]));
+        for (let index = 0; index < outcome.settled; index += 1) trial.settle(refused.get(index));
+        step = Math.min(settings.maxItems, step * 2);
+      } else if (batch.length === 1) {
+        trial.settle(whole.reason);
+      } else if (whole.because === "size") {
+        most = Math.ceil(batch.length / 2);
+      } else {
+        step = whole.index === undefined ? Math.ceil(batch.length / 2) : Math.max(1, whole.index);
+      }
+      if (outcome.fault !== null || trial.hopeless()) {
+        const fault = outcome.fault === null ? null : new SensorError("SIEM_UNREACHABLE", outcome.fault);
+        return { ...trial.end(fault), retryAfter };
       }
     }
-    return { settled, fault: null };
+    return trial.end(null);
   };
 
   const carryNow = async (events: readonly SensorEvent[], calledAfter: number): Promise<Delivery> => {
@@ -108,9 +111,9 @@ export function createHttpsCarrier(
       return { delivered: 0, fault: new SensorError("SIEM_UNREACHABLE", "what was before it failed") };
     }
     const perEvent = events.map((event) => httpsItems(linesOf(event)));
-    const { settled, ...rest } = await sendAll(perEvent.flat());
-    if (rest.fault !== null) faults += 1;
-    return { delivered: wholeEvents(perEvent, settled), ...rest };
+    const delivery = await sendAll(perEvent.flat());
+    if (delivery.fault !== null) faults += 1;
+    return deliveryOfEvents(perEvent, delivery);
   };
 
   return {
@@ -162,6 +165,46 @@ export function httpsItems(lines: readonly Message[]): readonly Item[] {
     seen.set(event.id, before + 1);
     return { event, text, id: before === 0 ? event.id : `${event.id}-${before}` };
   });
+}
+
+/**
+ * Judges what a receiver says of items, one after the other: a refusal is one for good where it took another item of
+ * the same run and did not refuse more than a few in a row. Else all that it refused last is to be sent again.
+ */
+function startTrial() {
+  const refused: Refusal[] = [];
+  /** Refused since the last one that was taken. */
+  const doubted: Refusal[] = [];
+  let reached = 0;
+  let taken = false;
+  const hopeless = () => doubted.length > MAX_REFUSED_IN_A_ROW;
+  return {
+    /** Items judged. */
+    reached: () => reached,
+    hopeless,
+    /** Why the next item was refused; undefined where it was taken. */
+    settle(reason: string | undefined): void {
+      if (reason === undefined) {
+        taken = true;
+        if (!hopeless()) refused.push(...doubted.splice(0));
+      } else if (!hopeless()) {
+        doubted.push({ index: reached, reason });
+      }
+      reached += 1;
+    },
+    end(fault: SensorError | null): Delivery {
+      const [first] = doubted;
+      if (first !== undefined && (!taken || hopeless())) {
+        const all = new SensorError(
+          "SIEM_UNREACHABLE",
+          `it refuses every event, so none is given up: ${first.reason}`,
+        );
+        return { delivered: first.index, fault: fault ?? all, ...(refused.length > 0 && { refused }) };
+      }
+      const lost = [...refused, ...doubted];
+      return { delivered: reached, fault, ...(lost.length > 0 && { refused: lost }) };
+    },
+  };
 }
 
 /** The first items that fit, at least one. */

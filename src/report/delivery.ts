@@ -6,11 +6,12 @@
  * the destination is logged once and everything not carried is handed over again after a growing pause; a fault of
  * the spool likewise. At least once, in order; a crash repeats at most what the cursor had not passed.
  */
-import { asSensorError, type SensorError } from "../errors.ts";
+import { asSensorError, SensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
 import { createSleeper, pause } from "../sleeper.ts";
 import type { OutboxEvent, Spool } from "../spool/spool.ts";
 import type { SensorEvent } from "./event.ts";
+import type { RefusedEvent } from "./refusals.ts";
 import type { Delivery } from "./transport.ts";
 
 export type Carrier = {
@@ -36,6 +37,8 @@ export type DestinationStatus = {
   readonly lastError: string | null;
   /** Events carried since the start. */
   readonly delivered: number;
+  /** Events it refused for good since the start: they are passed, and not among `delivered`. */
+  readonly refused: number;
   /** Alerts that were made of events and are not sent yet; left out where events are sent themselves. */
   readonly composed?: number;
 };
@@ -113,6 +116,8 @@ export function startDelivery(options: {
   /** The cursor of the destination where absent. */
   readonly position?: Position;
   readonly limits?: QueueLimits;
+  /** Told of each event that is passed because the destination refused it for good. */
+  readonly onRefused?: (event: RefusedEvent, reason: string) => void;
 }): DestinationLoop {
   const { destination, name, spool, carrier } = options;
   const position: Position = options.position ?? {
@@ -126,6 +131,7 @@ export function startDelivery(options: {
   let state: DestinationStatus["state"] = "idle";
   let lastError: string | null = null;
   let delivered = 0;
+  let refused = 0;
   let faults = 0;
   /** What the destination asked for with its last fault, milliseconds. */
   let retryAfter = 0;
@@ -178,11 +184,23 @@ export function startDelivery(options: {
     if (state !== "down") log.warn("the destination is down, its events wait", faultFields(error));
     state = "down";
   };
-  const goUp = (events: readonly UnderWay[]) => {
-    for (const { id, mailId, type } of events) {
-      log.info("event delivered", { mail_id: mailId, event_id: id, type });
+  const goUp = (events: readonly UnderWay[], reasons: ReadonlyMap<number, string>) => {
+    for (const [index, { id, mailId, type }] of events.entries()) {
+      const reason = reasons.get(index);
+      if (reason === undefined) {
+        delivered += 1;
+        log.info("event delivered", { mail_id: mailId, event_id: id, type });
+      } else {
+        refused += 1;
+        lastError = `SIEM_REFUSED: event ${id}: ${reason}`;
+        log.error("an event was refused for good, it is passed", {
+          mail_id: mailId,
+          event_id: id,
+          ...faultFields(new SensorError("SIEM_REFUSED", reason)),
+        });
+        options.onRefused?.({ id, type }, reason);
+      }
     }
-    delivered += events.length;
     faults = 0;
     if (state === "down") log.info("the destination is up again");
     state = "up";
@@ -195,7 +213,8 @@ export function startDelivery(options: {
       if (first === undefined || first.result === null) return false;
       const { fault } = first.result;
       const count = Math.min(first.result.delivered, first.events.length);
-      if (count > 0) goUp(first.events.slice(0, count));
+      const reasons = new Map(first.result.refused?.map(({ index, reason }) => [index, reason]));
+      if (count > 0) goUp(first.events.slice(0, count), reasons);
       if (fault !== null) {
         const last = first.events[count - 1];
         if (last !== undefined) passTo(last.seq);
@@ -387,7 +406,7 @@ export function startDelivery(options: {
     }),
     async status() {
       const backlog = Math.max(0, (await spool.lastSeq()) - carried);
-      return { destination, name, state, backlog, lastError, delivered };
+      return { destination, name, state, backlog, lastError, delivered, refused };
     },
     async stop() {
       stopped = true;

@@ -17,14 +17,19 @@ export type Item = {
 
 /** What an answer means for the items of a request. */
 export type Outcome = {
-  /** From the first on: taken or refused for good. */
+  /** From the first on: taken or refused. */
   readonly settled: number;
   /** Among those settled. */
   readonly refused: readonly { readonly index: number; readonly reason: string }[];
   /** Why the rest is to be sent again; null where there is no rest, or it is to be sent at once. */
   readonly fault: string | null;
-  /** The request was too large: fewer items at once. */
-  readonly tooLarge?: boolean;
+  /** The request was refused for an item in it, or for its size: fewer items at once, and of one it is refused. */
+  readonly whole?: {
+    readonly because: "size" | "form";
+    readonly reason: string;
+    /** The item it was refused for, where the receiver says. What is before it may be taken or not. */
+    readonly index?: number;
+  };
 };
 
 export type Answer = { readonly status: number; readonly body: string };
@@ -42,6 +47,12 @@ export type HttpsKind = {
 const MAX_REASON = 300;
 
 const retry = (fault: string): Outcome => ({ settled: 0, refused: [], fault });
+const whole = (because: "size" | "form", reason: string, index?: number): Outcome => ({
+  settled: 0,
+  refused: [],
+  fault: null,
+  whole: { because, reason, ...(index !== undefined && { index }) },
+});
 const all = (count: number): Outcome => ({ settled: count, refused: [], fault: null });
 const short = (text: string) => escapeControls(text.slice(0, MAX_REASON));
 
@@ -58,7 +69,7 @@ const field = (value: unknown, name: string): unknown =>
 
 /** What any receiver may answer; null where it is for the kind to read. */
 function common({ status, body }: Answer): Outcome | null {
-  if (status === 413) return { settled: 0, refused: [], fault: null, tooLarge: true };
+  if (status === 413) return whole("size", "it is too large for the receiver");
   if (status >= 300) return retry(`it answered ${status}: ${short(body)}`);
   return null;
 }
@@ -96,11 +107,10 @@ export function splunkHec(settings: {
       const code = field(said, "code");
       const at = field(said, "invalid-event-number");
       if (answer.status === 400 && EVENT_CODES.includes(code)) {
-        const index = typeof at === "number" && Number.isInteger(at) ? at : count === 1 ? 0 : -1;
-        if (index >= 0 && index < count) {
-          const reason = short(String(field(said, "text") ?? "no reason given"));
-          return { settled: index + 1, refused: [{ index, reason }], fault: null };
-        }
+        // Whether what is before that event was indexed is documented nowhere, and Splunk logs
+        // "events_processed=0" with it: it is sent again.
+        const known = typeof at === "number" && Number.isInteger(at) && at >= 0 && at < count;
+        return whole("form", short(String(field(said, "text") ?? "no reason given")), known ? at : undefined);
       }
       const known = common(answer);
       if (known !== null) return known;
@@ -159,7 +169,7 @@ function elasticDocument(event: SensorEvent, text: string): string {
   return text === "{}" ? stamp : `${stamp.slice(0, -1)},${text.slice(text.indexOf("{") + 1)}`;
 }
 
-/** Any receiver of JSON: one array, or an object a line. Every 2xx takes the whole request. */
+/** Any receiver of JSON: one array, or an object a line. Every 2xx takes the whole request, 400 and 422 none of it. */
 export function webhook(form: "array" | "ndjson"): HttpsKind {
   return {
     path: "",
@@ -169,6 +179,11 @@ export function webhook(form: "array" | "ndjson"): HttpsKind {
       const texts = items.map(({ text }) => embedded(text));
       return form === "array" ? `[${texts.join(",")}]` : `${texts.join("\n")}\n`;
     },
-    read: (answer, count) => common(answer) ?? all(count),
+    read(answer, count) {
+      if (answer.status === 400 || answer.status === 422) {
+        return whole("form", `it answered ${answer.status}: ${short(answer.body)}`);
+      }
+      return common(answer) ?? all(count);
+    },
   };
 }

@@ -15,7 +15,7 @@ import { escapeControls, toJsonLine } from "../text.ts";
 import { atLeast } from "../verdict/verdict.ts";
 import { VERSION } from "../version.ts";
 import { createFileCarrier } from "./carrier-file.ts";
-import { createHttpsCarrier, type HttpsSettings } from "./carrier-https.ts";
+import { createHttpsCarrier, type HttpsSettings, MAX_REFUSED_IN_A_ROW } from "./carrier-https.ts";
 import { createSyslogCarrier, maxMessageBytes, syslogSettings, tlsSettings } from "./carrier-syslog.ts";
 import { composeState } from "./compose.ts";
 import {
@@ -28,6 +28,7 @@ import {
 import type { SensorEvent } from "./event.ts";
 import { createFormatter, type Formatter, type Message } from "./formats/formatter.ts";
 import { elastic, type HttpsKind, splunkHec, webhook } from "./https-kinds.ts";
+import { createRefusalNotes } from "./refusals.ts";
 import { formatSyslog, type SyslogSettings, syslogHeader } from "./syslog.ts";
 
 export type Reporting = {
@@ -45,6 +46,8 @@ export type Reporting = {
 const BATCH = 100;
 /** Each is flushed to disk. */
 const FILE_BATCH = 500;
+/** So many that the carrier sees others beside those that are refused. */
+const LEAST_HTTPS_BATCH = 2 * MAX_REFUSED_IN_A_ROW;
 const REPLAY_POLL_MS = 10_000;
 
 /** The name of the outbox cursor of a destination. */
@@ -84,27 +87,21 @@ export function startReporting(options: {
         },
       );
     }
-    const onRefused = (event: SensorEvent, reason: string) => {
-      const said = `the destination ${destination.name} refused the event ${event.id} for good: ${reason}`;
-      ownLog.error("an event was refused for good, it is passed", {
-        event_id: event.id,
-        ...faultFields(new SensorError("SIEM_REFUSED", reason)),
-      });
-      // Told to the other destinations, too; but a refusal of this very message would have no end.
-      if (event.type === "sensor.state") return;
-      const state = composeState("event_refused", said, sensor, Date.now());
-      options.spool
-        .putEvents([state])
-        .catch((thrown: unknown) =>
-          ownLog.warn("the refusal is not in the outbox", faultFields(asSensorError(thrown))),
-        );
-    };
+    // Told to the other destinations, too.
+    const refusals = createRefusalNotes(destination.name, async (message) => {
+      try {
+        await options.spool.putEvents([composeState("event_refused", message, sensor, Date.now())]);
+      } catch (thrown) {
+        ownLog.warn("the refusal is not in the outbox", faultFields(asSensorError(thrown)));
+      }
+    });
     return {
       destination,
-      carrier: createCarrier(destination, options.sensorId, options.secret, ownLog, onRefused),
+      refusals,
+      carrier: createCarrier(destination, options.sensorId, options.secret, ownLog),
     };
   });
-  const loops = carriers.map(({ destination, carrier }) => {
+  const loops = carriers.map(({ destination, refusals, carrier }) => {
     const { max_events: maxEvents, max_age: maxAge } = destination.queue ?? {};
     const shared = {
       destination: siemCursor(destination),
@@ -112,7 +109,8 @@ export function startReporting(options: {
       spool: options.spool,
       log,
       carrier,
-      batch: destination.https?.max_batch_events ?? (destination.file === undefined ? BATCH : FILE_BATCH),
+      batch: batchOf(destination),
+      onRefused: refusals.add,
       wants: (event: SensorEvent) => whyNot(destination, event) === null,
     };
     const limits: QueueLimits = {
@@ -134,6 +132,7 @@ export function startReporting(options: {
     },
     async stop() {
       await Promise.all(loops.flatMap(({ main, again }) => [main.stop(), again.stop()]));
+      await Promise.all(carriers.map(({ refusals }) => refusals.close()));
     },
   };
 }
@@ -190,13 +189,13 @@ function startReplays(shared: Parameters<typeof startDelivery>[0]): { stop(): Pr
   };
 }
 
-function createCarrier(
-  destination: SiemConfig,
-  sensorId: string,
-  secret: Uint8Array,
-  log: Log,
-  onRefused: (event: SensorEvent, reason: string) => void,
-): Carrier {
+/** Events handed over at once. */
+function batchOf({ https, file }: SiemConfig): number {
+  if (https !== undefined) return Math.max(https.max_batch_events, LEAST_HTTPS_BATCH);
+  return file === undefined ? BATCH : FILE_BATCH;
+}
+
+function createCarrier(destination: SiemConfig, sensorId: string, secret: Uint8Array, log: Log): Carrier {
   const formatter = createFormatter(destination, log, secret);
   const maxBytes = maxMessageBytes(destination);
   const { syslog, file, https } = destination;
@@ -213,7 +212,7 @@ function createCarrier(
     );
   }
   if (https !== undefined) {
-    return createHttpsCarrier(httpsSettings(destination, https), linesOf, onRefused);
+    return createHttpsCarrier(httpsSettings(destination, https), linesOf);
   }
   throw new SensorError(
     "CONFIG_INVALID",
@@ -235,6 +234,7 @@ export function httpsSettings(
     gzip: https.gzip,
     timeout,
     maxBytes: https.max_batch_size,
+    maxItems: https.max_batch_events,
   };
 }
 

@@ -377,7 +377,11 @@ export interface Destination {
   /** Events delivered since this process started. */
   readonly delivered: bigint;
   /** Why the last delivery failed, absent while the destination is up. */
-  readonly lastError?: string | undefined;
+  readonly lastError?:
+    | string
+    | undefined;
+  /** Events it refused for good since this process started: they were passed, and not delivered. */
+  readonly refused: bigint;
 }
 
 /** What is known about the connection. */
@@ -2237,7 +2241,15 @@ export const Allowance: MessageFns<Allowance> = {
 };
 
 function createBaseDestination(): Destination {
-  return { name: "", state: 0, backlog: 0n, oldestWaitingAt: undefined, delivered: 0n, lastError: undefined };
+  return {
+    name: "",
+    state: 0,
+    backlog: 0n,
+    oldestWaitingAt: undefined,
+    delivered: 0n,
+    lastError: undefined,
+    refused: 0n,
+  };
 }
 
 export const Destination: MessageFns<Destination> = {
@@ -2265,6 +2277,12 @@ export const Destination: MessageFns<Destination> = {
     }
     if (message.lastError !== undefined) {
       writer.uint32(50).string(message.lastError);
+    }
+    if (message.refused !== 0n) {
+      if (BigInt.asIntN(64, message.refused) !== message.refused) {
+        throw new globalThis.Error("value provided for field message.refused of type int64 too large");
+      }
+      writer.uint32(56).int64(message.refused);
     }
     return writer;
   },
@@ -2328,6 +2346,14 @@ export const Destination: MessageFns<Destination> = {
             }
 
             message.lastError = reader.string();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.refused = reader.int64() as bigint;
             continue;
           }
         }

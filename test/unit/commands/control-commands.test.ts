@@ -189,7 +189,7 @@ describe("status", () => {
         },
         quota: { key: { limit: 0, used: 412 }, verdict: { limit: null, used: null }, period: "monthly" },
       },
-      destinations: [{ name: "siem", state: "up", backlog: 2, delivered: 7, last_error: null }],
+      destinations: [{ name: "siem", state: "up", backlog: 2, delivered: 7, refused: 3, last_error: null }],
     });
   });
 });

@@ -47,7 +47,7 @@ export const EXTRA: ExtraStatus = {
       period: "monthly",
     },
   },
-  destinations: [{ name: "siem", up: true, delivered: 7, lastError: null }],
+  destinations: [{ name: "siem", up: true, delivered: 7, refused: 3, lastError: null }],
 };
 
 export type Harness = {

@@ -53,7 +53,6 @@ function receiver(answer: (seen: Seen) => Response | Promise<Response>, tls = fa
 }
 
 function carrier(url: string, change: Partial<HttpsSettings> = {}) {
-  const refused: [string, string][] = [];
   const one = createHttpsCarrier(
     {
       url,
@@ -62,13 +61,13 @@ function carrier(url: string, change: Partial<HttpsSettings> = {}) {
       gzip: false,
       timeout: 1000,
       maxBytes: 1_000_000,
+      maxItems: 1000,
       ...change,
     },
     (event) => [{ event, text: toJsonLine(event) }],
-    (event, reason) => refused.push([event.state?.message ?? "", reason]),
   );
   closing.push(() => one.close());
-  return { ...one, refused };
+  return one;
 }
 
 const events = (...texts: string[]): SensorEvent[] =>
@@ -138,10 +137,61 @@ describe("a webhook", () => {
   test("that takes less at once gets less, and one event that is too large alone is told and passed", async () => {
     const { url, seen } = receiver(({ body }) => new Response("", { status: body.length > 700 ? 413 : 200 }));
     const sender = carrier(url);
-    expect(await sender.carry(events("1", "2", "x".repeat(900), "4"))).toEqual({ delivered: 4, fault: null });
+    expect(await sender.carry(events("1", "2", "x".repeat(900), "4"))).toEqual({
+      delivered: 4,
+      fault: null,
+      refused: [{ index: 2, reason: "it is too large for the receiver" }],
+    });
     const taken = seen.filter(({ body }) => body.length <= 700).flatMap(({ body }) => messages(body));
     expect(taken).toEqual(["1", "2", "4"]);
-    expect(sender.refused.map(([, reason]) => reason)).toEqual(["it is too large for the receiver"]);
+  });
+
+  test("that refuses one event for its form with 400 or 422 gets all others, in order, and is not blocked", async () => {
+    for (const status of [400, 422]) {
+      for (const bad of [0, 1, 49, 98, 99]) {
+        const taken: unknown[] = [];
+        const { url, seen } = receiver(({ body }) => {
+          if (body.includes("poison")) return new Response("bad field", { status });
+          taken.push(...messages(body));
+          return new Response("");
+        });
+        const texts = Array.from({ length: 100 }, (_, n) => (n === bad ? "poison" : `${n}`));
+        expect(await carrier(url).carry(events(...texts))).toMatchObject({
+          delivered: 100,
+          fault: null,
+          refused: [{ index: bad, reason: `it answered ${status}: bad field` }],
+        });
+        expect(taken).toEqual(texts.filter((text) => text !== "poison"));
+        expect(seen.length).toBeLessThan(25);
+      }
+    }
+  });
+
+  test("that refuses everything loses nothing, and neither does one that refuses more than a few in a row", async () => {
+    const { url, seen } = receiver(({ body }) =>
+      body.includes('"bad"') ? new Response("no such field", { status: 400 }) : new Response(""),
+    );
+    const sender = carrier(url);
+    const fault = { code: "SIEM_UNREACHABLE", message: expect.stringContaining("refuses every event") };
+    expect(await sender.carry(events("bad"))).toMatchObject({ delivered: 0, fault });
+    const many = Array.from({ length: 100 }, () => "bad");
+    expect(await sender.carry(events(...many))).toMatchObject({ delivered: 0, fault });
+    expect(await sender.carry(events("good", ...many, "good"))).toEqual({
+      delivered: 1,
+      fault: expect.objectContaining(fault),
+      retryAfter: 0,
+    });
+    expect(seen.length).toBeLessThan(100);
+    // What is refused first is known to be its own fault as soon as another is taken.
+    const last = await sender.carry(events("bad", "bad", "good"));
+    expect(last).toMatchObject({ delivered: 3, fault: null });
+    expect(last.refused?.map(({ index }) => index)).toEqual([0, 1]);
+  });
+
+  test("gets no more events in a request than it is set to", async () => {
+    const { seen, url } = receiver(ok);
+    await carrier(url, { maxItems: 2 }).carry(events("1", "2", "3", "4", "5"));
+    expect(seen.map(({ body }) => messages(body))).toEqual([["1", "2"], ["3", "4"], ["5"]]);
   });
 
   test("is spoken to over TLS with a client certificate, and only where its own is good", async () => {
@@ -183,10 +233,30 @@ describe("Splunk HEC", () => {
     );
   });
 
-  test("is told what it refused, and gets the rest; nothing is passed for its own trouble", async () => {
+  test("that refuses an event gets all others, whether it says which and whether it indexed those before", async () => {
+    for (const says of [true, false]) {
+      const indexed = new Set<unknown>();
+      const { url, seen } = receiver(({ body }) => {
+        const sent = body.split("\n").map((line) => JSON.parse(line).event.state.message);
+        const bad = sent.findIndex((text) => String(text).startsWith("bad"));
+        if (bad === -1) {
+          for (const text of sent) indexed.add(text);
+          return Response.json({ text: "Success", code: 0 });
+        }
+        const which = says ? { "invalid-event-number": bad } : {};
+        return Response.json({ text: "Invalid data format", code: 6, ...which }, { status: 400 });
+      });
+      const texts = Array.from({ length: 50 }, (_, n) => ([0, 20, 21].includes(n) ? `bad ${n}` : `${n}`));
+      const { refused, ...rest } = await carrier(url, { kind: splunkHec({}) }).carry(events(...texts));
+      expect(rest).toEqual({ delivered: 50, fault: null });
+      expect(refused).toEqual([0, 20, 21].map((index) => ({ index, reason: "Invalid data format" })));
+      expect([...indexed]).toEqual(texts.filter((text) => !text.startsWith("bad")));
+      expect(seen.length).toBeLessThan(says ? 20 : 40);
+    }
+  });
+
+  test("gets everything again where the trouble is its own", async () => {
     const answers = [
-      () =>
-        Response.json({ text: "Invalid data format", code: 6, "invalid-event-number": 1 }, { status: 400 }),
       () => Response.json({ text: "Server is busy", code: 9 }, { status: 503 }),
       () => Response.json({ text: "Incorrect index", code: 7, "invalid-event-number": 0 }, { status: 400 }),
       () => new Response("<html>login</html>"),
@@ -194,9 +264,8 @@ describe("Splunk HEC", () => {
     ];
     const { url } = receiver(() => (answers.shift() ?? ok)());
     const sender = carrier(url, { kind: splunkHec({}) });
-    expect(await sender.carry(events("1", "bad", "3"))).toMatchObject({ delivered: 2, fault: {} });
-    expect(sender.refused).toEqual([["bad", "Invalid data format"]]);
     expect((await sender.carry(events("3"))).delivered).toBe(0);
+    expect((await sender.carry(events("3"))).fault?.message).toContain("Incorrect index");
     expect((await sender.carry(events("3"))).fault?.message).toContain("does not answer as Splunk HEC does");
     expect(await sender.carry(events("3"))).toEqual({ delivered: 1, fault: null });
   });
@@ -238,9 +307,27 @@ describe("Elasticsearch", () => {
     expect(await sender.carry(events("1", "bad", "3", "4"))).toMatchObject({
       delivered: 2,
       fault: { code: "SIEM_UNREACHABLE" },
+      refused: [{ index: 1, reason: "400 some_exception: why" }],
     });
-    expect(sender.refused).toEqual([["bad", "400 some_exception: why"]]);
     expect(await sender.carry(events("3", "4"))).toEqual({ delivered: 2, fault: null });
+  });
+
+  test("whose configuration makes it refuse every document gives up none of them", async () => {
+    let broken = true;
+    const { url } = receiver(({ body }) => {
+      const count = body.split('{"create"').length - 1;
+      const error = { type: "illegal_argument_exception", reason: "pipeline with id [mail] does not exist" };
+      const create = broken ? { status: 400, error } : { status: 201 };
+      return Response.json({ items: Array.from({ length: count }, () => ({ create })) });
+    });
+    const sender = carrier(url, { kind: elastic("logs") });
+    for (const texts of [["1"], ["1", "2", "3"], Array.from({ length: 83 }, (_, n) => `${n}`)]) {
+      const { delivered, fault, refused } = await sender.carry(events(...texts));
+      expect([delivered, refused]).toEqual([0, undefined]);
+      expect(fault?.message).toContain("pipeline with id [mail] does not exist");
+    }
+    broken = false;
+    expect(await sender.carry(events("1", "2"))).toEqual({ delivered: 2, fault: null });
   });
 
   test("is not believed where the answer does not fit the request", async () => {
