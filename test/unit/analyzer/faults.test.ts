@@ -1,0 +1,219 @@
+/** Each class of fault on its way through the pool: how it is classified, what it stops, and that no work is lost. */
+import { describe, expect, test } from "bun:test";
+import { createVmrayClient, type VmrayClient } from "../../../src/analyzer/client.ts";
+import { checkScenario, type Scenario } from "../../../src/analyzer/simulator/scenario.ts";
+import { poll } from "../../../src/analyzer/steps.ts";
+import type { AnalysisJob } from "../../../src/spool/spool.ts";
+import { makeCertificates } from "../report/certificates.ts";
+import {
+  clientOf,
+  DIRECT,
+  file,
+  KEY,
+  SUBMIT_DEFAULTS,
+  scripted,
+  simulator,
+  submission,
+  until,
+  url,
+  world,
+} from "./harness.ts";
+
+function scenario(...faults: readonly object[]): Scenario {
+  const { scenario: read, problems } = checkScenario(JSON.stringify({ faults }), "test");
+  if (read === undefined) throw new Error(JSON.stringify(problems));
+  return read;
+}
+
+/** Of look-ups, submissions and polls, the second and each third after it, so that others go well. */
+const SOME = { endpoints: ["lookup", "submit", "submission"], skip: 1, every: 3 };
+
+describe("calls that fail among others", () => {
+  test.each([
+    ["VMRAY_UNREACHABLE", { fault: "status", status: 500, count: 6 }],
+    ["VMRAY_UNREACHABLE", { fault: "status", status: 502, when: "after", count: 6 }],
+    ["VMRAY_UNREACHABLE", { fault: "reset_before", count: 8 }],
+    ["VMRAY_UNREACHABLE", { fault: "reset_after", count: 8 }],
+    ["VMRAY_UNREACHABLE", { fault: "slow", delay: "1500ms", count: 2 }],
+    ["VMRAY_UNREACHABLE", { fault: "truncated", count: 8 }],
+    ["VMRAY_ANSWER", { fault: "oversized", size: "9MB", count: 2 }],
+    ["VMRAY_ANSWER", { fault: "wrong_json", count: 6 }],
+    ["VMRAY_ANSWER", { fault: "html", count: 6 }],
+    ["VMRAY_THROTTLED", { fault: "status", status: 429, retry_after: 0, count: 6 }],
+  ] as const)(
+    "are %s, %j: each content has its verdict, and none was submitted twice",
+    async (code, fault) => {
+      const vmray = await simulator({ scenario: scenario({ ...SOME, ...fault }) });
+      const here = await world();
+      const contents = [0, 1, 2, 3].flatMap((n) => [file(`fault ${n}`), url(`http://f${n}.example/x`)]);
+      const id = await here.mail(...contents);
+      const analyzer = here.start(clientOf(vmray));
+      expect((await here.verdicts(id)).map(({ verdict }) => verdict)).toEqual(contents.map(() => "clean"));
+      expect(analyzer.status()).toMatchObject({ lastError: { code }, counts: { finished: 8, failed: 0 } });
+      expect([...vmray.submissions().values()]).toEqual(contents.map(() => 1));
+    },
+  );
+});
+
+describe("the circuit breaker", () => {
+  test("lets one call at a time through while VMRay has a fault, and all once it has none", async () => {
+    const vmray = await simulator({ scenario: scenario({ fault: "status", status: 503 }) });
+    const here = await world();
+    const ids = await Promise.all(Array.from({ length: 20 }, (_, n) => here.mail(file(`breaker ${n}`))));
+    // A probe after 50 to 100 ms, then after 100 to 200, and so on.
+    const analyzer = here.start(clientOf(vmray), { timing: { probeFirst: 100, probeMax: 200 } });
+    await until(() => analyzer.status().circuits.reads.state === "shut", "the pause");
+    await Bun.sleep(300);
+    const calls = [...vmray.calls().values()].reduce((sum, times) => sum + times, 0);
+    // Four look-ups and the quota's two calls at once, then the probes.
+    expect(calls).toBeLessThanOrEqual(4 + 2 + 6);
+    expect(analyzer.status().circuits.reads).toMatchObject({ reason: "unreachable" });
+    vmray.setScenario(scenario());
+    for (const id of ids) expect((await here.verdicts(id))[0]?.verdict).toBe("clean");
+    expect(analyzer.status().circuits.reads).toEqual({ state: "open", reason: null, retryAt: null });
+  });
+
+  test("stays closed for a call that fails now and then", async () => {
+    const here = await world();
+    let calls = 0;
+    const analyzer = here.start(
+      scripted({
+        samplesBySha256: async () => {
+          calls += 1;
+          if (calls % 5 === 0) throw new Error("a single fault");
+          return [];
+        },
+      }),
+    );
+    for (let n = 0; n < 20; n++) await here.decided(await here.mail(url(`http://n${n}.example/`, "lookup")));
+    expect(here.lines.filter(({ msg }) => msg === "calls to VMRay pause")).toEqual([]);
+    expect(analyzer.status().counts.finished).toBe(20);
+  });
+});
+
+test.each([401, 403])("a key that is refused with %d stops all calls, and is told once", async (status) => {
+  const vmray = await simulator({ scenario: scenario({ fault: "status", status }) });
+  const here = await world();
+  const ids = await Promise.all(Array.from({ length: 10 }, (_, n) => here.mail(file(`refused ${n}`))));
+  const analyzer = here.start(clientOf(vmray), { timing: { probeAuth: 200 } });
+  await until(() => here.news.length > 0, "the event");
+  const calls = () => [...vmray.calls().values()].reduce((sum, times) => sum + times, 0);
+  const before = calls();
+  await Bun.sleep(120);
+  expect(calls()).toBe(before);
+  expect(before).toBeLessThan(10);
+  expect(analyzer.status()).toMatchObject({ paused: "auth", counts: { finished: 0, failed: 0 } });
+  vmray.setScenario(scenario());
+  for (const id of ids) expect((await here.verdicts(id))[0]?.verdict).toBe("clean");
+  expect(here.news).toEqual(["analyzer_auth_failed", "analyzer_recovered"]);
+});
+
+test("a server with a wrong certificate gets nothing, and the work waits for a right one", async () => {
+  const certificates = makeCertificates("vmray.example");
+  let requests = 0;
+  const server = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    tls: { cert: Bun.file(certificates.server.cert), key: Bun.file(certificates.server.key) },
+    fetch: () => {
+      requests += 1;
+      return new Response("{}");
+    },
+  });
+  try {
+    const vmray = await simulator();
+    const wrong = createVmrayClient(
+      {
+        url: `https://127.0.0.1:${server.port}`,
+        ...DIRECT,
+        request_timeout: 1000,
+        upload_timeout: 1000,
+        ...SUBMIT_DEFAULTS,
+      },
+      KEY,
+    );
+    const right = clientOf(vmray);
+    let client: VmrayClient = wrong;
+    const here = await world();
+    const id = await here.mail(file("certificate"));
+    const analyzer = here.start(
+      scripted({
+        samplesBySha256: (sha256, signal) => client.samplesBySha256(sha256, signal),
+        submitFile: (content, signal) => client.submitFile(content, signal),
+        submission: (one, signal) => client.submission(one, signal),
+      }),
+    );
+    await until(() => here.news.length > 0, "the event");
+    expect(here.news).toEqual(["analyzer_unreachable"]);
+    expect(analyzer.status()).toMatchObject({
+      paused: "unreachable",
+      lastError: { code: "VMRAY_UNREACHABLE" },
+    });
+    expect(requests).toBe(0);
+    client = right;
+    expect((await here.verdicts(id))[0]?.verdict).toBe("clean");
+  } finally {
+    await server.stop(true);
+    certificates.remove();
+  }
+});
+
+describe("giving up", () => {
+  const JOB: AnalysisJob = {
+    key: "slow",
+    artifact: file("slow"),
+    lane: "poll",
+    priority: 1,
+    turn: 0,
+    mailId: "mail",
+    progress: { state: "queued" },
+    createdAt: 0,
+    nextAt: 0,
+    faults: 0,
+  };
+  const LIMITS = { giveUpAfter: 60_000, queueLimit: 600_000 };
+  const asked = async (
+    fields: Readonly<Record<string, unknown>>,
+    now: number,
+    runningSince?: number,
+    jobs: readonly string[] = [],
+  ) => {
+    const client = scripted({
+      submission: async () => submission({ submission_id: 1, submission_finished: false, ...fields }),
+      jobStatuses: async () => jobs,
+    });
+    const progress = {
+      state: "submitted",
+      submissionIds: [1],
+      sampleIds: [],
+      submittedAt: 0,
+      ...(runningSince === undefined ? {} : { runningSince }),
+    } as const;
+    return poll(client, JOB, progress, { now, ...LIMITS }, new AbortController().signal);
+  };
+
+  test("counts from when VMRay works on it, not from when it was submitted", async () => {
+    expect(await asked({ submission_status: "queued" }, 599_999)).toEqual({ kind: "wait", running: false });
+    expect(await asked({ submission_status: "inwork" }, 599_000)).toEqual({ kind: "wait", running: true });
+    expect(await asked({ submission_status: "inwork" }, 559_999, 500_000)).toMatchObject({ kind: "wait" });
+    expect(await asked({ submission_status: "inwork" }, 560_000, 500_000)).toMatchObject({
+      kind: "finish",
+      verdict: { outcome: "failed", reason: "VMRay did not finish the analysis within 1 min" },
+    });
+  });
+
+  test("asks the jobs of a version that gives no status", async () => {
+    expect(await asked({}, 1_000, undefined, ["queued", "pending"])).toEqual({
+      kind: "wait",
+      running: false,
+    });
+    expect(await asked({}, 1_000, undefined, ["queued", "inwork"])).toEqual({ kind: "wait", running: true });
+  });
+
+  test("has an end for what is queued for ever", async () => {
+    expect(await asked({ submission_status: "queued" }, 600_000)).toMatchObject({
+      kind: "finish",
+      verdict: { outcome: "failed", reason: "VMRay did not finish a submission within 10 min" },
+    });
+  });
+});
