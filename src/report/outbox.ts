@@ -28,6 +28,7 @@ import {
 import type { SensorEvent } from "./event.ts";
 import { createFormatter, type Formatter, type Message } from "./formats/formatter.ts";
 import { elastic, type HttpsKind, splunkHec, webhook } from "./https-kinds.ts";
+import { pacedCarrier } from "./paced.ts";
 import { createRefusalNotes } from "./refusals.ts";
 import { formatSyslog, type SyslogSettings, syslogHeader } from "./syslog.ts";
 
@@ -201,18 +202,22 @@ function createCarrier(destination: SiemConfig, sensorId: string, secret: Uint8A
   const { syslog, file, https } = destination;
   if (syslog !== undefined) {
     const settings = syslogSettings(destination, sensorId);
-    const messagesOf = (event: SensorEvent) => formatMessages(event, settings, formatter, maxBytes, log);
-    return createSyslogCarrier(destination, syslog, messagesOf, log);
+    return pacedCarrier(
+      (event) => formatMessages(event, settings, formatter, maxBytes, log),
+      (messagesOf) => createSyslogCarrier(destination, syslog, messagesOf, log),
+    );
   }
   const linesOf = (event: SensorEvent) => formatLines(event, formatter, maxBytes, log);
   if (file !== undefined) {
     const { path, max_size, max_age, keep } = file;
-    return createFileCarrier({ path, maxSize: max_size, maxAge: max_age, keep }, (event) =>
-      linesOf(event).map(({ text }) => text),
+    return pacedCarrier(
+      (event) => linesOf(event).map(({ text }) => text),
+      (made) => createFileCarrier({ path, maxSize: max_size, maxAge: max_age, keep }, made),
     );
   }
   if (https !== undefined) {
-    return createHttpsCarrier(httpsSettings(destination, https), linesOf);
+    const settings = httpsSettings(destination, https);
+    return pacedCarrier(linesOf, (made) => createHttpsCarrier(settings, made));
   }
   throw new SensorError(
     "CONFIG_INVALID",

@@ -1,7 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { SensorError } from "../../../../src/errors.ts";
-import { compileTemplate, MAX_TEMPLATE_LENGTH } from "../../../../src/report/formats/template.ts";
+import {
+  compileTemplate,
+  MAX_TEMPLATE_LENGTH,
+  templateFormat,
+} from "../../../../src/report/formats/template.ts";
 import { sampleEvents } from "../../../../src/report/samples.ts";
 import { escapeControls } from "../../../../src/text.ts";
 import { content, file, link, mailRow, verdictEvent } from "../fixtures.ts";
@@ -163,6 +167,41 @@ describe("a template", () => {
     expect(Buffer.byteLength(fixed)).toBeLessThanOrEqual(3001);
     expect(fixed).toEndWith("\u00fc [cut]");
   });
+});
+
+test("templates that took too long rest, so that mails are taken in meanwhile", () => {
+  let time = 0;
+  let cost = 10;
+  const template = {
+    line: () => {
+      time += cost;
+      return "line";
+    },
+    render: () => "line",
+    unknown: () => [],
+  };
+  const format = templateFormat(template, () => time);
+  const write = () => format(event).map((piece) => piece.write(event));
+  expect(write()).toEqual(["line"]);
+  cost = 300;
+  // Once may be the machine.
+  expect(write()).toEqual(["line"]);
+  cost = 10;
+  expect(write()).toEqual(["line"]);
+  cost = 300;
+  write();
+  write();
+  const before = time;
+  for (let n = 0; n < 100; n++) expect(write).toThrow("it took too long a moment ago");
+  expect(time).toBe(before);
+  time += 300 * 20;
+  cost = 10;
+  expect(write()).toEqual(["line"]);
+  cost = 200;
+  const piece = format(event)[0];
+  piece?.write(event);
+  piece?.write(event);
+  expect(() => piece?.write(event)).toThrow("it took too long a moment ago");
 });
 
 describe("the filters of a template", () => {

@@ -1,0 +1,48 @@
+/**
+ * Making messages without holding others up: it happens on the thread that also takes mails in, and a template may take
+ * long for each event.
+ */
+import type { Carrier } from "./delivery.ts";
+import type { SensorEvent } from "./event.ts";
+
+/** About as long as a client may be kept waiting for its greeting. */
+const LONGEST_TURN_MS = 20;
+
+/**
+ * A carrier that is handed events whose messages are made already, batch after batch in their order, with a pause for
+ * others wherever it took long. `create` gets what to ask for the messages of an event.
+ */
+export function pacedCarrier<Made>(
+  format: (event: SensorEvent) => Made,
+  create: (messagesOf: (event: SensorEvent) => Made) => Carrier,
+): Carrier {
+  const made = new Map<SensorEvent, Made>();
+  const carrier = create((event) => {
+    const messages = made.get(event) ?? format(event);
+    made.delete(event);
+    return messages;
+  });
+  let turnBegan = 0;
+  const prepare = async (events: readonly SensorEvent[]) => {
+    for (const event of events) {
+      if (performance.now() - turnBegan > LONGEST_TURN_MS) {
+        await Bun.sleep(0);
+        turnBegan = performance.now();
+      }
+      made.set(event, format(event));
+    }
+  };
+  let prepared: Promise<void> = Promise.resolve();
+  return {
+    ...carrier,
+    async carry(events) {
+      prepared = prepared.then(() => prepare(events));
+      await prepared;
+      try {
+        return await carrier.carry(events);
+      } finally {
+        for (const event of events) made.delete(event);
+      }
+    },
+  };
+}
