@@ -6,10 +6,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createComposer } from "../src/alert/compose.ts";
 import { AUDIENCES, keepEvent, PART_KINDS } from "../src/alert/facts.ts";
-import { SAMPLE_EVENT } from "../src/alert/sample.ts";
+import { SAMPLE_CHANGED, SAMPLE_DENIED, SAMPLE_EVENT } from "../src/alert/sample.ts";
 import { LANGUAGES } from "../src/alert/words.ts";
 import { alert } from "../src/config/sections/alerts.ts";
-import { SENDER_DENIED_FLAG } from "../src/extract/extraction.ts";
 
 const [attachment] = SAMPLE_EVENT.attachments ?? [];
 const [url] = SAMPLE_EVENT.urls ?? [];
@@ -35,35 +34,8 @@ const events = [
     urls: [{ ...url, url: `https://login.evil.example/a/b?session=${"0123456789abcdef".repeat(12)}` }],
   },
 ].map((event) => keepEvent(event, "suspicious", PART_KINDS));
-const late = keepEvent(
-  {
-    ...SAMPLE_EVENT,
-    type: "verdict.changed",
-    attachments: [],
-    urls: [{ ...url, previous_verdict: "clean" }],
-    change: {
-      id: "01890a5d-ac96-774b-bcce-b302099a8060",
-      because: "relook",
-      from: "clean",
-      to: "malicious",
-      previous_event_id: SAMPLE_EVENT.id,
-      mails: 3,
-    },
-  },
-  "suspicious",
-  PART_KINDS,
-);
-const denied = keepEvent(
-  {
-    ...SAMPLE_EVENT,
-    attachments: [],
-    urls: [],
-    flags: [SENDER_DENIED_FLAG],
-    reasons: ['the sender "sender@example.net" is on the deny list (sender example.net): phishing in May'],
-  },
-  "suspicious",
-  PART_KINDS,
-);
+const late = keepEvent(SAMPLE_CHANGED, "suspicious", PART_KINDS);
+const denied = keepEvent(SAMPLE_DENIED, "suspicious", PART_KINDS);
 
 /** Name of the file to what is in it. */
 export function alertPages(): ReadonlyMap<string, string> {

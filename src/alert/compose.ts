@@ -7,6 +7,7 @@
 import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { AlertConfig } from "../config/schema.ts";
+import { nearest } from "../config/suggest.ts";
 import { asSensorError, SensorError } from "../errors.ts";
 import { cutText, showText } from "../text.ts";
 import { defang } from "./defang.ts";
@@ -17,13 +18,15 @@ import {
   builtInSubject,
   keepEvent,
   type Manner,
+  PART_KINDS,
 } from "./facts.ts";
 import type { Note } from "./ledger.ts";
 import { type Logo, readLogo } from "./logo.ts";
 import type { Alert } from "./message.ts";
 import { addressKey, domainOf } from "./recipients.ts";
-import { SAMPLE_EVENT } from "./sample.ts";
+import { sampleEvents } from "./sample.ts";
 import { type AlertTemplate, BUILT_IN, compileAlertTemplate } from "./template.ts";
+import { wantsAlert } from "./wanted.ts";
 
 export const MAX_SUBJECT = 200;
 
@@ -39,17 +42,15 @@ export type ComposerConfig = Pick<
   | "text_file"
   | "html_file"
   | "logo_file"
+  | "min_verdict"
+  | "on"
+  | "changed"
+  | "digest"
 >;
 
 export type Composer = {
   readonly logo: Logo | null;
   compose(note: Note, leftOut: number): Alert;
-};
-
-type Templates = {
-  readonly subject: AlertTemplate;
-  readonly text: AlertTemplate;
-  readonly html: AlertTemplate;
 };
 
 /** Reads and tries every template; throws CONFIG_INVALID with the key that is wrong. */
@@ -60,85 +61,143 @@ export function createComposer(options: {
   readonly failed: (fault: SensorError, eventId: string) => void;
 }): Composer {
   const { config, secret } = options;
+  const fault = rehearseTemplates(config).find(({ severity }) => severity === "problem");
+  if (fault !== undefined) {
+    throw new SensorError("CONFIG_INVALID", `alert ${config.name}: ${fault.key}: ${fault.message}`);
+  }
   const logo = config.logo_file === undefined ? null : loadLogo(config.name, config.logo_file);
-  const manner: Manner = {
-    language: config.language,
-    timeZone: config.time_zone,
-    contact: config.contact === undefined ? null : showText(config.contact, 200),
-    sensor: options.sensorId,
-    logo: logo !== null,
-  };
-  const builtIn = (audience: Audience, digest: boolean) => BUILT_IN[digest ? "digest" : audience];
+  const manner = mannerOf(config, options.sensorId, logo !== null);
   const own = {
     subject: ownTemplate(config, "subject"),
     text: ownTemplate(config, "text_file"),
     html: ownTemplate(config, "html_file"),
   };
-  const factsOf = (
-    note: Pick<Note, "fixed" | "yours" | "kind" | "rows" | "mails" | "recipients">,
-    leftOut: number,
-  ) =>
-    alertFacts({
-      rows: note.rows,
-      digest: note.kind === "digest" ? note.mails : null,
-      manner,
-      audience: config.audience ?? (note.fixed ? "analyst" : "user"),
-      yours: note.yours,
-      recipients: note.recipients,
-      leftOut,
-    });
-  const templatesOf = (audience: Audience, digest: number | null): Templates => {
-    const texts = builtIn(audience, digest !== null);
-    return {
-      subject: (facts) => builtInSubject(facts, digest),
-      text: compiled(texts.text, "text"),
-      html: compiled(texts.html, "html"),
-    };
-  };
-  const write = (facts: AlertFacts, digest: number | null, failed: (fault: SensorError) => void) => {
-    const standard = templatesOf(facts.audience, digest);
-    const made = (kind: keyof Templates) => {
-      const template = own[kind];
-      if (template === null) return standard[kind](facts);
-      try {
-        return template(facts);
-      } catch (thrown) {
-        failed(asSensorError(thrown));
-        return standard[kind](facts);
-      }
-    };
-    return {
-      // Once more: a template may have put a scheme or a dot between two harmless values.
-      subject: cutText(defang(showText(made("subject"), MAX_SUBJECT)), MAX_SUBJECT * 2),
-      text: made("text"),
-      html: made("html"),
-    };
-  };
-
-  // Every way of an alert is gone once, so that a wrong template is known now and not at the first alert.
-  for (const kind of ["alert", "digest"] as const) {
-    for (const fixed of [true, false]) {
-      const event = keepEvent(SAMPLE_EVENT, "suspicious", ["attachment", "url"]);
-      const facts = factsOf(
-        { kind, fixed, yours: !fixed, rows: [{ event, mails: 1, contents: [] }], mails: 1, recipients: [] },
-        1,
-      );
-      write(facts, kind === "digest" ? 1 : null, (fault) => {
-        throw new SensorError("CONFIG_INVALID", `alert ${config.name}: ${fault.message}`, { cause: fault });
-      });
-    }
-  }
-
   return {
     logo,
     compose(note, leftOut) {
-      const facts = factsOf(note, leftOut);
-      const digest = note.kind === "digest" ? note.mails : null;
+      const facts = factsOf(note, leftOut, config, manner);
+      const standard = standardTemplates(note, facts.audience);
+      const made = (kind: keyof typeof own) => {
+        const template = own[kind];
+        if (template === null) return standard[kind](facts);
+        try {
+          return template(facts);
+        } catch (thrown) {
+          options.failed(asSensorError(thrown), facts.id);
+          return standard[kind](facts);
+        }
+      };
       return {
-        ...write(facts, digest, (fault) => options.failed(fault, facts.id)),
+        // Once more: a template may have put a scheme or a dot between two harmless values.
+        subject: cutText(defang(showText(made("subject"), MAX_SUBJECT)), MAX_SUBJECT * 2),
+        text: made("text"),
+        html: made("html"),
         messageId: alertMessageId(facts.id, note.address, config.from, secret),
       };
     },
+  };
+}
+
+const TEMPLATE_KEYS = ["subject", "text_file", "html_file"] as const;
+
+export type TemplateFinding = {
+  /** Below the alert. */
+  readonly key: (typeof TEMPLATE_KEYS)[number];
+  readonly severity: "problem" | "warning";
+  readonly message: string;
+};
+
+/**
+ * Tries the customer's templates with samples of every kind of alert, so that a wrong one is known now and not at the
+ * first alert. A problem is what fails on the usual sample; a warning what fails on another one, where the built-in
+ * text would be sent instead, and a variable that alerts do not have. Bounded by the limits of templates.
+ */
+export function rehearseTemplates(config: ComposerConfig): readonly TemplateFinding[] {
+  const manner = mannerOf(config, "sensor.example.org", config.logo_file !== undefined);
+  return TEMPLATE_KEYS.flatMap((key): readonly TemplateFinding[] => {
+    const found = (severity: TemplateFinding["severity"], message: string): readonly TemplateFinding[] => [
+      { key, severity, message },
+    ];
+    let template: AlertTemplate | null;
+    try {
+      template = ownTemplate(config, key);
+    } catch (thrown) {
+      return found("problem", asSensorError(thrown).message);
+    }
+    if (template === null) return [];
+    const named = new Set<string>();
+    for (const [at, { about, event }] of sampleEvents().entries()) {
+      const kept = keepEvent(event, config.min_verdict, at === 0 ? PART_KINDS : config.on);
+      if (at > 0 && !wantsAlert(event, { ...config, match: undefined })) continue;
+      for (const [kind, fixed] of [
+        ["alert", false],
+        ["alert", true],
+        ["digest", false],
+        ["digest", true],
+      ] as const) {
+        if (at > 0 && (kind === "digest") !== (config.digest !== undefined)) continue;
+        const to = event.mail?.envelope.to ?? [];
+        const rows = [{ event: kept, mails: 1, contents: [] }];
+        const facts = factsOf(
+          { kind, fixed, yours: !fixed, rows, mails: 1, recipients: to },
+          1,
+          config,
+          manner,
+        );
+        for (const name of Object.keys(facts)) named.add(name);
+        try {
+          template(facts);
+        } catch (thrown) {
+          const { message } = asSensorError(thrown);
+          if (at === 0) return found("problem", message);
+          return found("warning", `of ${about}: ${message}; the built-in one is sent instead`);
+        }
+      }
+    }
+    return template.variables
+      .filter((name) => !named.has(name))
+      .flatMap((name) => {
+        const meant = nearest(name, [...named]);
+        const hint = meant === null ? "" : `; did you mean ${meant}?`;
+        return found("warning", `${showText(name, 64)} is no variable of alerts${hint}`);
+      });
+  });
+}
+
+function mannerOf(config: ComposerConfig, sensor: string, logo: boolean): Manner {
+  return {
+    language: config.language,
+    timeZone: config.time_zone,
+    contact: config.contact === undefined ? null : showText(config.contact, 200),
+    sensor,
+    logo,
+  };
+}
+
+function factsOf(
+  note: Pick<Note, "fixed" | "yours" | "kind" | "rows" | "mails" | "recipients">,
+  leftOut: number,
+  config: ComposerConfig,
+  manner: Manner,
+): AlertFacts {
+  return alertFacts({
+    rows: note.rows,
+    digest: note.kind === "digest" ? note.mails : null,
+    manner,
+    audience: config.audience ?? (note.fixed ? "analyst" : "user"),
+    yours: note.yours,
+    recipients: note.recipients,
+    leftOut,
+  });
+}
+
+/** The built-in templates. */
+function standardTemplates({ kind, mails }: Pick<Note, "kind" | "mails">, audience: Audience) {
+  const texts = BUILT_IN[kind === "digest" ? "digest" : audience];
+  return {
+    subject: (facts: AlertFacts) => builtInSubject(facts, kind === "digest" ? mails : null),
+    text: compiled(texts.text, "text"),
+    html: compiled(texts.html, "html"),
   };
 }
 
@@ -160,19 +219,12 @@ function compiled(text: string, kind: "text" | "html"): AlertTemplate {
   return known;
 }
 
-function ownTemplate(
-  config: ComposerConfig,
-  key: "subject" | "text_file" | "html_file",
-): AlertTemplate | null {
+/** Throws SensorError with what is wrong. */
+function ownTemplate(config: ComposerConfig, key: (typeof TEMPLATE_KEYS)[number]): AlertTemplate | null {
   const value = config[key];
   if (value === undefined) return null;
-  try {
-    if (key === "subject") return compileAlertTemplate(value, "subject");
-    return compileAlertTemplate(readFileSync(value, "utf8"), key === "text_file" ? "text" : "html");
-  } catch (thrown) {
-    const message = `alert ${config.name}: ${key}: ${asSensorError(thrown).message}`;
-    throw new SensorError("CONFIG_INVALID", message, { cause: thrown });
-  }
+  if (key === "subject") return compileAlertTemplate(value, "subject");
+  return compileAlertTemplate(readFileSync(value, "utf8"), key === "text_file" ? "text" : "html");
 }
 
 function loadLogo(name: string, path: string): Logo {

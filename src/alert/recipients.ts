@@ -2,14 +2,17 @@
  * Who an alert goes to: fixed addresses, and recipients of the mail within the domains of the configuration.
  *
  * Pure. Only envelope recipients count: the header of a mail says what its sender likes. An address that is not
- * plainly one (quoted local parts, control characters) is left out.
+ * plainly one (quoted local parts, control characters) is left out, and so is one that might lead elsewhere.
  */
 import { domainToASCII } from "node:url";
 import { readMailAddress } from "../config/address.ts";
 import type { AlertConfig } from "../config/schema.ts";
 
-/** Local parts in which mail servers may find another address: percent hack, bang path, route. */
-const REROUTED = /[%!]/;
+/**
+ * Local parts in which mail servers may find another address (percent hack, bang path), or that programs behind them
+ * take for an option, a command or a file.
+ */
+const REROUTED = /[%!]|^[-|/~]/;
 
 export type AlertRecipients = {
   /** From the configuration. */
@@ -50,6 +53,7 @@ export function domainOf(address: string): string {
   return normalDomain(address.slice(address.lastIndexOf("@") + 1));
 }
 
+/** Without this, a port or a path behind a domain would be taken off. */
 function normalDomain(domain: string): string {
-  return domainToASCII(domain.toLowerCase());
+  return /^[\p{L}\p{N}\p{M}.\u3002\uFF0E\uFF61-]+$/u.test(domain) ? domainToASCII(domain.toLowerCase()) : "";
 }

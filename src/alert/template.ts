@@ -17,7 +17,10 @@ import headHtml from "./templates/head.html.liquid" with { type: "text" };
 import userHtml from "./templates/user.html.liquid" with { type: "text" };
 import userText from "./templates/user.txt.liquid" with { type: "text" };
 
-export type AlertTemplate = (facts: AlertFacts) => string;
+export type AlertTemplate = ((facts: AlertFacts) => string) & {
+  /** Names of the variables it uses that it does not set itself. */
+  readonly variables: readonly string[];
+};
 
 /** What a template makes: one line, plain text, or HTML. */
 export type TemplateKind = "subject" | "text" | "html";
@@ -47,7 +50,7 @@ export function compileAlertTemplate(text: string, kind: TemplateKind): AlertTem
     if (typeof filter === "object" && filter !== null) engine.registerFilter(name, filter.handler);
   }
   const parsed = attempt(() => engine.parse(text), "CONFIG_INVALID");
-  return (facts) => {
+  const render = (facts: AlertFacts) => {
     const output = attempt(() => String(engine.renderSync(parsed, facts)), "TEMPLATE_FAILED");
     if (output.length > MAX_OUTPUT) {
       throw new SensorError("TEMPLATE_FAILED", `the template made more than ${MAX_OUTPUT} characters`);
@@ -56,6 +59,7 @@ export function compileAlertTemplate(text: string, kind: TemplateKind): AlertTem
     if (made === "") throw new SensorError("TEMPLATE_FAILED", "the template made nothing");
     return made;
   };
+  return Object.assign(render, { variables: [...new Set(engine.globalVariablesSync(parsed))] });
 }
 
 /** Without white space at the ends of lines, and at most one empty line at a time. */

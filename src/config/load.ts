@@ -6,6 +6,7 @@
  */
 import { dirname, resolve } from "node:path";
 import type { z } from "zod";
+import { rehearseAlert } from "../alert/rehearsal.ts";
 import { SensorError } from "../errors.ts";
 import { rehearse } from "../report/rehearsal.ts";
 import { adviceOn } from "./advice.ts";
@@ -207,15 +208,23 @@ function keyPairs({ smtp, vmray, siem }: Config) {
   ];
 }
 
-/** What samples of events show of the destinations. What came from the environment may be a secret. */
-function rehearsals({ siem }: Config, document: ConfigDocument) {
-  const found = siem.flatMap((destination, index) =>
-    rehearse(destination).map(({ key, severity, message }) => {
-      const path: Path = ["siem", index, key];
-      const words = document.fromEnvironment(path) ? "is no good template" : message;
-      return { severity, found: { path, at: document.position(path), message: words } satisfies Found };
-    }),
-  );
+/** What samples of events show of destinations and alerts. What came from the environment may be a secret. */
+function rehearsals({ siem, alerts }: Config, document: ConfigDocument) {
+  const at = (
+    path: Path,
+    { severity, message }: { readonly severity: "problem" | "warning"; readonly message: string },
+  ) => {
+    const words = document.fromEnvironment(path) ? "is no good template" : message;
+    return { severity, found: { path, at: document.position(path), message: words } satisfies Found };
+  };
+  const found = [
+    ...siem.flatMap((one, index) =>
+      rehearse(one).map((finding) => at(["siem", index, finding.key], finding)),
+    ),
+    ...alerts.flatMap((one, index) =>
+      rehearseAlert(one).map((finding) => at(["alerts", index, ...finding.key], finding)),
+    ),
+  ];
   const of = (wanted: "problem" | "warning") =>
     found.flatMap((one) => (one.severity === wanted ? [one.found] : []));
   return { problems: of("problem"), warnings: of("warning") };

@@ -3,8 +3,11 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Parser } from "htmlparser2";
+import { simpleParser } from "mailparser";
+import { splitMail } from "../../../src/alert/canonical.ts";
 import { alertMessageId, createComposer } from "../../../src/alert/compose.ts";
 import type { Note } from "../../../src/alert/ledger.ts";
+import { alertMessage } from "../../../src/alert/message.ts";
 import type { SensorError } from "../../../src/errors.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
 import type { MailRow } from "../../../src/spool/spool.ts";
@@ -264,6 +267,52 @@ describe("templates of the customer", () => {
     expect(made.faults).toHaveLength(1);
     expect(made.text).toStartWith("A mail that was delivered to you");
   });
+});
+
+describe("a mail made of hostile values", () => {
+  const bidi = "\u202Egpj.exe\u2066";
+  const name = `a\r\nBcc: x@evil.example\r\n\r\n<b>${bidi}\u0000${"\u{1F600}".repeat(3000)}`;
+  const row = mailRow(
+    [file(name, malicious)],
+    {},
+    { mail: { message_id: name, subject: name, from: [name], to: [], cc: [], date: null } },
+  );
+
+  for (const subject of [
+    undefined,
+    "{{ mail.subject }}",
+    "x\r\nBcc: y@evil.example\r\n\r\n{{ attachments[0].filename }}",
+  ]) {
+    test(`has one subject on short lines, no other recipient, and no hidden character: ${subject ?? "built in"}`, async () => {
+      const made = compose(verdictEvent(row), {}, subject === undefined ? {} : { subject });
+      expect(made.faults).toEqual([]);
+      const bytes = await alertMessage({
+        alert: made,
+        from: FROM,
+        to: "o'neill+$HOME&`x`@example.org",
+        logo: null,
+        secret: SECRET,
+        dkim: null,
+        now: Date.UTC(2026, 0, 2),
+      });
+      const { fields } = splitMail(bytes);
+      const names = fields.map((field) => field.name);
+      for (const once of ["subject", "from", "to", "message-id", "date"])
+        expect(names.filter((one) => one === once)).toHaveLength(1);
+      expect(names).not.toContain("bcc");
+      expect(names).not.toContain("");
+      const lines = bytes.toString("latin1").split("\r\n");
+      expect(Math.max(...lines.map((line) => line.length))).toBeLessThan(500);
+      expect(bytes.length).toBeLessThan(64 * 1024);
+      const read = await simpleParser(bytes);
+      expect(read.subject?.length).toBeLessThan(500);
+      expect([read.to].flat().map((to) => to?.text)).toEqual(["o'neill+$HOME&`x`@example.org"]);
+      for (const text of [read.subject, read.text]) {
+        expect(text).not.toMatch(/[\u0000-\u0009\u007F-\u009F\u200B-\u200F\u202A-\u202E\u2066-\u2069]/);
+        expect(text).not.toContain("evil.example");
+      }
+    });
+  }
 });
 
 describe("the Message-ID", () => {

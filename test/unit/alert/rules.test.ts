@@ -83,8 +83,33 @@ describe("the recipients of alerts", () => {
       "a@[example.org]",
       "a@example.org\u0000",
       "a\u200b@example.org",
+      '"a@example.org" <x@evil.example>',
+      "Anna <a@example.org>",
+      "@a.example,@example.org:x@evil.example",
+      "@example.org,@evil.example:a@example.org",
+      "x@evil.example\\@example.org",
+      "a@example.org%evil.example",
+      "a@evil.example#@example.org",
+      "a@sub.example.org",
+      "a@.example.org",
+      "a@example.org.",
+      "a@example.org\u3002evil.example",
+      "a@example.org/evil.example",
+      "a@example.org:25",
+      "a@ex\u00adample.org",
+      "a@example.org\u202e",
+      "-oQ/tmp@example.org",
+      "|id@example.org",
+      "/etc/passwd@example.org",
+      "~root@example.org",
+      "$(id)@example.org",
+      "a;id@example.org",
+      `${"a".repeat(65)}@example.org`,
     ];
     expect(alertRecipients(odd, { ...config, to: [] }).own).toEqual([]);
+    // Odd, and good: they go out as they came.
+    const good = ["o'neill+$HOME&`x`@example.org", "\u0433\u0440\u0435\u0442\u0430@example.org"];
+    expect(alertRecipients(good, { ...config, to: [] }).own).toEqual(good);
     fc.assert(
       fc.property(
         fc.array(fc.constantFrom(...'a@.%!"(),<>: \r\n\\[]\u0430\u3002'), { maxLength: 20 }),

@@ -280,6 +280,8 @@ describe("loadSecret", () => {
   });
 });
 
+const alertSubject = (text: string) =>
+  `${VMRAY}alerts: [{name: a, relay: 'r:25', from: a@example.org, to: [b@example.org], on: [attachment, url], subject: ${JSON.stringify(text)}}]`;
 const template = (text: string) =>
   `vmray: {url: v.example.org, api_key: '\${K}'}\nsiem: [{name: a, syslog: 'tcp://h:514', format: template, template: ${JSON.stringify(text)}}]`;
 
@@ -329,6 +331,14 @@ describe("a second look", () => {
     [
       template('{"subject": "{{ mail.subject }}"}'),
       "siem[0].template: looks like JSON and makes none of mail.verdict, verdict.changed: write each",
+    ],
+    [
+      alertSubject("{{ headline }} {{ mail.subjct }} {{ atachments[0].filename }}"),
+      "alerts[0].subject: atachments is no variable of alerts; did you mean attachments?",
+    ],
+    [
+      alertSubject("{{ attachments[0].filename }}"),
+      "alerts[0].subject: of a link found after delivery: the template made nothing; the built-in one is sent",
     ],
   ])("%s", async (text, words) => {
     const { config, warnings } = await check(text, { K: "k" });
