@@ -34,11 +34,13 @@ export function ofPart(event: SensorEvent, kind: PartKind, index: number): Senso
 /** One event for each part that policy did not skip: those of attachments, then those of URLs. */
 export function partEvents(event: SensorEvent): readonly SensorEvent[] {
   if (event.type !== "mail.verdict" && event.type !== "verdict.changed") return [];
+  // Events of parts have neither: what changed about the part is its previous_verdict.
+  const { change: _, mails: __, ...told } = event;
   return (["attachments", "urls"] as const).flatMap((kind) =>
     (event[kind] ?? []).flatMap((part, index) =>
       part.outcome === "skipped"
         ? []
-        : [{ ...ofPart(event, kind, index), id: partId(event.id, kind, index), type: TYPES[kind] }],
+        : [{ ...ofPart(told, kind, index), id: partId(event.id, kind, index), type: TYPES[kind] }],
     ),
   );
 }
