@@ -9,7 +9,7 @@ import type { Carrier } from "./delivery.ts";
 import type { SensorEvent } from "./event.ts";
 import type { StreamSettings, TlsSettings } from "./stream.ts";
 import type { SyslogSettings } from "./syslog.ts";
-import { type Transport, wholeEvents } from "./transport.ts";
+import { deliveryOfEvents, type Transport } from "./transport.ts";
 import { createFailoverTransport } from "./transport-failover.ts";
 import { createRelpTransport } from "./transport-relp.ts";
 import { createTcpTransport } from "./transport-tcp.ts";
@@ -94,7 +94,7 @@ export function createSyslogCarrier(
       openBytes += size;
       return transport
         .send(messages)
-        .then(({ delivered, fault }) => ({ delivered: wholeEvents(formatted, delivered), fault }))
+        .then((delivery) => deliveryOfEvents(formatted, delivery))
         .finally(() => {
           openBytes -= size;
         });

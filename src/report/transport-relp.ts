@@ -2,14 +2,19 @@
  * Syslog over RELP, the Reliable Event Logging Protocol of rsyslog (librelp, doc/relp.html), plain or over TLS.
  *
  * Each message is a command with a transaction number which the receiver answers when it has taken the message
- * over; only that counts as delivered. At most WINDOW commands are unanswered at a time. On a cut, a refusal or an
- * answer that is no RELP, what is unanswered ends with a fault and is sent again by the caller: at least once, in
- * order. What comes from the receiver is bounded.
+ * over; only that counts as delivered. At most WINDOW commands are unanswered at a time. On a cut or an answer that is
+ * no RELP, what is unanswered ends with a fault and is sent again by the caller: at least once, in order. What comes
+ * from the receiver is bounded.
+ *
+ * A message that the receiver refuses while it takes others is sent again alone, a few times, and then given up; so
+ * it may come late, but it holds up no other and makes none come twice. Where the receiver takes no other, that is a
+ * fault like a cut.
  */
 import type { Socket } from "node:net";
 import { SensorError } from "../errors.ts";
+import { escapeControls } from "../text.ts";
 import { closeStream, GOODBYE_MS, keepOne, openStream, type StreamSettings, within } from "./stream.ts";
-import type { Delivery, Transport } from "./transport.ts";
+import type { Delivery, Refusal, Transport } from "./transport.ts";
 
 /** Unanswered commands. */
 const WINDOW = 1024;
@@ -21,13 +26,30 @@ const MAX_HEADER = 64;
 const MAX_ANSWER = 64 * 1024;
 /** A receiver that answers nothing for this many times `timeout` is taken for dead. */
 const STALL_FACTOR = 3;
+/** How often a message is sent that is refused while others are taken. */
+const TRIES = 5;
+/** The pause before it is sent again, doubled each time. */
+const RETRY_MS = 250;
+/** Refused messages on a connection that wait to be sent again. */
+const MAX_DOUBTED = 100;
 
 type Call = {
   readonly messages: readonly Uint8Array[];
   /** Answered, whatever their order. */
   readonly answered: boolean[];
   left: number;
+  /** Given up, and among those answered. */
+  readonly refused: Refusal[];
   readonly settle: (delivery: Delivery) => void;
+};
+
+/** A message on its way. */
+type Sending = {
+  readonly call: Call;
+  readonly index: number;
+  refusals: number;
+  /** What the connection had taken when this was refused first. */
+  takenBefore: number;
 };
 
 type Connection = {
@@ -35,8 +57,12 @@ type Connection = {
   readonly parser: RelpParser;
   txnr: number;
   /** By transaction number, in the order they were sent. */
-  readonly unanswered: Map<number, { readonly call: Call | null; readonly index: number; done?: () => void }>;
-  readonly waiting: { readonly call: Call; readonly index: number }[];
+  readonly unanswered: Map<number, Sending | { readonly done: () => void }>;
+  readonly waiting: Sending[];
+  /** Refused, and to be sent again after a pause. */
+  readonly doubted: Set<Sending>;
+  /** Messages the receiver has taken. */
+  taken: number;
   /** Open calls in their order. */
   readonly calls: Call[];
   progressAt: number;
@@ -96,26 +122,60 @@ export function createRelpTransport(settings: StreamSettings): Transport {
     clearInterval(connection.watch);
     kept.drop(connection);
     connection.socket.destroy();
-    for (const { done } of connection.unanswered.values()) done?.();
-    for (const call of connection.calls.splice(0)) {
-      const first = call.answered.indexOf(false);
-      call.settle({ delivered: first === -1 ? call.messages.length : first, fault: why });
+    for (const entry of connection.unanswered.values()) if ("done" in entry) entry.done();
+    for (const call of connection.calls.splice(0)) settle(call, why);
+  };
+
+  const settle = ({ answered, refused, ...call }: Call, fault: SensorError | null) => {
+    const first = answered.indexOf(false);
+    const delivered = first === -1 ? answered.length : first;
+    const lost = refused.filter(({ index }) => index < delivered);
+    call.settle({ delivered, fault, ...(lost.length > 0 && { refused: lost }) });
+  };
+
+  const settleOne = (connection: Connection, { call, index }: Sending) => {
+    call.answered[index] = true;
+    call.left -= 1;
+    if (call.left > 0) return;
+    connection.calls.splice(connection.calls.indexOf(call), 1);
+    settle(call, null);
+  };
+
+  const doubt = (connection: Connection, sending: Sending, reason: string) => {
+    if (sending.refusals === 0) sending.takenBefore = connection.taken;
+    sending.refusals += 1;
+    const takesOthers = () => connection.taken > sending.takenBefore;
+    if (sending.refusals >= TRIES && takesOthers()) {
+      sending.call.refused.push({ index: sending.index, reason });
+      settleOne(connection, sending);
+      return;
     }
+    const why = fault(`the receiver refused a message: ${reason}`);
+    connection.doubted.add(sending);
+    if (connection.doubted.size > MAX_DOUBTED) throw why;
+    const again = () => {
+      connection.doubted.delete(sending);
+      if (connection.closed) return;
+      if (!takesOthers()) return cut(connection, why);
+      connection.waiting.unshift(sending);
+      pump(connection);
+    };
+    setTimeout(again, RETRY_MS * 2 ** (sending.refusals - 1));
   };
 
   const command = (connection: Connection, name: string, data: Uint8Array): Promise<void> =>
     new Promise((resolve) => {
-      connection.unanswered.set(nextTxnr(connection), { call: null, index: 0, done: resolve });
+      connection.unanswered.set(nextTxnr(connection), { done: resolve });
       connection.socket.write(relpFrame(connection.txnr, name, data));
     });
 
   const pump = (connection: Connection) => {
     while (connection.waiting.length > 0 && connection.unanswered.size < WINDOW) {
       const room = Math.min(WRITE_FRAMES, WINDOW - connection.unanswered.size);
-      const frames = connection.waiting.splice(0, room).map(({ call, index }) => {
+      const frames = connection.waiting.splice(0, room).map((sending) => {
         const txnr = nextTxnr(connection);
-        connection.unanswered.set(txnr, { call, index });
-        return relpFrame(txnr, "syslog", call.messages[index] ?? new Uint8Array());
+        connection.unanswered.set(txnr, sending);
+        return relpFrame(txnr, "syslog", sending.call.messages[sending.index] ?? new Uint8Array());
       });
       connection.socket.write(Buffer.concat(frames));
     }
@@ -128,18 +188,15 @@ export function createRelpTransport(settings: StreamSettings): Transport {
     if (entry === undefined) throw new Error("the receiver answered what was not asked");
     connection.unanswered.delete(txnr);
     connection.progressAt = performance.now();
-    if (entry.call === null) {
+    if ("done" in entry) {
       if (!/^(200|$)/.test(data)) throw new Error(`the receiver refused: ${data.slice(0, 200)}`);
-      entry.done?.();
-      return;
+      entry.done();
+    } else if (data.startsWith("200")) {
+      connection.taken += 1;
+      settleOne(connection, entry);
+    } else {
+      doubt(connection, entry, escapeControls(data.slice(0, 200)));
     }
-    if (!data.startsWith("200")) throw new Error(`the receiver refused a message: ${data.slice(0, 200)}`);
-    const { call, index } = entry;
-    call.answered[index] = true;
-    call.left -= 1;
-    if (call.left > 0) return;
-    connection.calls.splice(connection.calls.indexOf(call), 1);
-    call.settle({ delivered: call.messages.length, fault: null });
   };
 
   const open = async (): Promise<Connection> => {
@@ -150,6 +207,8 @@ export function createRelpTransport(settings: StreamSettings): Transport {
       txnr: 0,
       unanswered: new Map(),
       waiting: [],
+      doubted: new Set(),
+      taken: 0,
       calls: [],
       progressAt: performance.now(),
       watch: setInterval(() => {
@@ -208,9 +267,15 @@ export function createRelpTransport(settings: StreamSettings): Transport {
       if (to.closed) return { delivered: 0, fault: fault("the connection broke at once") };
       if (to.unanswered.size === 0) to.progressAt = performance.now();
       return new Promise<Delivery>((settle) => {
-        const call: Call = { messages, answered: messages.map(() => false), left: messages.length, settle };
+        const call: Call = {
+          messages,
+          answered: messages.map(() => false),
+          left: messages.length,
+          refused: [],
+          settle,
+        };
         to.calls.push(call);
-        for (const index of messages.keys()) to.waiting.push({ call, index });
+        for (const index of messages.keys()) to.waiting.push({ call, index, refusals: 0, takenBefore: 0 });
         pump(to);
       });
     },

@@ -106,6 +106,8 @@ export type RelpPeer = {
   mute: boolean;
   /** Answers to syslog commands: `200 OK` where it is null. */
   refusal: string | null;
+  /** Only messages with this in them are refused; null: all. */
+  poison: string | null;
   cut(): void;
   close(): Promise<void>;
 };
@@ -113,7 +115,12 @@ export type RelpPeer = {
 /** Takes syslog over RELP and answers every command. */
 export async function relpPeer(port = 0, offer = "commands=syslog"): Promise<RelpPeer> {
   const connections: Socket[] = [];
-  const peer = { messages: [] as string[], mute: false, refusal: null as string | null };
+  const peer = {
+    messages: [] as string[],
+    mute: false,
+    refusal: null as string | null,
+    poison: null as string | null,
+  };
   const server = createServer((socket) => {
     connections.push(socket);
     const parse = relpParser();
@@ -126,8 +133,9 @@ export async function relpPeer(port = 0, offer = "commands=syslog"): Promise<Rel
           answer(txnr, "");
           socket.end(relpFrame(0, "serverclose", new Uint8Array()));
         } else if (!peer.mute) {
-          if (peer.refusal === null) peer.messages.push(data);
-          answer(txnr, peer.refusal ?? "200 OK");
+          const refusal = peer.poison === null || data.includes(peer.poison) ? peer.refusal : null;
+          if (refusal === null) peer.messages.push(data);
+          answer(txnr, refusal ?? "200 OK");
         }
       }
     });

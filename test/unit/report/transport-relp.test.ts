@@ -87,6 +87,37 @@ describe("syslog over RELP", () => {
     expect([delivered, fault?.message]).toEqual([0, "the receiver refused a message: 500 no space"]);
   });
 
+  test("gives one message up that is refused while others are taken, and sends none of them twice", async () => {
+    const peer = kept(await relpPeer());
+    Object.assign(peer, { refusal: "500 message refused", poison: "bad" });
+    const transport = relp(peer.port);
+    const [first, second] = await Promise.all([
+      transport.send(text("one", "bad", "two")),
+      transport.send(text("three")),
+    ]);
+    expect(first).toEqual({
+      delivered: 3,
+      fault: null,
+      refused: [{ index: 1, reason: "500 message refused" }],
+    });
+    expect(second).toEqual({ delivered: 1, fault: null });
+    expect(peer.messages).toEqual(["one", "two", "three"]);
+    // Nothing else was taken after it: that may be the receiver.
+    const { delivered, fault } = await transport.send(text("four", "bad"));
+    expect([delivered, fault?.message]).toEqual([1, "the receiver refused a message: 500 message refused"]);
+  }, 20_000);
+
+  test("sends what is refused for a moment until it is taken", async () => {
+    const peer = kept(await relpPeer());
+    Object.assign(peer, { refusal: "500 busy", poison: "big" });
+    const sending = relp(peer.port).send(text("big", "small"));
+    await until(() => peer.messages.length === 1);
+    await Bun.sleep(400);
+    peer.refusal = null;
+    expect(await sending).toEqual({ delivered: 2, fault: null });
+    expect(peer.messages).toEqual(["small", "big"]);
+  });
+
   test("does not speak to what is no RELP receiver for syslog", async () => {
     expect((await relp(await freePort()).send(text("one"))).fault?.code).toBe("SIEM_UNREACHABLE");
     const silent = await server(() => {});
