@@ -7,9 +7,8 @@ import { join } from "node:path";
 import { alertSecret } from "./alert/marker.ts";
 import { createOwnAlerts } from "./alert/own.ts";
 import { alertCursor, startAlerts } from "./alert/stage.ts";
-import { type AnalyzerStatus, startAnalyzer } from "./analyzer/analyzer.ts";
-import { createVmrayClient } from "./analyzer/client.ts";
-import { vmrayApiKey, vmrayConnection } from "./config/load.ts";
+import type { AnalyzerStatus } from "./analyzer/analyzer.ts";
+import { startAnalyzers } from "./analyzer/analyzers.ts";
 import type { Config } from "./config/schema.ts";
 import { startControl } from "./control/server.ts";
 import { asSensorError, SensorError } from "./errors.ts";
@@ -180,13 +179,6 @@ async function startStages(
     return stage;
   };
   try {
-    const apiKey = await vmrayApiKey(config);
-    const client = createVmrayClient(await vmrayConnection(config), apiKey);
-    if (!config.vmray.tls_verify) {
-      log.warn("the certificate of VMRay is not checked: anyone in between can read and forge", {
-        key: "vmray.tls_verify",
-      });
-    }
     const loaded = await loadPolicy(config.triage, log.with({ stage: "triage" }));
     const { policy } = loaded;
     const lists = joinLists([runTime.lists, loaded.lists]);
@@ -224,19 +216,18 @@ async function startStages(
       folder: join(config.spool.path, "contents", "kept"),
     });
     stages.unshift({ what: "contents", stop: () => contents.stop() });
-    const analyzer = started(
-      "analyzer",
-      startAnalyzer({
+    const analyzers = started(
+      "analyzers",
+      await startAnalyzers({
         spool,
-        client,
-        settings: config.vmray,
+        vmray: config.vmray,
         writeContent: contents.write,
         tempDir: join(config.spool.path, "contents"),
         announce: (name, message) => putState(spool, config, name, message),
         log: log.with({ stage: "analyzer" }),
       }),
     );
-    whyWaiting = () => pauseText(analyzer.status().paused);
+    whyWaiting = () => pauseText(analyzers.status().find(({ paused }) => paused !== null)?.paused ?? null);
     const load = watchLoad();
     stages.unshift({ what: "load", stop: async () => load.stop() });
     started(
@@ -262,9 +253,16 @@ async function startStages(
         spool,
         sensor: identity,
         status: async () => {
-          const pool = analyzer.status();
+          const [analyzer, ...furtherAnalyzers] = analyzers
+            .status()
+            .map(({ name, ...pool }, _, { length }) => ({
+              ...pool,
+              ...(length > 1 ? { name } : {}),
+              pausedReason: pool.paused,
+            }));
           return {
-            analyzer: { ...pool, pausedReason: pool.paused },
+            analyzer: analyzer ?? null,
+            furtherAnalyzers,
             destinations: [...(await reporting.status()), ...(await alerts.status())].map((one) => ({
               name: one.destination,
               up: one.state === "idle" ? null : one.state === "up",

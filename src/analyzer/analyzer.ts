@@ -16,6 +16,7 @@ import {
   type AnalysisLane,
   type AnalysisProgress,
   type Spool,
+  type Tried,
 } from "../spool/spool.ts";
 import type { ContentVerdict } from "../verdict/verdict.ts";
 import { type BudgetStatus, createBudget, dayOf, type Permit } from "./budget.ts";
@@ -39,7 +40,7 @@ import {
   onlyLookedUp,
   poll,
 } from "./steps.ts";
-import { VmrayError } from "./vmray-error.ts";
+import { oneLine, VmrayError } from "./vmray-error.ts";
 
 export type AnalyzerSpool = Pick<
   Spool,
@@ -49,9 +50,17 @@ export type AnalyzerSpool = Pick<
   | "charged"
   | "submissionsFinished"
   | "finishedCursor"
+  | "moveAnalysis"
   | "finishAnalysis"
   | "subscribe"
 >;
+
+/** Where this is one of several. */
+export type OneOfSeveral = {
+  readonly name: string;
+  /** The name of the one to ask next, after those that did not take a content; null where there is none left. */
+  readonly after: (tried: readonly string[]) => string | null;
+};
 
 export type AnalyzerTiming = GateTiming &
   HealthTiming & {
@@ -80,6 +89,7 @@ export type AnalyzerOptions = {
   /** Makes a `sensor.state` event of this name and message. */
   readonly announce: (name: string, message: string) => Promise<void>;
   readonly log: Log;
+  readonly several?: OneOfSeveral;
   readonly now?: () => number;
   readonly random?: () => number;
   readonly timing?: Partial<AnalyzerTiming>;
@@ -172,7 +182,11 @@ type Item = {
   dueAt: number;
   job: AnalysisJob;
   readonly spent: { calls: number; submissions: number };
+  readonly tried: readonly Tried[];
 };
+
+/** What follows a step. `move`: this analyzer does not take the content, for `why`, and another one is asked. */
+type Outcome = Next | { readonly kind: "move"; readonly to: string; readonly why: string };
 
 /** What the spool may hold of a lane beside what is in memory. */
 type Beyond = { more: boolean; fresh: boolean; filling: boolean; nextAt: number | null; retryAt: number };
@@ -209,7 +223,7 @@ class Stopping extends Error {}
 
 /** Starts the pool. Throws SensorError where the temporary folder cannot be used. */
 export function startAnalyzer(options: AnalyzerOptions): Analyzer {
-  const { spool, client, settings, log } = options;
+  const { spool, client, settings, log, several } = options;
   const now = options.now ?? Date.now;
   const random = options.random ?? Math.random;
   const timing: AnalyzerTiming = { ...TIMING, ...options.timing };
@@ -360,7 +374,17 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       for (const job of jobs) {
         if (held.has(job.key)) continue;
         const spent = { calls: 0, submissions: 0, ...job.progress.spent };
-        put({ key: job.key, priority: job.priority, turn: job.turn, lane, dueAt: job.nextAt, job, spent });
+        const tried = job.progress.tried ?? [];
+        put({
+          key: job.key,
+          priority: job.priority,
+          turn: job.turn,
+          lane,
+          dueAt: job.nextAt,
+          job,
+          spent,
+          tried,
+        });
       }
       if (jobs.length >= limit) there.more = true;
       else there.nextAt = await spool.nextAnalysisAt(inHand(lane), lane);
@@ -505,7 +529,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       item.job = { ...item.job, progress: { state: "queued" } };
     }
     const kind = item.lane === "send" || item.lane === "upload" ? "submits" : "reads";
-    let next: Next | null = null;
+    let next: Outcome | null = null;
     let fault: Fault | null = null;
     try {
       next = await step(item, tickets);
@@ -529,7 +553,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     toldWhileRunning.delete(item.key);
   }
 
-  async function step(item: Item, tickets: Tickets): Promise<Next> {
+  async function step(item: Item, tickets: Tickets): Promise<Outcome> {
     const { job } = item;
     const signal = ending.reads.signal;
     if (job.artifact.decision.action === "skip") return skipped(job);
@@ -559,17 +583,18 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   }
 
   function record(
-    { key, spent }: Item,
+    { key, spent, tried }: Item,
     progress: AnalysisProgress,
     nextAt: number,
     faults: number,
     charge?: string,
   ): Promise<void> {
-    return spool.recordProgress(key, { ...progress, spent: { ...spent } }, nextAt, faults, charge);
+    const kept = { ...progress, spent: { ...spent }, ...(tried.length === 0 ? {} : { tried }) };
+    return spool.recordProgress(key, kept, nextAt, faults, charge);
   }
 
   /** Commits the outcome of a step and puts the analysis where it waits for the next one. */
-  async function apply(item: Item, next: Next): Promise<void> {
+  async function apply(item: Item, next: Outcome): Promise<void> {
     const at = now();
     switch (next.kind) {
       case "finish":
@@ -585,7 +610,18 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       }
       case "denied": {
         const why = `VMRay's quota is used up (${next.note})`;
-        return finish(item, await notAnalysed(item, why, onlyLookedUp(why)));
+        return apply(item, await notTaken(item, why, onlyLookedUp(why)));
+      }
+      case "move": {
+        log.info("content goes to another analyzer", {
+          ...logFields(item.job),
+          to: next.to,
+          reason: next.why,
+        });
+        const tried = [...item.tried, { analyzer: several?.name ?? "", why: next.why }];
+        const progress: AnalysisProgress = { state: "queued", spent: { ...item.spent }, tried };
+        await commit(() => spool.moveAnalysis(item.key, next.to, progress));
+        return release(item);
       }
       case "follow": {
         const joined = item.lane === "look";
@@ -617,9 +653,9 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   }
 
   /** What the budget does not allow is not sent: the cheaper action is taken. */
-  async function submit(item: Item, tickets: Tickets): Promise<Next> {
+  async function submit(item: Item, tickets: Tickets): Promise<Outcome> {
     const permit = permitOf(item);
-    if (!permit.allowed) return notAnalysed(item, permit.reason, onlyLookedUp(permit.reason));
+    if (!permit.allowed) return notTaken(item, permit.reason, onlyLookedUp(permit.reason));
     const file = item.job.artifact.kind === "attachment";
     let begun = false;
     submitting += 1;
@@ -643,7 +679,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       if (next.kind === "denied") budget.denied(now());
       else if (!isQuotaDenial(note)) budget.accepted();
       const refused = next.kind === "finish" && next.verdict.outcome === "failed";
-      return refused ? notAnalysed(item, next.verdict.reason ?? "VMRay refused the submission", next) : next;
+      return refused ? notTaken(item, next.verdict.reason ?? "VMRay refused the submission", next) : next;
     } finally {
       if (!begun) budget.giveBack(permit);
       submitting -= 1;
@@ -693,11 +729,31 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       : Promise.resolve(otherwise);
   }
 
+  /** What this analyzer does not take another one may, where VMRay has no older verdict either. */
+  async function notTaken(item: Item, why: string, otherwise: Finish): Promise<Outcome> {
+    if (isAgain(item.job)) return notAnalysed(item, why, otherwise);
+    const tried = item.tried.map(({ analyzer }) => analyzer);
+    const to = several === undefined ? null : several.after([...tried, several.name]);
+    return to === null ? otherwise : { kind: "move", to, why };
+  }
+
+  /** The reason, with those of the analyzers before this one where none of them took it. */
+  function reasonOf(item: Item, verdict: ContentVerdict): string | null {
+    if (item.tried.length === 0 || verdict.verdict !== "not_available") return verdict.reason;
+    const last = { analyzer: several?.name ?? "", why: verdict.reason ?? "VMRay knows nothing" };
+    return oneLine([...item.tried, last].map(({ analyzer, why }) => `${analyzer}: ${why}`).join("; "));
+  }
+
   async function finish(item: Item, next: Finish): Promise<void> {
     const at = now();
     const { lasting, usage = null } = next;
     const cost = costOf(item.spent, item.job.progress, item.job.createdAt, at, usage);
-    const verdict: ContentVerdict = { ...next.verdict, ...(cost === undefined ? {} : { cost }) };
+    const verdict: ContentVerdict = {
+      ...next.verdict,
+      reason: reasonOf(item, next.verdict),
+      ...(cost === undefined ? {} : { cost }),
+      ...(several === undefined || next.verdict.outcome === "skipped" ? {} : { analyzer: several.name }),
+    };
     await commit(() => spool.finishAnalysis(item.key, verdict, validUntil(item, verdict, lasting, at)));
     release(item);
     counts[verdict.outcome === "failed" ? "failed" : "finished"] += 1;

@@ -24,36 +24,16 @@ Exit codes: 0 done, 1 refused, 2 bad usage, 3 no sensor answers.
 export function renderStatus(status: Status, screen: Screen, now: number): readonly string[] {
   const json = statusJson(status);
   const line = (title: string, text: string) => `${title.padEnd(13)}${text}`;
-  const counts = (of: Readonly<Record<string, number>>) =>
-    Object.entries(of)
-      .map(([word, number]) => `${number} ${screen.colour(number > 0 ? word : "", word)}`)
-      .join("  ");
   const { analyzer } = json;
   const lines = [
     line("sensor", `${printable(json.sensor?.id ?? "?")}, version ${printable(json.sensor?.version ?? "?")}`),
     line("running", `${formatDuration(json.uptime_seconds * 1000)}, since ${longTime(status.startedAt)}`),
-    line("mails", counts(json.mails)),
-    line("verdicts", counts(json.verdicts)),
-    line("analyses", counts(json.analyses)),
-    line(
-      "analyzer",
-      analyzer === null
-        ? "not running"
-        : analyzer.paused_reason === null
-          ? `working, ${analyzer.running} of ${analyzer.open} at the moment`
-          : `${screen.colour("suspicious", "paused")}: ${printable(analyzer.paused_reason)}`,
-    ),
+    line("mails", counts(json.mails, screen)),
+    line("verdicts", counts(json.verdicts, screen)),
+    line("analyses", counts(json.analyses, screen)),
     ...(analyzer === null
-      ? []
-      : [
-          line("calls", callsText(analyzer, screen, now)),
-          line("waiting", counts(analyzer.waiting)),
-          line("budget", budgetText(analyzer.budget, screen, now)),
-          line("quota", quotaText(analyzer)),
-        ]),
-    ...(analyzer?.last_error == null
-      ? []
-      : [line("last fault", `${since(analyzer.last_error_at, now)} ago: ${printable(analyzer.last_error)}`)]),
+      ? [line("analyzer", "not running")]
+      : [analyzer, ...json.further_analyzers].flatMap((one) => analyzerLines(one, line, screen, now))),
     line("spool", formatSize(json.spool_bytes)),
   ];
   if (status.destinations.length === 0) return [...lines, line("destinations", "none")];
@@ -83,6 +63,36 @@ export function renderStatus(status: Status, screen: Screen, now: number): reado
     (cell, row, column) => (column === 1 ? screen.colour(states[row] ?? "", cell) : cell),
   );
   return [...lines, "", ...table];
+}
+
+function analyzerLines(
+  analyzer: AnalyzerJson,
+  line: (title: string, text: string) => string,
+  screen: Screen,
+  now: number,
+): readonly string[] {
+  const name = analyzer.name === undefined ? "" : `${printable(analyzer.name)}: `;
+  return [
+    line(
+      "analyzer",
+      analyzer.paused_reason === null
+        ? `${name}working, ${analyzer.running} of ${analyzer.open} at the moment`
+        : `${name}${screen.colour("suspicious", "paused")}: ${printable(analyzer.paused_reason)}`,
+    ),
+    line("calls", callsText(analyzer, screen, now)),
+    line("waiting", counts(analyzer.waiting, screen)),
+    line("budget", budgetText(analyzer.budget, screen, now)),
+    line("quota", quotaText(analyzer)),
+    ...(analyzer.last_error === null
+      ? []
+      : [line("last fault", `${since(analyzer.last_error_at, now)} ago: ${printable(analyzer.last_error)}`)]),
+  ];
+}
+
+function counts(of: Readonly<Record<string, number>>, screen: Screen): string {
+  return Object.entries(of)
+    .map(([word, number]) => `${number} ${screen.colour(number > 0 ? word : "", word)}`)
+    .join("  ");
 }
 
 const since = (time: string | null, now: number): string =>

@@ -202,6 +202,14 @@ function keyPairs({ smtp, vmray, siem }: Config) {
   return [
     ...pair(smtp.tls?.cert_file, smtp.tls?.key_file, "cert_file", ["smtp", "tls", "key_file"]),
     ...pair(vmray.client_cert_file, vmray.client_key_file, "client_cert_file", ["vmray", "client_key_file"]),
+    ...vmray.analyzers.flatMap(({ client_cert_file, client_key_file }, index) =>
+      pair(client_cert_file, client_key_file, "client_cert_file", [
+        "vmray",
+        "analyzers",
+        index,
+        "client_key_file",
+      ]),
+    ),
     ...siem.flatMap(({ tls }, index) =>
       pair(tls?.cert_file, tls?.key_file, "cert_file", ["siem", index, "tls", "key_file"]),
     ),
@@ -304,20 +312,23 @@ export async function loadConfig(path: string, env: Environment): Promise<Config
   );
 }
 
+type Connection = Config["vmray"] | Config["vmray"]["analyzers"][number];
+
 /** The API key of VMRay. Throws SensorError CONFIG_INVALID where its file no longer holds one. */
-export async function vmrayApiKey({ vmray }: Config): Promise<string> {
-  if (vmray.api_key !== undefined) return vmray.api_key;
-  if (vmray.api_key_file !== undefined) return loadSecret(vmray.api_key_file);
+export async function vmrayApiKey({ api_key, api_key_file }: Connection): Promise<string> {
+  if (api_key !== undefined) return api_key;
+  if (api_key_file !== undefined) return loadSecret(api_key_file);
   throw new SensorError("CONFIG_INVALID", "vmray needs api_key_file or api_key");
 }
 
 /**
- * The `vmray` section with its proxy as it is used: with the password out of its file.
+ * The keys of a connection with the proxy as it is used: with the password out of its file.
  * Throws SensorError CONFIG_INVALID where that file no longer holds one.
  */
-export async function vmrayConnection({ vmray }: Config): Promise<Config["vmray"]> {
-  if (vmray.proxy === undefined || vmray.proxy_password_file === undefined) return vmray;
-  const url = new URL(vmray.proxy);
-  url.password = encodeURIComponent(await loadSecret(vmray.proxy_password_file));
-  return { ...vmray, proxy: url.href.replace(/\/$/, "") };
+export async function vmrayConnection<T extends Connection>(connection: T): Promise<T> {
+  const { proxy, proxy_password_file } = connection;
+  if (proxy === undefined || proxy_password_file === undefined) return connection;
+  const url = new URL(proxy);
+  url.password = encodeURIComponent(await loadSecret(proxy_password_file));
+  return { ...connection, proxy: url.href.replace(/\/$/, "") };
 }

@@ -28,7 +28,7 @@ import {
 } from "./sections/kinds.ts";
 import { siemDestination } from "./sections/siem.ts";
 import { triageSection } from "./sections/triage.ts";
-import { vmraySection } from "./sections/vmray.ts";
+import { analyzerNames, NO_ANALYZER, vmraySection } from "./sections/vmray.ts";
 
 /** An address, or what stands before its @. */
 const mailbox = () =>
@@ -63,6 +63,20 @@ function doubleNames(section: Unchecked): readonly Conflict[] {
         ? [{ path: [list, index, "name"], message: "is the name of an earlier entry already" }]
         : [],
     );
+  });
+}
+
+/** Rules that name an analyzer which is not there. */
+function unknownAnalyzers(config: Unchecked): readonly Conflict[] {
+  const part = (of: unknown, name: string): unknown =>
+    typeof of === "object" && of !== null ? Reflect.get(of, name) : undefined;
+  const names = analyzerNames({ analyzers: part(config.vmray, "analyzers") });
+  const rules = part(config.triage, "rules");
+  return (Array.isArray(rules) ? rules : []).flatMap((each: unknown, index) => {
+    const name = part(each, "analyzer");
+    return typeof name === "string" && !names.includes(name)
+      ? [{ path: ["triage", "rules", index, "analyzer"], message: NO_ANALYZER }]
+      : [];
   });
 }
 
@@ -301,7 +315,7 @@ export const schema = z
         .prefault({}),
     ),
   })
-  .check(rule(doubleNames));
+  .check(rule((config) => [...doubleNames(config), ...unknownAnalyzers(config)]));
 
 export type Config = z.output<typeof schema>;
 export type SiemConfig = Config["siem"][number];

@@ -333,6 +333,7 @@ function allowanceJson(allowance: Allowance | undefined) {
 function analyzerJson(analyzer: Analyzer) {
   const { waiting, budget, quota } = analyzer;
   return {
+    ...(analyzer.name !== undefined && { name: analyzer.name }),
     running: Number(analyzer.running),
     open: Number(analyzer.open),
     paused_reason: analyzer.pausedReason ?? null,
@@ -391,6 +392,7 @@ export function statusJson(status: Status) {
     },
     analyses: { queued: count(analyses?.queued), submitted: count(analyses?.submitted) },
     analyzer: analyzer === undefined ? null : analyzerJson(analyzer),
+    further_analyzers: status.furtherAnalyzers.map(analyzerJson),
     destinations: status.destinations.map(destinationJson),
     spool_bytes: Number(status.spoolBytes),
   };

@@ -433,6 +433,7 @@ export function statusMessage(
       submitted: BigInt(counts.analyses.submitted),
     },
     analyzer: extra.analyzer === null ? undefined : analyzerMessage(extra.analyzer),
+    furtherAnalyzers: (extra.furtherAnalyzers ?? []).map(analyzerMessage),
     destinations: [...extra.destinations, ...silent].map((destination) => {
       const cursor = cursors.get(destination.name);
       const state = destination.up === null ? "unknown" : destination.up ? "up" : "down";
@@ -453,6 +454,7 @@ export function statusMessage(
 function analyzerMessage(analyzer: AnalyzerStatus): ApiAnalyzer {
   const { waiting, circuits, budget, quota, lastError } = analyzer;
   return {
+    name: analyzer.name,
     running: BigInt(analyzer.running),
     open: BigInt(analyzer.open),
     pausedReason: analyzer.pausedReason ?? undefined,

@@ -12,6 +12,8 @@ export type AnalyzerStatus = Pick<PoolStatus, "waiting" | "circuits" | "budget" 
   readonly open: number;
   /** Why no calls are made at the moment, null where the pool works. */
   readonly pausedReason: string | null;
+  /** Where there are several. */
+  readonly name?: string;
 };
 
 export type DestinationStatus = {
@@ -31,6 +33,8 @@ export type DestinationStatus = {
 export type ExtraStatus = {
   /** Null while the analyzer is not running. */
   readonly analyzer: AnalyzerStatus | null;
+  /** Those beside it. */
+  readonly furtherAnalyzers?: readonly AnalyzerStatus[];
   /** In the order of the configuration. */
   readonly destinations: readonly DestinationStatus[];
 };

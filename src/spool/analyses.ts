@@ -52,6 +52,8 @@ export type AnalysisStore = Pick<
   | "charged"
   | "submissionsFinished"
   | "finishedCursor"
+  | "moveAnalysis"
+  | "adoptAnalyses"
   | "finishAnalysis"
 >;
 
@@ -62,8 +64,14 @@ export const BACKGROUND_PRIORITY = 3;
 /** Key of a second look at a content: a look-up alone, for which no artifact waits. */
 export const AGAIN = "again:";
 
+/** The analyzer that is asked where nothing names another one. */
+export const FIRST_ANALYZER = "default";
+
 const CHARGED = "submissions.";
 const FINISHED_CURSOR = "feed.last_id";
+/** The counter of one analyzer; the names of those beside the first lie apart from all of its days. */
+const of = (counter: string, analyzer: string): string =>
+  analyzer === FIRST_ANALYZER ? counter : `${analyzer}@${counter}`;
 
 export function analysisStore(
   { read, write }: StoreAccess,
@@ -71,15 +79,16 @@ export function analysisStore(
   now: () => number,
 ): AnalysisStore {
   return {
-    dueAnalyses: async (time, limit, leaveOut, lane) =>
+    dueAnalyses: async (time, limit, leaveOut, lane, analyzer = FIRST_ANALYZER) =>
       read((db) => {
         const found = new Set<string>();
         const collect = (order: string, only: AnalysisLane, most: number) => {
           const rows = db
-            .query<{ key: string }, [number, number, number]>(
-              `SELECT key FROM analyses WHERE open = 1 AND lane = ? AND next_at <= ? ORDER BY ${order} LIMIT ?`,
+            .query<{ key: string }, [string, number, number, number]>(
+              `SELECT key FROM analyses
+               WHERE open = 1 AND analyzer = ? AND lane = ? AND next_at <= ? ORDER BY ${order} LIMIT ?`,
             )
-            .all(ANALYSIS_LANES.indexOf(only), time, most + leaveOut.size + found.size);
+            .all(analyzer, ANALYSIS_LANES.indexOf(only), time, most + leaveOut.size + found.size);
           let left = most;
           for (const { key } of rows) {
             if (left === 0) return;
@@ -106,14 +115,15 @@ export function analysisStore(
         });
       }),
 
-    nextAnalysisAt: async (leaveOut, lane) =>
+    nextAnalysisAt: async (leaveOut, lane, analyzer = FIRST_ANALYZER) =>
       read((db) => {
         const times = (lane === undefined ? ANALYSIS_LANES : [lane]).flatMap((each) => {
           const row = db
-            .query<{ key: string; next_at: number }, [number, number]>(
-              "SELECT key, next_at FROM analyses WHERE open = 1 AND lane = ? ORDER BY next_at LIMIT ?",
+            .query<{ key: string; next_at: number }, [string, number, number]>(
+              `SELECT key, next_at FROM analyses WHERE open = 1 AND analyzer = ? AND lane = ?
+               ORDER BY next_at LIMIT ?`,
             )
-            .all(ANALYSIS_LANES.indexOf(each), leaveOut.size + 1)
+            .all(analyzer, ANALYSIS_LANES.indexOf(each), leaveOut.size + 1)
             .find(({ key }) => !leaveOut.has(key));
           return row === undefined ? [] : [row.next_at];
         });
@@ -141,29 +151,64 @@ export function analysisStore(
           for (const id of followed(progress)) insert.run(id, key);
         }
         if (charge !== undefined) {
-          db.query("DELETE FROM counters WHERE name >= ? AND name < ?").run(CHARGED, CHARGED + charge);
+          const { analyzer } = db
+            .query<{ analyzer: string }, [string]>("SELECT analyzer FROM analyses WHERE key = ?")
+            .get(key) ?? { analyzer: FIRST_ANALYZER };
+          const account = of(CHARGED, analyzer);
+          db.query("DELETE FROM counters WHERE name >= ? AND name < ?").run(account, account + charge);
           db.query(
             `INSERT INTO counters (name, value) VALUES (?, 1)
              ON CONFLICT (name) DO UPDATE SET value = value + 1`,
-          ).run(CHARGED + charge);
+          ).run(account + charge);
         }
       }),
 
-    charged: async (day) => read((db) => counter(db, CHARGED + day) ?? 0),
+    charged: async (day, analyzer = FIRST_ANALYZER) =>
+      read((db) => counter(db, of(CHARGED, analyzer) + day) ?? 0),
 
-    submissionsFinished: (ids, cursor, time) =>
+    submissionsFinished: (ids, cursor, time, analyzer = FIRST_ANALYZER) =>
       write(["analyses"], (db) => {
-        const of = db.query<{ key: string }, [number]>("SELECT key FROM submissions WHERE id = ?");
+        // Another analyzer may have given the same number to another submission.
+        const waiting = db.query<{ key: string }, [number, string]>(
+          `SELECT s.key FROM submissions s JOIN analyses a ON a.key = s.key
+           WHERE s.id = ? AND a.analyzer = ?`,
+        );
         const move = db.query(
           "UPDATE analyses SET lane = ?, next_at = ? WHERE key = ? AND open = 1 AND submitted = 1",
         );
-        const keys = new Set(ids.flatMap((id) => of.all(id).map(({ key }) => key)));
+        const keys = new Set(ids.flatMap((id) => waiting.all(id, analyzer).map(({ key }) => key)));
         for (const key of keys) move.run(ANALYSIS_LANES.indexOf("read"), time, key);
-        db.query("INSERT OR REPLACE INTO counters (name, value) VALUES (?, ?)").run(FINISHED_CURSOR, cursor);
+        db.query("INSERT OR REPLACE INTO counters (name, value) VALUES (?, ?)").run(
+          of(FINISHED_CURSOR, analyzer),
+          cursor,
+        );
         return [...keys];
       }),
 
-    finishedCursor: async () => read((db) => counter(db, FINISHED_CURSOR)),
+    finishedCursor: async (analyzer = FIRST_ANALYZER) =>
+      read((db) => counter(db, of(FINISHED_CURSOR, analyzer))),
+
+    moveAnalysis: (key, analyzer, progress) =>
+      write(["analyses"], (db) => {
+        db.query(
+          `UPDATE analyses SET analyzer = ?, progress = ?, submitted = 0, lane = ?, next_at = ?, faults = 0
+           WHERE key = ? AND open = 1`,
+        ).run(analyzer, JSON.stringify(progress), ANALYSIS_LANES.indexOf(laneAfter(progress)), now(), key);
+      }),
+
+    adoptAnalyses: (names) => {
+      relooks.setAnalyzers(names);
+      return write(["analyses"], (db) => {
+        const queued: AnalysisProgress = { state: "queued" };
+        const { changes } = db
+          .query(
+            `UPDATE analyses SET analyzer = ?, progress = ?, submitted = 0, lane = 0, next_at = ?, faults = 0
+             WHERE open = 1 AND analyzer NOT IN (SELECT value FROM json_each(?))`,
+          )
+          .run(names[0], JSON.stringify(queued), now(), JSON.stringify(names));
+        return changes;
+      });
+    },
 
     finishAnalysis: (key, verdict, validUntil) =>
       write(["analysed"], (db) => {
@@ -330,7 +375,14 @@ export function wantAnalysis(db: Database, wish: Wish, time: number): string {
   const priority = 2 - PRIORITIES.indexOf(artifact.decision.priority ?? "normal");
   openAnalysis(
     db,
-    { key, mail: wish.mail, n: wish.n, priority, turn: turnOf(artifact, wish.before, time) },
+    {
+      key,
+      mail: wish.mail,
+      n: wish.n,
+      priority,
+      turn: turnOf(artifact, wish.before, time),
+      analyzer: artifact.decision.analyzer ?? FIRST_ANALYZER,
+    },
     time,
   );
   return key;
@@ -343,29 +395,37 @@ export type NewAnalysis = {
   readonly n: number;
   readonly priority: number;
   readonly turn: number;
+  readonly analyzer: string;
 };
 
-/** Queues a second look at a content, behind all that mails wait for. */
-export function openAgain(db: Database, content: string, mail: number, n: number, time: number): void {
-  openAnalysis(db, { key: AGAIN + content, mail, n, priority: BACKGROUND_PRIORITY, turn: time }, time);
+/** Queues a second look at the content of a part, behind all that mails wait for. */
+export function openAgain(
+  db: Database,
+  content: string,
+  { mail, n, analyzer }: Pick<NewAnalysis, "mail" | "n" | "analyzer">,
+  time: number,
+): void {
+  const priority = BACKGROUND_PRIORITY;
+  openAnalysis(db, { key: AGAIN + content, mail, n, priority, turn: time, analyzer }, time);
 }
 
 /** Queues an analysis; where it is under way already, a more urgent wish brings it forward. */
 export function openAnalysis(
   db: Database,
-  { key, mail, n, priority, turn }: NewAnalysis,
+  { key, mail, n, priority, turn, analyzer }: NewAnalysis,
   time: number,
 ): void {
   const queued: AnalysisProgress = { state: "queued" };
   const { changes } = db
     .query(
-      `INSERT INTO analyses (key, open, mail, n, progress, created_at, next_at, priority, turn)
-       VALUES (?1, 1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)
+      `INSERT INTO analyses (key, open, mail, n, progress, created_at, next_at, priority, turn, analyzer)
+       VALUES (?1, 1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)
        ON CONFLICT (key) DO UPDATE SET open = 1, mail = ?2, n = ?3, progress = ?4, submitted = 0, lane = 0,
-         created_at = ?5, next_at = ?5, priority = ?6, turn = ?7, faults = 0, verdict = NULL, valid_until = NULL
+         created_at = ?5, next_at = ?5, priority = ?6, turn = ?7, faults = 0, verdict = NULL, valid_until = NULL,
+         analyzer = ?8
        WHERE open = 0`,
     )
-    .run(key, mail, n, JSON.stringify(queued), time, priority, turn);
+    .run(key, mail, n, JSON.stringify(queued), time, priority, turn, analyzer);
   if (changes > 0) return;
   db.query(
     `UPDATE analyses SET priority = min(priority, ?2), turn = min(turn, ?3)

@@ -181,4 +181,12 @@ export const MIGRATIONS: readonly string[] = [
   ALTER TABLE cursors ADD COLUMN gone_at INTEGER;
   ALTER TABLE cursors ADD COLUMN gone_seq INTEGER;
   `,
+  // Which of several analyzers an analysis is with.
+  `
+  ALTER TABLE analyses ADD COLUMN analyzer TEXT NOT NULL DEFAULT 'default';
+  DROP INDEX analyses_turn;
+  DROP INDEX analyses_next;
+  CREATE INDEX analyses_turn ON analyses (analyzer, lane, priority, turn) WHERE open = 1;
+  CREATE INDEX analyses_next ON analyses (analyzer, lane, next_at) WHERE open = 1;
+  `,
 ];

@@ -10,7 +10,7 @@ import type { Database } from "bun:sqlite";
 import { contentKey, type PlannedArtifact } from "../triage/plan.ts";
 import { partVerdict } from "../verdict/judge.ts";
 import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
-import { openAgain } from "./analyses.ts";
+import { FIRST_ANALYZER, openAgain } from "./analyses.ts";
 import { firstId } from "./mail-rows.ts";
 import type { RelookSettings, Spool } from "./spool.ts";
 import type { StoreAccess } from "./store-access.ts";
@@ -20,6 +20,8 @@ export type Relooks = {
   readonly start: Spool["startRelooks"];
   /** Milliseconds in which verdicts are kept true; null until that is known. */
   window(): number | null;
+  /** The analyzers there are: what was judged by another one is looked up at the first. */
+  setAnalyzers(names: readonly string[]): void;
   /** True where earlier mails know the content by another verdict. */
   changed(db: Database, content: Uint8Array, verdict: ContentVerdict): boolean;
   /** `seq` of the oldest mail whose verdict is kept true. */
@@ -48,15 +50,18 @@ type Due = {
   readonly until: number;
   /** Null where the mail is no longer kept. */
   readonly artifact: string | null;
+  /** Null while the part has none, or the mail is no longer kept. */
+  readonly verdict: string | null;
 };
 
 export function createRelooks({ read, write }: StoreAccess): Relooks {
   let settings: RelookSettings = { for: 0, first: 0 };
   let known = false;
+  let analyzers: readonly string[] = [];
   const due = (db: Database, time: number, limit: number) =>
     db
       .query<Due, [number, number]>(
-        `SELECT l.content, l.mail, l.n, l.looks, l.until, r.artifact FROM relooks l
+        `SELECT l.content, l.mail, l.n, l.looks, l.until, r.artifact, r.verdict FROM relooks l
          LEFT JOIN artifacts r ON r.mail = l.mail AND r.n = l.n
          WHERE l.next_at <= ? ORDER BY l.next_at LIMIT ?`,
       )
@@ -69,17 +74,25 @@ export function createRelooks({ read, write }: StoreAccess): Relooks {
 
     window: () => (known ? settings.for : null),
 
+    setAnalyzers: (names) => {
+      analyzers = names;
+    },
+
     start: async (time, limit) => {
       if (settings.for === 0 || read((db) => due(db, time, 1)).length === 0) return 0;
       return write(["analyses"], (db) => {
         const later = db.query("UPDATE relooks SET looks = ?, next_at = ? WHERE content = ?");
         const rows = due(db, time, limit);
-        for (const { content, mail, n, looks, until, artifact } of rows) {
+        for (const { content, mail, n, looks, until, artifact, verdict } of rows) {
           const next = time + settings.first * 2 ** Math.min(looks + 1, 30);
           const ends = artifact === null || next > until;
           later.run(looks + 1, ends ? null : next, content);
-          if (artifact !== null)
-            openAgain(db, contentKey(JSON.parse(artifact) as PlannedArtifact), mail, n, time);
+          if (artifact === null) continue;
+          const planned = JSON.parse(artifact) as PlannedArtifact;
+          const judged = verdict === null ? null : (JSON.parse(verdict) as ContentVerdict);
+          const named = judged?.analyzer ?? planned.decision.analyzer ?? FIRST_ANALYZER;
+          const analyzer = analyzers.includes(named) ? named : FIRST_ANALYZER;
+          openAgain(db, contentKey(planned), { mail, n, analyzer }, time);
         }
         return rows.length;
       });

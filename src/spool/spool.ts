@@ -125,11 +125,18 @@ export type ClaimedMail = {
 export const ANALYSIS_LANES = ["look", "send", "upload", "poll", "read"] as const;
 export type AnalysisLane = (typeof ANALYSIS_LANES)[number];
 
+/** `why` an analyzer did not take a content, a sentence. */
+export type Tried = { readonly analyzer: string; readonly why: string };
+
 /** What an analysis took so far: calls that were no submissions, and submissions. */
 export type Spent = { readonly calls: number; readonly submissions: number };
 
 /** Where the analysis of one content stands. Each is committed before the step it names begins. */
-export type AnalysisProgress = AnalysisState & { readonly spent?: Spent };
+export type AnalysisProgress = AnalysisState & {
+  readonly spent?: Spent;
+  /** The analyzers before this one, which did not take it. */
+  readonly tried?: readonly Tried[];
+};
 
 type AnalysisState =
   | { readonly state: "queued" }
@@ -298,7 +305,7 @@ export type Spool = {
   /** Gives up on a mail: failed, with its event, in one commit. */
   failMail(id: string, error: string, event: SensorEvent): Promise<void>;
 
-  // analyzer
+  // analyzer: each of several has its own analyses, budget and feed; without its name the first one is meant
   /**
    * Analyses of the lane, or of all, that are due at `now`, leaving out those named: the first by priority and turn,
    * and with them the longest waiting of any priority, an eighth of `limit`. In `poll`, the longest waiting alone.
@@ -308,9 +315,14 @@ export type Spool = {
     limit: number,
     leaveOut: ReadonlySet<string>,
     lane?: AnalysisLane,
+    analyzer?: string,
   ): Promise<readonly AnalysisJob[]>;
   /** When the next analysis of the lane, or of all, is due; null where none is open. */
-  nextAnalysisAt(leaveOut: ReadonlySet<string>, lane?: AnalysisLane): Promise<number | null>;
+  nextAnalysisAt(
+    leaveOut: ReadonlySet<string>,
+    lane?: AnalysisLane,
+    analyzer?: string,
+  ): Promise<number | null>;
   /** `charge`: the UTC day (`2026-11-24`) on whose account a submission goes that is now sent. */
   recordProgress(
     key: string,
@@ -320,14 +332,23 @@ export type Spool = {
     charge?: string,
   ): Promise<void>;
   /** Submissions charged to a UTC day so far. Days before the last one charged are forgotten. */
-  charged(day: string): Promise<number>;
+  charged(day: string, analyzer?: string): Promise<number>;
   /**
    * VMRay finished these submissions: the analyses that wait for them move to `read`, due at `now`. Together with
    * it `cursor` is kept. Gives their keys.
    */
-  submissionsFinished(ids: readonly number[], cursor: number, now: number): Promise<readonly string[]>;
+  submissionsFinished(
+    ids: readonly number[],
+    cursor: number,
+    now: number,
+    analyzer?: string,
+  ): Promise<readonly string[]>;
   /** The last cursor kept by submissionsFinished, null where there was none. */
-  finishedCursor(): Promise<number | null>;
+  finishedCursor(analyzer?: string): Promise<number | null>;
+  /** Gives an analysis to another analyzer, to be begun there. */
+  moveAnalysis(key: string, analyzer: string, progress: AnalysisProgress): Promise<void>;
+  /** Analyses of analyzers that are none of `names` begin anew with the first of them. Gives how many. */
+  adoptAnalyses(names: readonly [string, ...string[]]): Promise<number>;
   /**
    * Commits the verdict of a content and decides every artifact that waits for it; mails that wait for nothing
    * more move to analysed. Until `validUntil` the verdict serves later mails (null: not at all). Where earlier mails

@@ -175,6 +175,8 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
     charged: remote("charged"),
     submissionsFinished: remote("submissionsFinished"),
     finishedCursor: remote("finishedCursor"),
+    moveAnalysis: remote("moveAnalysis"),
+    adoptAnalyses: remote("adoptAnalyses"),
     finishAnalysis: remote("finishAnalysis"),
 
     analysedMails: remote("analysedMails"),

@@ -202,6 +202,8 @@ export interface Status {
   readonly destinations: readonly Destination[];
   /** Bytes of the spool on disk. */
   readonly spoolBytes: bigint;
+  /** Those beside the first one, in the order of the configuration. */
+  readonly furtherAnalyzers: readonly Analyzer[];
 }
 
 /** Which sensor it is. */
@@ -269,7 +271,11 @@ export interface Analyzer {
     | Budget
     | undefined;
   /** What VMRay said of its quota last; absent where it has not or does not. */
-  readonly quota: VmrayQuota | undefined;
+  readonly quota:
+    | VmrayQuota
+    | undefined;
+  /** Its name in the configuration, `default` for the first one; absent where there is one alone. */
+  readonly name?: string | undefined;
 }
 
 /** Whether calls of one kind are made. */
@@ -1182,6 +1188,7 @@ function createBaseStatus(): Status {
     analyzer: undefined,
     destinations: [],
     spoolBytes: 0n,
+    furtherAnalyzers: [],
   };
 }
 
@@ -1216,6 +1223,9 @@ export const Status: MessageFns<Status> = {
         throw new globalThis.Error("value provided for field message.spoolBytes of type int64 too large");
       }
       writer.uint32(72).int64(message.spoolBytes);
+    }
+    for (const v of message.furtherAnalyzers) {
+      Analyzer.encode(v!, writer.uint32(82).fork()).join();
     }
     return writer;
   },
@@ -1303,6 +1313,14 @@ export const Status: MessageFns<Status> = {
             }
 
             message.spoolBytes = reader.int64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.furtherAnalyzers.push(Analyzer.decode(reader, reader.uint32()));
             continue;
           }
         }
@@ -1646,6 +1664,7 @@ function createBaseAnalyzer(): Analyzer {
     waiting: undefined,
     budget: undefined,
     quota: undefined,
+    name: undefined,
   };
 }
 
@@ -1686,6 +1705,9 @@ export const Analyzer: MessageFns<Analyzer> = {
     }
     if (message.quota !== undefined) {
       VmrayQuota.encode(message.quota, writer.uint32(82).fork()).join();
+    }
+    if (message.name !== undefined) {
+      writer.uint32(90).string(message.name);
     }
     return writer;
   },
@@ -1781,6 +1803,14 @@ export const Analyzer: MessageFns<Analyzer> = {
             }
 
             message.quota = VmrayQuota.decode(reader, reader.uint32());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.name = reader.string();
             continue;
           }
         }

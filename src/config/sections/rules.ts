@@ -252,11 +252,11 @@ export const triageRule = z
       example: "high",
     }),
     analyzer: key(
-      "Name for an analyzer of several. There is one now: it is asked whatever this says.",
+      "Name of the analyzer that is asked: `default`, or one of `vmray.analyzers`.",
       destinationName().optional(),
       {
-        fallback: "none",
-        example: "on-premises",
+        fallback: "`default`",
+        example: "cloud",
       },
     ),
     vmray: key(

@@ -5,6 +5,7 @@ import { noted } from "../note.ts";
 import {
   type Conflict,
   choice,
+  destinationName,
   duration,
   flag,
   key,
@@ -108,10 +109,75 @@ function connectionConflicts(section: Unchecked): readonly Conflict[] {
   ];
 }
 
+/** How many submissions one analyzer may get. */
+const budgetKey = () =>
+  key(
+    "How many submissions may be made. Where there is none left, contents are only looked up, and the verdict says so.",
+    z
+      .strictObject({
+        per_day: key("Submissions a day, from 00:00 UTC on.", whole(0, 1_000_000_000).optional(), {
+          fallback: "no limit",
+          example: 500,
+        }),
+        reserve: key("Percent of it that is kept for high priority.", whole(0, 100).prefault(10)),
+        count_reputation: key(
+          "Whether submissions for the reputation alone count. `false` where they cost nothing: then they go on, in place of analyses too, when the budget is used up.",
+          flag().prefault(true),
+        ),
+      })
+      .prefault({}),
+  );
+
+const concurrencyKey = () =>
+  key("Analyses and requests in work at the same time.", whole(1, 256).prefault(8));
+
+/** One more analyzer. What is not here is as in the section itself. */
+const furtherAnalyzer = z
+  .strictObject({
+    name: key(
+      "Name of the analyzer, in rules, events and logs; that of the section itself is `default`.",
+      destinationName(),
+      { example: "cloud" },
+    ),
+    ...connectionKeys,
+    concurrency: concurrencyKey(),
+    budget: budgetKey(),
+  })
+  .check(rule(connectionConflicts));
+
+const nameOf = (entry: unknown): unknown =>
+  typeof entry === "object" && entry !== null ? Reflect.get(entry, "name") : undefined;
+
+/** Names of all analyzers of an unchecked `vmray` section; what is no name stands as it is. */
+export function analyzerNames(section: Unchecked): readonly unknown[] {
+  const entries: readonly unknown[] = Array.isArray(section.analyzers) ? section.analyzers : [];
+  return ["default", ...entries.map(nameOf)];
+}
+
+function analyzerConflicts(section: Unchecked): readonly Conflict[] {
+  const names = analyzerNames(section);
+  const fallback: readonly unknown[] = Array.isArray(section.fallback) ? section.fallback : [];
+  const double = names.flatMap((name, index): readonly Conflict[] => {
+    if (typeof name !== "string" || names.indexOf(name) === index) return [];
+    const whose = names.indexOf(name) === 0 ? "the analyzer of the section itself" : "an earlier entry";
+    return [{ path: ["analyzers", index - 1, "name"], message: `is the name of ${whose} already` }];
+  });
+  const wrong = fallback.flatMap((name, index): readonly Conflict[] => {
+    const path = ["fallback", index];
+    if (typeof name !== "string") return [];
+    if (!names.includes(name)) return [{ path, message: NO_ANALYZER }];
+    return fallback.indexOf(name) < index ? [{ path, message: "is in the list twice" }] : [];
+  });
+  return [...double, ...wrong];
+}
+
+/** Of a name that is neither `default` nor in `vmray.analyzers`. */
+export const NO_ANALYZER = "is the name of no analyzer: see vmray.analyzers";
+
 export const vmraySection = z
   .strictObject({
     ...connectionKeys,
-    concurrency: key("Analyses and requests in work at the same time.", whole(1, 256).prefault(8)),
+    concurrency: concurrencyKey(),
     request_timeout: key("Longest wait for the answer to a request.", wait().prefault("30s")),
     upload_timeout: key("Longest time for one submission, upload included.", wait().prefault("5m")),
     poll_interval: key("Time between two looks at a submission that is not finished.", wait().prefault("5s")),
@@ -123,22 +189,7 @@ export const vmraySection = z
       "The same for a content that was submitted so long ago, time in VMRay's queue included.",
       duration("1ms", "365d").prefault("12h"),
     ),
-    budget: key(
-      "How many submissions may be made. Where there is none left, contents are only looked up, and the verdict says so.",
-      z
-        .strictObject({
-          per_day: key("Submissions a day, from 00:00 UTC on.", whole(0, 1_000_000_000).optional(), {
-            fallback: "no limit",
-            example: 500,
-          }),
-          reserve: key("Percent of it that is kept for high priority.", whole(0, 100).prefault(10)),
-          count_reputation: key(
-            "Whether submissions for the reputation alone count. `false` where they cost nothing: then they go on, in place of analyses too, when the budget is used up.",
-            flag().prefault(true),
-          ),
-        })
-        .prefault({}),
-    ),
+    budget: budgetKey(),
     analysis_timeout: key(
       "Run time of a dynamic analysis, handed to VMRay.",
       duration("1s", "1d").optional(),
@@ -242,5 +293,14 @@ export const vmraySection = z
         })
         .prefault({}),
     ),
+    analyzers: key(
+      "Further analyzers, like one in the Cloud beside one On-Premises. Rules choose by name (`triage.rules[].analyzer`). Each has its own calls, pauses, budget and list of finished submissions.",
+      z.array(furtherAnalyzer).max(15).prefault([]),
+    ),
+    fallback: key(
+      "Analyzers that are asked in turn where one does not take a content: it is too large, of a type that is not supported, or the quota or the budget is used up. `default` may be one of them.",
+      z.array(destinationName()).max(16).prefault([]),
+      { example: ["cloud"] },
+    ),
   })
-  .check(rule(connectionConflicts));
+  .check(rule((section) => [...connectionConflicts(section), ...analyzerConflicts(section)]));

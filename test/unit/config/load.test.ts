@@ -47,7 +47,7 @@ describe("a good configuration", () => {
     expect(config.spool.keep_metadata).toBe(90 * 86_400_000);
     expect(config.control.listen).toBe("unix:/run/email-sensor/control.sock");
     expect(config.siem).toEqual([]);
-    expect(await vmrayApiKey(config)).toBe("an-api-key");
+    expect(await vmrayApiKey(config.vmray)).toBe("an-api-key");
   });
 
   test("may set every key", async () => {
@@ -99,7 +99,7 @@ describe("a good configuration", () => {
       alerts: [{ domains: ["example.org", "xn--bcher-kva.example"], to_recipients: true }],
     });
     if (config === undefined) throw new Error("no config");
-    expect(await vmrayApiKey(config)).toBe("secret-key");
+    expect(await vmrayApiKey(config.vmray)).toBe("secret-key");
   });
 
   test("in the everything file really sets every key", async () => {
@@ -251,7 +251,7 @@ describe("the proxy", () => {
     const text = `vmray: {url: v.example.org, api_key: k, proxy: "http://me@p.example.org:3128", proxy_password_file: ${folder}/password}`;
     const { config } = await check(text);
     if (config === undefined) throw new Error("the configuration is refused");
-    const { proxy } = await vmrayConnection(config);
+    const { proxy } = await vmrayConnection(config.vmray);
     expect(proxy).toBe("http://me:p%40ss%3Aw%25rd%2F1@p.example.org:3128");
     expect(decodeURIComponent(new URL(proxy ?? "").password)).toBe("p@ss:w%rd/1");
   });

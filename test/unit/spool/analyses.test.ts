@@ -95,6 +95,36 @@ describe("an analysis", () => {
     await spool.close();
   });
 
+  test("of one of several analyzers is taken up by its own feed, budget and place alone", async () => {
+    let spool = await open(folder.path);
+    const [one, two] = [attachment("first's"), attachment("cloud's")];
+    const cloud = { ...two, decision: { ...two.decision, analyzer: "cloud" } };
+    await want(spool, one, cloud);
+    const keys = async (analyzer?: string) =>
+      (await spool.dueAnalyses(Date.now(), 10, new Set(), undefined, analyzer)).map(({ key }) => key);
+    expect([await keys(), await keys("cloud")]).toEqual([[contentKey(one)], [contentKey(two)]]);
+    expect(await spool.nextAnalysisAt(new Set(), "look", "other")).toBeNull();
+    const submitted = { state: "submitted", sampleIds: [], submissionIds: [7], submittedAt: 5 } as const;
+    const far = Date.now() + 3_600_000;
+    await spool.recordProgress(contentKey(one), submitted, far, 0, "2026-01-02");
+    await spool.recordProgress(contentKey(two), submitted, far, 0, "2026-01-03");
+    expect([await spool.charged("2026-01-02"), await spool.charged("2026-01-03")]).toEqual([1, 0]);
+    expect(await spool.charged("2026-01-03", "cloud")).toBe(1);
+    expect(await spool.submissionsFinished([7], 7, Date.now(), "cloud")).toEqual([contentKey(two)]);
+    await spool.close();
+    spool = await open(folder.path);
+    expect([await spool.finishedCursor(), await spool.finishedCursor("cloud")]).toEqual([null, 7]);
+    expect([await keys(), await keys("cloud")]).toEqual([[], [contentKey(two)]]);
+    const tried = [{ analyzer: "cloud", why: "too large" }];
+    await spool.moveAnalysis(contentKey(two), "default", { state: "queued", tried });
+    expect(await keys("cloud")).toEqual([]);
+    expect(await spool.dueAnalyses(Date.now(), 10, new Set())).toMatchObject([
+      { key: contentKey(two), lane: "look", progress: { state: "queued", tried } },
+    ]);
+    expect(await spool.adoptAnalyses(["default"])).toBe(0);
+    await spool.close();
+  });
+
   test("is taken up when the feed names its submission, and only then", async () => {
     let spool = await open(folder.path);
     const [one, two] = [attachment("one"), attachment("two")];

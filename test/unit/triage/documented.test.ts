@@ -17,9 +17,16 @@ const section = (name: string): string =>
     ?.slice(name.length) ?? "";
 
 /** The policy of a configuration, or its problems. */
+/** With the analyzer that examples name. */
+const VMRAY = JSON.stringify({
+  url: "https://v.example",
+  api_key: "k",
+  analyzers: [{ name: "cloud", url: "https://c.example", api_key: "k" }],
+});
+
 async function policyOf(yaml: string) {
   const file = join(folder, "sensor.yaml");
-  await Bun.write(file, `vmray: { url: https://v.example, api_key: k }\n${yaml}\n`);
+  await Bun.write(file, `vmray: ${VMRAY}\n${yaml}\n`);
   const { config, problems } = await checkConfig(file, {});
   return config?.triage ?? problems.map(({ line, message }) => `${line}: ${message}`);
 }
