@@ -2,8 +2,10 @@
  * Making messages without holding others up: it happens on the thread that also takes mails in, and a template may take
  * long for each event.
  */
+import { asSensorError } from "../errors.ts";
 import type { Carrier } from "./delivery.ts";
 import type { SensorEvent } from "./event.ts";
+import type { Delivery } from "./transport.ts";
 
 /** About as long as a client may be kept waiting for its greeting. */
 const LONGEST_TURN_MS = 20;
@@ -33,13 +35,21 @@ export function pacedCarrier<Made>(
     }
   };
   let prepared: Promise<void> = Promise.resolve();
+  let lastFault: Delivery | null = null;
   return {
     ...carrier,
     async carry(events) {
+      const faultBefore = lastFault;
       prepared = prepared.then(() => prepare(events));
       await prepared;
       try {
-        return await carrier.carry(events);
+        // A batch in front of it comes again: this one must not overtake it.
+        if (lastFault !== null && lastFault !== faultBefore) return { ...lastFault, delivered: 0 };
+        const result = await carrier
+          .carry(events)
+          .catch((thrown: unknown): Delivery => ({ delivered: 0, fault: asSensorError(thrown) }));
+        if (result.fault !== null) lastFault = result;
+        return result;
       } finally {
         for (const event of events) made.delete(event);
       }
