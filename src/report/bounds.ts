@@ -2,7 +2,8 @@
  * Bounds of an event: how long its texts and lists may be, and how it is made to fit a number of bytes.
  *
  * Pure. An event goes in and one comes out that keeps every limit; each value that was cut is named in
- * `truncated` by its JSON pointer (RFC 6901) in the event that comes out. Ids and hashes are never cut.
+ * `truncated` by its JSON pointer (RFC 6901) in the event that comes out. Ids and hashes are never cut, and what
+ * people search by (addresses, Message-ID, subject, the URL and the name of the worst parts) is cut last.
  */
 
 import { cutText } from "../text.ts";
@@ -237,7 +238,7 @@ export function boundEvent(event: SensorEvent, limits: EventLimits = LIMITS): Se
     type: event.type,
     time: event.time,
     sensor: {
-      id: cuts.text(event.sensor.id, limits.helo, into(into(root, "sensor"), "id")),
+      id: cuts.text(event.sensor.id, LIMITS.helo, into(into(root, "sensor"), "id")),
       version: event.sensor.version,
     },
     ...(mail && { mail: boundMail(mail, into(root, "mail")) }),
@@ -273,42 +274,94 @@ export function boundEvent(event: SensorEvent, limits: EventLimits = LIMITS): Se
 }
 
 /**
- * The event cut so far that `format` of it has at most `maxBytes` in UTF-8. Recipients go first, then every
- * text and list shrinks by halves, the worst parts being kept longest. What is still too long at the end (every
- * list empty, every text short) is given back as it is.
+ * The event cut so far that `format` of it has at most `maxBytes` in UTF-8, and no further: see SHRINKING. What is
+ * still too long at the end (every list empty, every text short) is given back as it is.
  */
 export function shrinkEvent(
   event: SensorEvent,
   maxBytes: number,
   format: (event: SensorEvent) => string,
 ): { readonly event: SensorEvent; readonly text: string; readonly fits: boolean } {
-  const fits = (text: string) =>
-    text.length <= maxBytes && (text.length * 3 <= maxBytes || Buffer.byteLength(text) <= maxBytes);
-  let current = event;
-  let text = format(current);
-  if (fits(text)) return { event: current, text, fits: true };
-  for (const limits of shrinkingLimits()) {
-    current = boundEvent(event, limits);
-    text = format(current);
-    if (fits(text)) return { event: current, text, fits: true };
+  const attempt = (step: number) => {
+    const limits = SHRINKING[step];
+    const cut = limits === undefined ? event : boundEvent(event, limits);
+    const text = format(cut);
+    const fits =
+      text.length <= maxBytes && (text.length * 3 <= maxBytes || Buffer.byteLength(text) <= maxBytes);
+    return { event: cut, text, fits };
+  };
+  const last = SHRINKING.length - 1;
+  let tooLong = -1;
+  let best = attempt(tooLong);
+  if (best.fits) return best;
+  // Formatting may be slow: first in growing steps until it fits, then between the last two by halves.
+  let enough = 0;
+  for (let stride = 1; ; stride *= 2) {
+    best = attempt(enough);
+    if (best.fits || enough === last) break;
+    tooLong = enough;
+    enough = Math.min(last, enough + stride);
   }
-  return { event: current, text, fits: false };
+  while (best.fits && enough - tooLong > 1) {
+    const middle = Math.floor((tooLong + enough) / 2);
+    const tried = attempt(middle);
+    if (tried.fits) {
+      best = tried;
+      enough = middle;
+    } else tooLong = middle;
+  }
+  return best;
 }
 
-function* shrinkingLimits(): Generator<EventLimits> {
-  yield { ...LIMITS, recipients: 100, headerAddresses: 50 };
-  for (let divisor = 1; divisor <= 512; divisor *= 2) yield dividedLimits(divisor, 1);
-  yield dividedLimits(1024, 0);
+/**
+ * The limits of shrinking, step by step. First there are fewer recipients, then fewer parts, the worst being kept, with
+ * less evidence, then hardly any recipients; then long texts get shorter, at last addresses and the Message-ID, too.
+ */
+const SHRINKING: readonly EventLimits[] = shrinkingSteps();
+
+function shrinkingSteps(): readonly EventLimits[] {
+  const people = (most: number) => ({ recipients: most, headerAddresses: most });
+  const items = [2, 4, 8, 16, 32, 64].map((divisor) => ({
+    ...LIMITS,
+    ...people(20),
+    ...fewerItems(divisor, 1),
+  }));
+  const few = { ...LIMITS, ...fewerItems(64, 1) };
+  const one = { ...few, ...people(1), attachments: 1, urls: 1 };
+  const short = { ...one, ...shorterTexts(16) };
+  const names = (divisor: number) => ({
+    address: divided("address", divisor),
+    messageId: divided("messageId", divisor),
+  });
+  return [
+    { ...LIMITS, recipients: 100, headerAddresses: 50 },
+    { ...LIMITS, ...people(20) },
+    ...items,
+    ...[10, 5, 2].map((most) => ({ ...few, ...people(most) })),
+    one,
+    ...[2, 4, 8].map((divisor) => ({ ...one, ...shorterTexts(divisor) })),
+    short,
+    { ...short, attachments: 0, urls: 0 },
+    ...[2, 4, 8, 16, 32, 64].map((divisor) => ({
+      ...short,
+      ...names(divisor),
+      ...shorterTexts(16 * divisor),
+      attachments: 0,
+      urls: 0,
+    })),
+    { ...LIMITS, ...people(0), ...fewerItems(1024, 0), ...shorterTexts(1024), ...names(1024) },
+  ];
 }
 
-function dividedLimits(divisor: number, leastItems: number): EventLimits {
-  const text = (key: keyof EventLimits) => Math.max(SHORTEST_TEXT, Math.floor(LIMITS[key] / divisor));
-  const list = (key: keyof EventLimits, most = LIMITS[key]) =>
-    Math.max(leastItems, Math.floor(Math.min(most, LIMITS[key]) / divisor));
+function divided(key: keyof EventLimits, divisor: number): number {
+  return Math.max(SHORTEST_TEXT, Math.floor(LIMITS[key] / divisor));
+}
+
+/** Half of an IOC would be another one, so these are not among them. */
+function shorterTexts(divisor: number) {
+  const text = (key: keyof EventLimits) => divided(key, divisor);
   return {
     subject: text("subject"),
-    messageId: text("messageId"),
-    address: text("address"),
     helo: text("helo"),
     tls: text("tls"),
     filename: text("filename"),
@@ -319,8 +372,14 @@ function dividedLimits(divisor: number, leastItems: number): EventLimits {
     flag: text("flag"),
     source: text("source"),
     message: text("message"),
-    recipients: list("recipients", 20),
-    headerAddresses: list("headerAddresses", 20),
+  };
+}
+
+/** `least` of what tells what a part is and why it is bad; the evidence may go altogether. */
+function fewerItems(divisor: number, least: number) {
+  const list = (key: keyof EventLimits, atLeast = least) =>
+    Math.max(atLeast, Math.floor(LIMITS[key] / divisor));
+  return {
     attachments: list("attachments"),
     urls: list("urls"),
     reasons: list("reasons"),
@@ -330,15 +389,13 @@ function dividedLimits(divisor: number, leastItems: number): EventLimits {
     facts: list("facts"),
     sources: list("sources"),
     unwrapped: list("unwrapped"),
-    mails: list("mails"),
+    mails: list("mails", 0),
     mailRecipients: list("mailRecipients"),
     classifications: list("classifications"),
-    indicators: list("indicators"),
-    techniques: list("techniques"),
-    tactics: list("tactics"),
-    iocs: list("iocs"),
-    // Half of an IOC would be another one.
-    ioc: LIMITS.ioc,
+    indicators: list("indicators", 0),
+    techniques: list("techniques", 0),
+    tactics: list("tactics", 0),
+    iocs: list("iocs", 0),
   };
 }
 

@@ -272,7 +272,7 @@ describe("an event", () => {
     expect(event?.truncated).toContain("/mail/subject");
     expect(event?.truncated).toContain("/mail/envelope/to");
     expect(event?.truncated?.length).toBeLessThanOrEqual(MAX_POINTERS);
-  });
+  }, 30_000);
 
   test("names a cut value where it stands, also after a second cut moved it", () => {
     const parts = Array.from({ length: 10 }, (_, n) =>
@@ -369,6 +369,61 @@ describe("an event that must be shorter", () => {
     const parsed = JSON.parse(formatJson(verdictEvent(mail), 4096));
     expect(parsed.truncated).toEqual(["/mail/envelope/to"]);
     expect(parsed.mail.subject).toBe("Invoice");
+  });
+
+  test("keeps what people search by whole, and a few of the worst parts, where links are many", () => {
+    const vmray = { sample_id: 1, submission_id: 2, url: "https://vmray.example/samples/1" };
+    const links = Array.from({ length: 150 }, (_, n) =>
+      link(
+        `http://bad.example/${n}?${"x".repeat(200)}`,
+        content({
+          verdict: n === 77 ? "malicious" : "suspicious",
+          threat_names: ["Phishing"],
+          vmray,
+          ...proofs(10, "y".repeat(60)),
+        }),
+      ),
+    );
+    const address = `${"first.last".repeat(5)}@partner-company.example`;
+    const messageId = `<${"AM0PR04MB1234567890".repeat(5)}@eurprd04.prod.outlook.com>`;
+    const mail = mailRow(
+      links,
+      { envelope: { from: address, to: [address, address], client_ip: "192.0.2.7", helo: "mx", tls: null } },
+      {
+        mail: {
+          message_id: messageId,
+          from: [address],
+          to: [address],
+          cc: [],
+          subject: "Invoice ".repeat(30),
+          date: null,
+        },
+      },
+    );
+    const sensor = { id: "sensor-01.".repeat(20), version: "1" };
+    const whole: SensorEvent = { ...verdictEvent(mail), sensor };
+    for (const [size, least] of [
+      [8192, 3],
+      [6144, 1],
+    ] as const) {
+      const parsed = JSON.parse(formatJson(whole, size));
+      expect(parsed.sensor.id).toBe(whole.sensor.id);
+      expect(parsed.mail).toEqual(JSON.parse(toJsonLine(whole.mail)));
+      expect(parsed.urls.length).toBeGreaterThanOrEqual(least);
+      const worst = parsed.urls.find(({ verdict }: { verdict: string }) => verdict === "malicious");
+      expect(worst.url).toBe(`http://bad.example/77?${"x".repeat(200)}`);
+    }
+    expect(JSON.parse(formatJson(whole, 2048)).sensor.id).toBe(whole.sensor.id);
+  });
+
+  test("is formatted a few times only, however much must go", () => {
+    let formatted = 0;
+    const { fits } = shrinkEvent(event, 3000, (one) => {
+      formatted += 1;
+      return toJsonLine(one);
+    });
+    expect(fits).toBe(true);
+    expect(formatted).toBeLessThan(12);
   });
 
   test("is left alone where it fits", () => {
