@@ -296,6 +296,62 @@ test("kill -9 between analysis and delivery: every alert comes, those at the cut
   expect(mails.length - keys.length).toBeLessThanOrEqual(cuts);
 }, 180_000);
 
+test("a hostile mail makes a harmless alert by the customer's own templates, also for an address in UTF-8", async () => {
+  const to = ["j\u00f6rg@example.org", "o'neill+$home&`x`@example.org"];
+  const postfix = await startPostfix(place, { mailboxes: [...to, "soc@example.org"] });
+  const analyzer = await startAnalyzer(place);
+  const html = join(place.path, "alert.html.liquid");
+  const text = join(place.path, "alert.txt.liquid");
+  writeFileSync(html, "<p title='{{ mail.subject }}'>{{ attachments[0].filename }} {{ mail | json }}</p>");
+  writeFileSync(
+    text,
+    "{{ headline }}\n{{ mail.subject }}\n{{ mail.from | join: ', ' }}\n{{ attachments[0].filename }}\n",
+  );
+  const sensor = await launchSensor(place, {
+    analyzer,
+    config: {
+      alerts: [
+        {
+          ...{ name: "people", relay: `127.0.0.1:${postfix.port}`, from: FROM, to_recipients: true },
+          ...{ domains: ["example.org"], html_file: html, text_file: text },
+          ...{ subject: "{{ mail.subject }} {{ attachments[0].filename }}" },
+        },
+      ],
+    },
+  });
+  const evil = `x\r\nBcc: mallory@evil.example\r\n\r\n<script>alert(1)</script> http://evil.example/ \u202Egpj.exe\u0000`;
+  const encoded = (value: string) => `=?utf-8?B?${Buffer.from(value).toString("base64")}?=`;
+  const bad = badMail("evil", to).content.toString();
+  const content = bad
+    .replace(/^Subject: .*$/m, `Subject: ${encoded(evil)}`)
+    .replace(/^From: .*$/m, `From: ${encoded(evil)} <"a b\\"c"@sender.example>`)
+    .replaceAll('"evil.com"', `"${encoded(`${evil}${"n".repeat(3000)}.com`)}"`);
+  const client = `import smtplib, sys
+with smtplib.SMTP("127.0.0.1", ${sensor.smtpPort}) as smtp:
+    smtp.ehlo()
+    smtp.sendmail("", sys.argv[1:], sys.stdin.buffer.read(), mail_options=["SMTPUTF8"])
+`;
+  const sent = await runToEnd(["/usr/bin/python3", "-c", client, ...to], { input: content });
+  expect(sent.stderr).toBe("");
+  for (const address of to) {
+    const [bytes] = await received(postfix, address, 1);
+    if (bytes === undefined) throw new Error("no alert");
+    const mail = await read(bytes);
+    expect(mail.defects).toEqual([]);
+    expect(fields(mail, "Delivered-To")).toEqual([address]);
+    expect(fields(mail, "Bcc")).toEqual([]);
+    expect(fields(mail, "Subject")).toHaveLength(1);
+    expect(mail.parts.map(({ type }) => type)).toEqual(["text/plain", "text/html"]);
+    expect(mail.parts[1]?.text).not.toContain("<script");
+    for (const shown of [fields(mail, "Subject")[0], ...mail.parts.map((part) => part.text)]) {
+      expect(shown).toContain("evil[.]example");
+      expect(shown).not.toMatch(/evil\.example|[\u0000\u202A-\u202E]/);
+      expect(shown?.length).toBeLessThan(5000);
+    }
+  }
+  expect([...postfix.log().matchAll(/ to=<([^>]*)>/g)]).toHaveLength(to.length);
+}, 60_000);
+
 test("a mail of a denied sender is told with nothing bad in it, in the language of the alert", async () => {
   const postfix = await startPostfix(place, { mailboxes: ["bob@example.org", "soc@example.org"] });
   const analyzer = await startAnalyzer(place);

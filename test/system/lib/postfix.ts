@@ -129,7 +129,8 @@ const NOBODY = 65_534;
 function mailboxSettings(folder: string, mailboxes: readonly string[]): Record<string, string> {
   const [first] = mailboxes;
   if (first === undefined) return {};
-  const maps = mailboxes.map((address) => `{${address} = ${address}/}`);
+  // In main.cf a $ is the start of a parameter, and $$ a dollar.
+  const maps = mailboxes.map((address) => `{${address} = ${address}/}`.replaceAll("$", "$$$$"));
   return {
     virtual_mailbox_domains: first.slice(first.lastIndexOf("@") + 1),
     virtual_mailbox_base: join(folder, "mailboxes"),

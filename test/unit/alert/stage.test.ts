@@ -378,6 +378,28 @@ describe("a digest", () => {
   });
 });
 
+test("what is found after delivery obeys limits and digests like any other alert", async () => {
+  const [spool, relay] = [await someSpool(), await someRelay()];
+  let later = 0;
+  const now = () => Date.now() + later;
+  const late = (filename: string): SensorEvent => ({ ...bad(filename), type: "verdict.changed" });
+  const limited = start(spool, relay.address, { ...SOC, max_per_recipient_hour: 1 }, now);
+  await spool.putEvents([late("one.zip"), late("two.zip")]);
+  await cursorAt(spool, 2);
+  await settled(spool);
+  expect(relay.taken).toHaveLength(1);
+  await limited.alerts.stop();
+  start(spool, relay.address, { ...SOC, digest: "1h" }, now);
+  await spool.putEvents([late("three.zip"), bad("four.zip")]);
+  await cursorAt(spool, 4);
+  expect(relay.taken).toHaveLength(1);
+  later = 3_700_000;
+  await until(() => relay.taken.length === 2);
+  const text = await textOf(relay, 1);
+  expect(text).toContain("three[.]zip, malicious, found after delivery");
+  expect(text).toContain("four[.]zip, malicious (EICAR");
+});
+
 test("alerts do not start with a wrong template", async () => {
   const spool = await someSpool();
   expect(() => start(spool, "127.0.0.1:25", { subject: "{{ verdict | nosuch }}" })).toThrow(
