@@ -28,7 +28,7 @@ const list = (parts: readonly string[]): string => parts.join(", ");
 
 /** One line about what a sensor with this configuration does. */
 export function summary(config: Config): string {
-  const { smtp, siem, alerts } = config;
+  const { smtp, siem, alerts, vmray } = config;
   const tls = smtp.tls === undefined ? "no TLS" : `STARTTLS${smtp.tls.required ? " required" : ""}`;
   const destinations = siem.map(
     ({ name, syslog, file, https, format }) =>
@@ -38,7 +38,7 @@ export function summary(config: Config): string {
   return [
     `takes mail on ${list(smtp.listen)} from ${list(smtp.networks)} (${tls})`,
     `spool in ${config.spool.path}`,
-    `verdicts of ${config.vmray.url}`,
+    `verdicts of ${list([vmray.url, ...vmray.analyzers.map(({ name, url }) => `${url} (${name})`)])}`,
     destinations.length === 0 ? "events to no SIEM" : `events to ${list(destinations)}`,
     mails.length === 0 ? "no alert mails" : `alerts ${list(mails)}`,
     `control on ${config.control.listen}`,
