@@ -416,7 +416,7 @@ function attachmentFacts(part: EventAttachment, words: Words): AttachmentFacts {
     path: part.path.slice(0, 5).map((name) => showDefanged(name, 80)),
     type: showDefanged(part.type, 100),
     size: part.size,
-    size_text: sizeText(part.size),
+    size_text: sizeText(part.size, words),
     sha256: showText(part.sha256, 64),
     sha1: showText(part.sha1, 40),
     md5: showText(part.md5, 32),
@@ -463,8 +463,9 @@ function isPlainLink(link: string): boolean {
   );
 }
 
-function sizeText(bytes: number): string {
-  if (bytes < 1024) return `${bytes} bytes`;
+function sizeText(bytes: number, words: Words): string {
+  if (bytes < 1024) return `${bytes} ${bytes === 1 ? words.byte : words.bytes}`;
   if (bytes < 1024 ** 2) return `${(bytes / 1024).toFixed(0)} KB`;
-  return `${(bytes / 1024 ** 2).toFixed(1)} MB`;
+  const digits = { minimumFractionDigits: 1, maximumFractionDigits: 1, useGrouping: false };
+  return `${new Intl.NumberFormat(words.locale, digits).format(bytes / 1024 ** 2)} MB`;
 }

@@ -30,6 +30,8 @@ export type Before = Exclude<Verdict, "malicious">;
 export type Words = {
   /** BCP 47, for dates. */
   readonly locale: string;
+  readonly byte: string;
+  readonly bytes: string;
   readonly labels: Readonly<Record<(typeof LABELS)[number], string>>;
   readonly verdicts: Readonly<Record<Verdict, string>>;
   /** "Malicious attachment", the start of a subject. */
@@ -97,6 +99,8 @@ const plural = (count: number, one: string, many: string) => `${count} ${count =
 
 const en: Words = {
   locale: "en-GB",
+  byte: "byte",
+  bytes: "bytes",
   labels: {
     mail: "Mail",
     subject: "Subject",
@@ -218,6 +222,8 @@ const en: Words = {
 
 const de: Words = {
   locale: "de-DE",
+  byte: "Byte",
+  bytes: "Bytes",
   labels: {
     mail: "Mail",
     subject: "Betreff",

@@ -23,7 +23,8 @@ export const MAIL_FLAGS = {
   },
   sender_denied: {
     complete: true,
-    meaning: "The sender is on the deny list, which makes the mail malicious whatever is in it.",
+    meaning:
+      "The sender is on the deny list, which makes the mail malicious whatever is in it. It is given after the rules, which do not see it.",
   },
   mail_size_exceeded: {
     complete: false,

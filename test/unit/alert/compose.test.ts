@@ -12,7 +12,7 @@ import type { SensorError } from "../../../src/errors.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
 import type { MailRow } from "../../../src/spool/spool.ts";
 import { content, file, link, mailRow, SHA, verdictEvent } from "../report/fixtures.ts";
-import { alertConfig, FROM, malicious, note, SECRET } from "./fixtures.ts";
+import { alertConfig, FROM, facts, MANNER, malicious, note, SECRET } from "./fixtures.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "alert-compose-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -154,6 +154,20 @@ describe("an alert for an analyst", () => {
     expect(html.length).toBeLessThan(60_000);
     expect(text).toContain("and 140 more");
   });
+});
+
+test("sizes are written as in the language of the alert", () => {
+  for (const [size, en, de] of [
+    [1, "1 byte", "1 Byte"],
+    [1023, "1023 bytes", "1023 Bytes"],
+    [2048, "2 KB", "2 KB"],
+    [1.5 * 1024 ** 2, "1.5 MB", "1,5 MB"],
+  ] as const) {
+    const sized = verdictEvent(mailRow([file("x", malicious, { size })]));
+    const text = (language: "en" | "de") =>
+      facts(sized, { manner: { ...MANNER, language } }).attachments[0]?.size_text;
+    expect([text("en"), text("de")]).toEqual([en, de]);
+  }
 });
 
 describe("whatever the mail says, an alert", () => {
