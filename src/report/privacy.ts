@@ -36,6 +36,8 @@ const MAX_NAMES = 300;
 /** What looks like an address, plain or with the at sign of a URL. */
 const ADDRESS =
   /((?:[^\s@<>"'(),:;[\]\\/?#&=|%]|%(?!40)[0-9a-f]{2}){1,64})(@|%40)([\p{L}\p{N}](?:[\p{L}\p{N}.-]{0,252}[\p{L}\p{N}])?)/giu;
+/** Without one there is no address to look for. */
+const AT = /@|%40/;
 const TOKEN = /[A-Za-z0-9+_-]{12,}={0,2}/g;
 const WEB_URL = /([a-z][a-z0-9+.-]{0,30}:\/\/[^\s"'<>?#\u2026]{0,4096})[?#][^\s"'<>]*/gi;
 /** How reasons name a part: judge.ts. */
@@ -84,10 +86,12 @@ export function createPrivacy(settings: PrivacySettings, secret: Uint8Array): Pr
   /** Addresses in any text, in base64 and with an escaped at sign, too. */
   const withoutAddresses = (text: string): string => {
     if (addresses === "keep") return text;
-    const plain = text.replace(ADDRESS, (_, local: string, at: string, domain: string) => {
-      const made = marked(address(`${percentDecoded(local)}@${domain}`), "[address]");
-      return at === "@" ? made : made.replace("@", "%40");
-    });
+    const plain = !AT.test(text)
+      ? text
+      : text.replace(ADDRESS, (_, local: string, at: string, domain: string) => {
+          const made = marked(address(`${percentDecoded(local)}@${domain}`), "[address]");
+          return at === "@" ? made : made.replace("@", "%40");
+        });
     return plain.replace(TOKEN, (token) => {
       const decoded = Buffer.from(token, "base64").toString("latin1");
       if (!/^[\x20-\x7E]+$/.test(decoded)) return token;
@@ -126,15 +130,19 @@ export function createPrivacy(settings: PrivacySettings, secret: Uint8Array): Pr
       const literal = (text: string, value: string, made: string): string =>
         value.length >= SHORTEST && text.includes(value) ? text.replaceAll(value, made) : text;
 
+      /** What is searched for word by word, with what takes its place. */
+      const literals = once(() => [
+        ...(subjects === "keep" ? [] : known.subjects).flatMap((one) => {
+          const hidden = marked(subject(one), "[subject]");
+          return [one, showText(one, MAX_NAME)].map((value) => ({ value, hidden }));
+        }),
+        ...names.map((value) => ({ value, hidden: marked(filename(value), "[name]") })),
+        ...unusual.map((value) => ({ value, hidden: marked(address(value), "[address]") })),
+      ]);
       /** A text without what is known to be private, and without what looks like it. */
       const scrub = (text: string): string => {
         let made = text;
-        for (const one of subjects === "keep" ? [] : known.subjects) {
-          made = literal(made, one, marked(subject(one), "[subject]"));
-          made = literal(made, showText(one, MAX_NAME), marked(subject(one), "[subject]"));
-        }
-        for (const one of names) made = literal(made, one, marked(filename(one), "[name]"));
-        for (const one of unusual) made = literal(made, one, marked(address(one), "[address]"));
+        for (const { value, hidden } of literals()) made = literal(made, value, hidden);
         return beforeEllipsis(withoutAddresses(withoutQueries(made)));
       };
       /** The start of an address whose rest was cut away. */
