@@ -110,9 +110,10 @@ export function eventReference(): string {
     "",
     "## Syslog",
     "",
-    "A message is RFC 5424 without structured data: HOSTNAME is `sensor.id`, MSGID the type of the event, MSG the",
-    "JSON object or the line of the template, in UTF-8 without a byte order mark and without control characters. The",
-    "severity tells the verdict:",
+    "A message is RFC 5424, or RFC 3164 where `siem[].header` says so: HOSTNAME is `sensor.id` or `siem[].host_name`, MSGID",
+    "the type of the event, MSG what the format makes of it, in UTF-8 without a byte order mark and without control",
+    "characters. There is no structured data but what `siem[].structured_data` adds. The severity tells the verdict, unless",
+    "`siem[].severity` says otherwise:",
     "",
     table(
       ["Event", "Severity"],
