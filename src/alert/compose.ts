@@ -19,6 +19,7 @@ import {
   keepEvent,
   type Manner,
   PART_KINDS,
+  withFewerRows,
 } from "./facts.ts";
 import type { Note } from "./ledger.ts";
 import { type Logo, readLogo } from "./logo.ts";
@@ -191,13 +192,24 @@ function factsOf(
   });
 }
 
-/** The built-in templates. */
+/** The built-in templates. A digest of mails that say as much as they can lists fewer of them. */
 function standardTemplates({ kind, mails }: Pick<Note, "kind" | "mails">, audience: Audience) {
   const texts = BUILT_IN[kind === "digest" ? "digest" : audience];
+  const fitted = (template: AlertTemplate) => (facts: AlertFacts) => {
+    for (let shown = facts; ; ) {
+      try {
+        return template(shown);
+      } catch (thrown) {
+        const fewer = withFewerRows(shown);
+        if (fewer === null) throw thrown;
+        shown = fewer;
+      }
+    }
+  };
   return {
     subject: (facts: AlertFacts) => builtInSubject(facts, kind === "digest" ? mails : null),
-    text: compiled(texts.text, "text"),
-    html: compiled(texts.html, "html"),
+    text: fitted(compiled(texts.text, "text")),
+    html: fitted(compiled(texts.html, "html")),
   };
 }
 

@@ -299,6 +299,14 @@ export function alertFacts(options: {
   };
 }
 
+/** A digest with the first half of its rows, the others counted; null where there is no half. */
+export function withFewerRows(facts: AlertFacts): AlertFacts | null {
+  const rows = facts.rows.slice(0, Math.floor(facts.rows.length / 2));
+  if (rows.length === 0) return null;
+  const left = facts.rows.slice(rows.length).reduce((sum, { mails }) => sum + mails, facts.more_rows);
+  return { ...facts, rows, more_rows: left, more_rows_text: WORDS[facts.language].more(left) };
+}
+
 /** The subject where the customer has none of their own. */
 export function builtInSubject(facts: AlertFacts, digest: number | null): string {
   const words = WORDS[facts.language];

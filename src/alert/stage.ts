@@ -194,15 +194,36 @@ function startSender(options: {
       });
       return;
     }
-    const message = await alertMessage({
-      alert: composer.compose(note, ledger.leftOut(note)),
-      from: config.from,
-      to: note.address,
-      logo: composer.logo,
-      secret: options.secret,
-      dkim: options.dkim,
-      now: now(),
-    });
+    const giveUp = now() - (note.triedAt ?? now()) >= GIVE_UP_MS;
+    const later = () =>
+      ledger.postponed(
+        note,
+        now() + Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(note.attempts, 16)),
+      );
+    let message: Buffer;
+    try {
+      message = await alertMessage({
+        alert: composer.compose(note, ledger.leftOut(note)),
+        from: config.from,
+        to: note.address,
+        logo: composer.logo,
+        secret: options.secret,
+        dkim: options.dkim,
+        now: now(),
+      });
+    } catch (thrown) {
+      // One that cannot be written must not hold the others up.
+      log.error(
+        giveUp ? "an alert cannot be written, it is given up" : "an alert cannot be written for now",
+        {
+          ...ids,
+          ...faultFields(asSensorError(thrown)),
+        },
+      );
+      if (giveUp) ledger.dropped(note, "refused");
+      else later();
+      return;
+    }
     const answer = await relay.send(message, note.address);
     if (answer.state === "taken") {
       ledger.sent(note);
@@ -210,7 +231,7 @@ function startSender(options: {
       log.info("alert sent", { ...ids, mails: note.mails });
       return;
     }
-    if (answer.permanent || now() - (note.triedAt ?? now()) >= GIVE_UP_MS) {
+    if (answer.permanent || giveUp) {
       ledger.dropped(note, "refused");
       log.error("the relay refuses a recipient, the alert is given up", {
         ...ids,
@@ -223,8 +244,7 @@ function startSender(options: {
       const why = new SensorError("ALERT_UNREACHABLE", answer.message);
       log.warn("the relay puts a recipient off, the alert is tried again", { ...ids, ...faultFields(why) });
     }
-    const wait = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(note.attempts, 16));
-    ledger.postponed(note, now() + wait);
+    later();
   };
 
   const goDown = (fault: SensorError) => {

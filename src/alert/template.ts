@@ -25,7 +25,8 @@ export type AlertTemplate = ((facts: AlertFacts) => string) & {
 /** What a template makes: one line, plain text, or HTML. */
 export type TemplateKind = "subject" | "text" | "html";
 
-const MAX_OUTPUT = 128 * 1024;
+/** Bytes in the mail: text, HTML and logo together stay below MAX_ALERT_BYTES, so that the alert is known when it returns. */
+export const MAX_OUTPUT = 200 * 1024;
 
 const HTML_ENTITIES: Readonly<Record<string, string>> = {
   "&": "&amp;",
@@ -52,14 +53,21 @@ export function compileAlertTemplate(text: string, kind: TemplateKind): AlertTem
   const parsed = attempt(() => engine.parse(text), "CONFIG_INVALID");
   const render = (facts: AlertFacts) => {
     const output = attempt(() => String(engine.renderSync(parsed, facts)), "TEMPLATE_FAILED");
-    if (output.length > MAX_OUTPUT) {
-      throw new SensorError("TEMPLATE_FAILED", `the template made more than ${MAX_OUTPUT} characters`);
+    if (quotedLength(output) > MAX_OUTPUT) {
+      throw new SensorError("TEMPLATE_FAILED", `the template made more than ${MAX_OUTPUT / 1024} KB`);
     }
     const made = kind === "subject" ? output.replace(/\s+/g, " ").trim() : tidy(output);
     if (made === "") throw new SensorError("TEMPLATE_FAILED", "the template made nothing");
     return made;
   };
   return Object.assign(render, { variables: [...new Set(engine.globalVariablesSync(parsed))] });
+}
+
+/** Bytes of a text as quoted-printable (RFC 2045 section 6.7), without the breaks of long lines. */
+function quotedLength(text: string): number {
+  const bytes = Buffer.byteLength(text);
+  if (bytes * 3 <= MAX_OUTPUT) return bytes;
+  return bytes + 2 * (bytes - text.replace(/[^\n\r\t -<>-~]/g, "").length);
 }
 
 /** Without white space at the ends of lines, and at most one empty line at a time. */

@@ -7,6 +7,8 @@ import { simpleParser } from "mailparser";
 import { splitMail } from "../../../src/alert/canonical.ts";
 import { alertMessageId, createComposer } from "../../../src/alert/compose.ts";
 import type { Note } from "../../../src/alert/ledger.ts";
+import { MAX_LOGO_BYTES } from "../../../src/alert/logo.ts";
+import { isOwnAlert, MAX_ALERT_BYTES } from "../../../src/alert/marker.ts";
 import { alertMessage } from "../../../src/alert/message.ts";
 import type { SensorError } from "../../../src/errors.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
@@ -326,6 +328,67 @@ describe("a mail made of hostile values", () => {
         expect(text).not.toContain("evil.example");
       }
     });
+  }
+});
+
+describe("the largest alerts", () => {
+  const long = (text: string) => text.repeat(600);
+  const worst = (text: string): MailRow =>
+    mailRow(
+      Array.from({ length: 20 }, (_, n) =>
+        file(`${n}${long(text)}`, {
+          ...malicious,
+          reason: long(text),
+          threat_names: Array(20).fill(long(text)),
+          vmray: { sample_id: 1, submission_id: 1, url: `https://vmray.example/${"a=".repeat(450)}` },
+        }),
+      ),
+      {},
+      {
+        mail: {
+          message_id: long(text),
+          subject: long(text),
+          from: [1, 2, 3].map((n) => `${n}${long(text)}`),
+          to: [],
+          cc: [],
+          date: null,
+        },
+      },
+    );
+  const logo = { type: "image/png", bytes: Buffer.alloc(MAX_LOGO_BYTES, 7) } as const;
+
+  for (const [name, text] of [
+    ["wide characters", "\u{20000}"],
+    ["characters that are escaped", "\"'"],
+    ["dots", "a.b."],
+  ] as const) {
+    for (const kind of ["alert", "digest"] as const) {
+      for (const fixed of [true, false]) {
+        test(`of ${name} are sent, and known when they come back: ${kind}, ${fixed ? "analyst" : "user"}`, async () => {
+          const sent = verdictEvent(worst(text));
+          const [row] = note(sent).rows;
+          if (row === undefined) throw new Error("no row");
+          const rows = kind === "alert" ? [row] : Array.from({ length: 50 }, () => row);
+          const recipients = Array.from({ length: 200 }, (_, n) => `${n}${text.repeat(100)}@example.org`);
+          const made = compose(sent, { kind, fixed, yours: !fixed, rows, mails: rows.length, recipients });
+          const bytes = await alertMessage({
+            ...{
+              alert: made,
+              from: FROM,
+              to: "anna@example.org",
+              logo,
+              secret: SECRET,
+              dkim: null,
+              now: 1e12,
+            },
+          });
+          expect(bytes.length).toBeLessThan(MAX_ALERT_BYTES);
+          expect(isOwnAlert(bytes, SECRET, 1e12)).toBe(true);
+          const listed = made.text.match(/^\d+\. /gm)?.length ?? 0;
+          if (kind === "digest" && listed < 50) expect(made.text).toContain(`and ${50 - listed} more`);
+        });
+      }
+    }
   }
 });
 

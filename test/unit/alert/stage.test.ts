@@ -10,7 +10,7 @@ import type { Verdict } from "../../../src/verdict/verdict.ts";
 import { content, file, mailRow, recordingLog, SENSOR, until, verdictEvent } from "../report/fixtures.ts";
 import { freePort } from "../report/peers.ts";
 import { open, someMail, temporaryFolder } from "../spool/fixtures.ts";
-import { alertConfig, SECRET } from "./fixtures.ts";
+import { alertConfig, note, SECRET } from "./fixtures.ts";
 import { type RelayServer, relayServer } from "./relay-server.ts";
 
 const closing: (() => Promise<void> | void)[] = [];
@@ -398,6 +398,20 @@ test("what is found after delivery obeys limits and digests like any other alert
   const text = await textOf(relay, 1);
   expect(text).toContain("three[.]zip, malicious, found after delivery");
   expect(text).toContain("four[.]zip, malicious (EICAR");
+});
+
+test("an alert that cannot be written holds no other one up, and is given up after a day", async () => {
+  const [spool, relay] = [await someSpool(), await someRelay()];
+  const empty = { ...note(bad()), fixed: true, kind: "alert", dueAt: 1, rows: [] };
+  await spool.putAlertNotes("alert:soc", [{ id: "alert:x:soc@example.org", body: JSON.stringify(empty) }]);
+  let later = 0;
+  const { lines } = start(spool, relay.address, SOC, () => Date.now() + later);
+  await spool.putEvents([bad("one.zip")]);
+  await until(() => relay.taken.length === 1);
+  expect(lines.some(({ msg }) => msg === "an alert cannot be written for now")).toBe(true);
+  later = 25 * 3_600_000;
+  await until(() => lines.some(({ msg }) => msg === "an alert cannot be written, it is given up"));
+  await settled(spool);
 });
 
 test("alerts do not start with a wrong template", async () => {
