@@ -46,13 +46,15 @@ export type Alerting = {
 
 /**
  * What of an event is as bad as `minimum` or worse, of the kinds asked for. Of a changed verdict only what became
- * worse: the rest was told before, or is good news.
+ * worse: the rest was told before, or is good news. A sender that was denied after delivery changes no part.
  */
 export function alertingParts(event: SensorEvent, minimum: Verdict, kinds: readonly PartKind[]): Alerting {
   const changed = event.type === "verdict.changed";
   const bad = ({ verdict, previous_verdict: before }: EventPart) =>
     atLeast(verdict, minimum) && !(changed && before !== undefined && atLeast(before, verdict));
-  const denied = !changed && event.flags?.includes(SENDER_DENIED_FLAG) === true;
+  const parts = (event.attachments?.length ?? 0) + (event.urls?.length ?? 0);
+  const senderIsNew = !changed || (event.change?.because === "list" && parts === 0);
+  const denied = senderIsNew && event.flags?.includes(SENDER_DENIED_FLAG) === true;
   return {
     attachments: kinds.includes("attachment") ? (event.attachments ?? []).filter(bad) : [],
     urls: kinds.includes("url") ? (event.urls ?? []).filter(bad) : [],

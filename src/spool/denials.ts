@@ -6,6 +6,7 @@
  * again, so that each event can name all the mails; where it stands is part of each commit.
  */
 import type { Database } from "bun:sqlite";
+import { SENDER_DENIED_FLAG } from "../extract/extraction.ts";
 import type { Envelope } from "../intake/mail.ts";
 import { createLists, entryText, type ListEntry, type ListKey, type Lists } from "../triage/lists.ts";
 import type { Decision, Plan, PlannedArtifact, SenderHit } from "../triage/plan.ts";
@@ -203,7 +204,7 @@ function denySender(db: Database, mail: MailRecord, { entry, lists }: Denial): b
   if (address === undefined) return false;
   const hit: SenderHit = { list: "deny", address, entry: entryText(entry) };
   db.query("UPDATE mails SET extraction = ? WHERE seq = ?").run(
-    JSON.stringify({ ...extraction, sender_list: hit }),
+    JSON.stringify({ ...extraction, flags: [...extraction.flags, SENDER_DENIED_FLAG], sender_list: hit }),
     mail.seq,
   );
   return true;

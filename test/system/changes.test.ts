@@ -54,7 +54,7 @@ async function peers(
           from: "email-sensor@example.org",
           to_recipients: true,
           domains: ["example.org"],
-          on: ["attachment", "url"],
+          on: ["attachment", "url", "sender"],
         },
       ],
       vmray,
@@ -425,4 +425,32 @@ test("email-sensor lists changes them, and explain knows them", async () => {
       },
     ],
   });
+}, 60_000);
+
+test("a sender denied afterwards: each of its mails is told, naming the others, and the recipients are alerted", async () => {
+  const { siem, sensor, alerts } = await peers({}, {});
+  await send(sensor, [
+    mail("one", ["anna@example.org"], "<p>Nothing in it</p>"),
+    mail("two", ["ben@example.org"], "<p>Nothing in it either</p>"),
+  ]);
+  const before = await waitForEvents(siem, "mail.verdict", 2);
+  expect(await call(sensor, "AddListEntries", { entries: [entry("SENDER", "sender.example")] })).toEqual({
+    added: 1,
+  });
+  const changes = await waitForEvents(siem, "verdict.changed", 2);
+  for (const event of changes) {
+    const other = before.find(({ mail: about }) => about?.id !== event.mail?.id);
+    expect(event).toMatchObject({
+      verdict: "malicious",
+      flags: ["sender_denied"],
+      change: { because: "list", from: "clean", mails: 2 },
+      mails: [{ id: other?.mail?.id ?? "", envelope: { to: other?.mail?.envelope.to ?? [] } }],
+    });
+    expect(event.reasons?.[0]).toContain(
+      "is on the deny list (sender sender.example, added at run time): ticket 4711",
+    );
+  }
+  await waitFor("two alerts", () => (alerts.length >= 2 ? true : undefined), 30);
+  expect(alerts.flatMap(({ to }) => to).toSorted()).toEqual(["anna@example.org", "ben@example.org"]);
+  expect(alerts[0]?.text).toContain("was found malicious after delivery");
 }, 60_000);

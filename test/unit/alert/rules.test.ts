@@ -182,6 +182,17 @@ describe("what is worth an alert", () => {
     expect(wants(mailRow([file("x", malicious)]), { on: ["sender"] })).toBe(false);
     const later = { ...verdictEvent(denied), type: "verdict.changed" as const };
     expect(wantsAlert(later, alertConfig({ on: ["sender"] }))).toBe(false);
+    const change = {
+      id: "1",
+      because: "list",
+      from: "clean",
+      to: "malicious",
+      previous_event_id: null,
+      mails: 1,
+    } as const;
+    const listed = { ...later, change, attachments: [], urls: [] };
+    expect(wantsAlert(listed, alertConfig({ on: ["sender"] }))).toBe(true);
+    expect(wantsAlert({ ...later, change }, alertConfig({ on: ["sender"] }))).toBe(false);
   });
 
   test("fits every part of match", () => {

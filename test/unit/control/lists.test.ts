@@ -1,5 +1,7 @@
 /** The calls about lists, over a real socket. */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { status } from "@grpc/grpc-js";
 import {
   type ListEntry,
@@ -8,6 +10,7 @@ import {
   ListName,
 } from "../../../gen/emailsensor/v1/sensor.ts";
 import { type ControlClient, connectControl } from "../../../src/control/client.ts";
+import { temporaryFolder } from "../spool/fixtures.ts";
 import { type Harness, harness } from "./harness.ts";
 
 let sensor: Harness;
@@ -182,4 +185,26 @@ describe("lists over gRPC", () => {
       { msg: "list entry removed", list: "deny", kind: "domain", value: "audited.example" },
     ]);
   });
+});
+
+test("lists are closed to whoever does not show the token", async () => {
+  const folder = temporaryFolder();
+  const tokenFile = join(folder.path, "token");
+  writeFileSync(tokenFile, "0123456789abcdef0123456789abcdef");
+  const closed = await harness({ tokenFile });
+  const stranger = connectControl(closed.control.address, "another-word-of-32-characters-xx");
+  try {
+    for (const refused of [
+      stranger.addListEntries({ entries: [entry("evil.example")] }),
+      stranger.removeListEntries({ entries: [entry("evil.example")] }),
+      stranger.listListEntries({ list: 0, kind: 0, text: "", pageSize: 0, pageToken: "" }),
+    ]) {
+      expect((await refusal(refused)).code).toBe(status.UNAUTHENTICATED);
+    }
+    expect(await closed.spool.listEntries({}, 10, null)).toEqual([]);
+  } finally {
+    stranger.close();
+    await closed.end();
+    folder.remove();
+  }
 });

@@ -154,6 +154,8 @@ describe("what is denied", () => {
       reasons: [
         'the sender "Boss@Evil.example" is on the deny list (sender evil.example, added at run time): ticket 4711',
       ],
+      flags: ["sender_denied"],
+      attachments: [],
       change: { because: "list", mails: 2 },
       mails: [{ id: ids[1] ?? "", envelope: { to: ["ben@example.org"] } }],
     });
