@@ -253,7 +253,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   /** Keys of running analyses that the feed told of meanwhile. */
   const toldWhileRunning = new Set<string>();
   let lastError: AnalyzerStatus["lastError"] = null;
-  let lastFault = "";
+  let lastFault = { message: "", ofAll: false };
   let quota: Quota | null = null;
   let quotaAt = 0;
   let calling = 0;
@@ -482,7 +482,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   /** Tells of what became different: once for each change. */
   function report(at: number): void {
     const reason = reads.reason() ?? submits.reason();
-    const change = health.update(reason, lastFault, at);
+    const change = health.update(reason, lastFault.message, lastFault.ofAll, at);
     for (const { name, message } of [...(change === null ? [] : [change]), ...budget.changes(at)]) {
       log.info(message, { state: name });
       fly(
@@ -502,15 +502,16 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     const gate = kind === "reads" ? reads : submits;
     const reason = pauseReason(error);
     const wait = error instanceof VmrayError ? error.retryAfter : null;
-    const tripped = gate.trip(reason, ticket, now(), wait);
+    const ofAll = reason === "throttled" || (error instanceof VmrayError && error.status === 401);
+    const tripped = gate.trip(reason, ticket, now(), wait, ofAll);
     lastError = { code: error.code, message: error.message, at: now() };
-    lastFault = error.message;
+    lastFault = { message: error.message, ofAll };
     if (tripped.news) log.warn("calls to VMRay pause", { reason, calls: kind, ...faultFields(error) });
     return tripped;
   }
 
   /** VMRay answered a submission, with whatever. */
-  function passSubmit(tickets: Tickets): void {
+  function passSubmit(tickets: Pick<Tickets, "submits">): void {
     if (submits.pass(tickets.submits)) log.info("VMRay takes submissions again");
   }
 
@@ -625,6 +626,9 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       }
       case "follow": {
         const joined = item.lane === "look";
+        // The submission whose answer got lost had come in.
+        if (joined && item.job.progress.state === "submitting" && submits.reason() === "unreachable")
+          passSubmit({ submits: submits.ticket() });
         item.job = { ...item.job, progress: next.progress, faults: 0 };
         // What is cached or asked for its reputation is done at once; the list of finished submissions tells.
         const dueAt =

@@ -508,7 +508,10 @@ function readAnswer(reply: Reply, reading: Reading, absence: "optional" | "requi
   const fault = (code: VmrayError["code"], message: string, retryAfter: number | null = null) =>
     new VmrayError(code, message, { status, retryAfter });
 
-  if (status === 401 || status === 403) throw fault("VMRAY_AUTH", `VMRay refuses the API key: ${said}`);
+  if (status === 401) throw fault("VMRAY_AUTH", `VMRay refuses the API key: ${said}`);
+  if (status === 403 && body !== null)
+    throw fault("VMRAY_AUTH", `VMRay does not allow the API key this call: ${said}`);
+  if (status === 403) throw fault("VMRAY_ANSWER", `something before VMRay forbids the call: ${said}`);
   if (status === 429) {
     throw fault(
       "VMRAY_THROTTLED",

@@ -99,6 +99,7 @@ export function connectionFault(thrown: unknown): string {
     case "EPROTO":
       return "the TLS handshake failed; the server may want a client certificate (vmray.client_cert_file)";
     default:
-      return thrown.message;
+      // The runtime adds advice for programmers.
+      return thrown.message.replace(/\.? For more information, pass `verbose: true`.*$/s, "");
   }
 }

@@ -2,7 +2,7 @@
  * A gate in front of one kind of VMRay call: shut by a fault that concerns every call, opened by a success.
  *
  * What VMRay says to the key or asks of all (401, 429) shuts it at once. A call that fails among others that go well is
- * its own trouble: the second one without a success between shuts the gate.
+ * its own trouble, a 403 to one object included: the second one without a success between shuts the gate.
  * open -> (fault) shut until a time -> trial: one call at a time is let through -> open or shut again, longer.
  * Time and randomness come in; nothing here waits or calls.
  */
@@ -34,8 +34,8 @@ export type Gate = {
   faults(): number;
   /** To be given back by the call's outcome: outcomes of calls begun before the last fault change nothing. */
   ticket(): number;
-  /** A fault; `wait` is what VMRay asked for in milliseconds. */
-  trip(reason: PauseReason, ticket: number, now: number, wait: number | null): Tripped;
+  /** A fault; `wait` is what VMRay asked for in milliseconds, `ofAll` whether it surely concerns every call. */
+  trip(reason: PauseReason, ticket: number, now: number, wait: number | null, ofAll: boolean): Tripped;
   /** A success. True where it opened the gate. */
   pass(ticket: number): boolean;
 };
@@ -59,21 +59,24 @@ export function createGate(timing: GateTiming, random: () => number): Gate {
     until: () => until,
     faults: () => faults,
     ticket: () => epoch,
-    trip(why, ticket, now, wait) {
+    trip(why, ticket, now, wait, ofAll) {
       if (ticket !== epoch) {
         if (wait !== null && reason !== null) until = Math.max(until, now + wait);
         return { news: false, others: false };
       }
       const others = passes > 0;
       passes = 0;
-      if (why === "unreachable" && reason === null && others) return { news: false, others };
+      if (!ofAll && reason === null && others) return { news: false, others };
       const tripped: Tripped = { news: reason !== why, others };
       epoch += 1;
       faults += 1;
       reason = why;
       const own =
-        why === "auth" ? timing.probeAuth : backoff(faults, timing.probeFirst, timing.probeMax, random);
-      until = now + (wait ?? own);
+        why === "auth" && (ofAll || faults > 1)
+          ? timing.probeAuth
+          : backoff(faults, timing.probeFirst, timing.probeMax, random);
+      // "At once", and a date of a clock that is behind, would be asked again without end.
+      until = now + (wait === null || wait < timing.probeFirst ? Math.max(wait ?? 0, own) : wait);
       return tripped;
     },
     pass(ticket) {

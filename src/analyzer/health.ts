@@ -2,8 +2,8 @@
  * When a pause of the calls to VMRay becomes news for people: once when it lasts, once when it is over.
  *
  * Pure: the reason of the pause goes in at any time, changes come out as name and message of `sensor.state` events. A
- * refused key is news at once; a VMRay that does not answer or asks to wait is news only after a while, since single
- * resets and short throttling are everyday.
+ * refused key is news at once; a call it may not make, a VMRay that does not answer or asks to wait are news only after
+ * a while, since single resets, objects of others and short throttling are everyday.
  */
 import type { StateChange } from "./budget.ts";
 import type { PauseReason } from "./gate.ts";
@@ -16,8 +16,8 @@ export type HealthTiming = {
 };
 
 export type Health = {
-  /** Null where calls are made. `fault` is the last fault in words. */
-  update(reason: PauseReason | null, fault: string, now: number): StateChange | null;
+  /** Null where calls are made. `fault` is the last fault in words, `sure` whether it surely concerns every call. */
+  update(reason: PauseReason | null, fault: string, sure: boolean, now: number): StateChange | null;
   /** When a pause that goes on becomes news, null where none may. */
   nextAt(): number | null;
 };
@@ -29,22 +29,26 @@ const NAMES = {
 } as const;
 
 export function createHealth(timing: HealthTiming): Health {
-  const after = { auth: 0, unreachable: timing.unreachableNews, throttled: timing.throttledNews } as const;
-  let pause: { readonly reason: PauseReason; readonly since: number } | null = null;
+  const newsAfter = (reason: PauseReason, sure: boolean): number => {
+    if (reason === "throttled") return timing.throttledNews;
+    return reason === "auth" && sure ? 0 : timing.unreachableNews;
+  };
+  let pause: { readonly reason: PauseReason; readonly since: number; readonly newsAt: number } | null = null;
   let told: PauseReason | null = null;
   return {
-    update(reason, fault, now) {
+    update(reason, fault, sure, now) {
       if (reason === null) {
         pause = null;
         if (told === null) return null;
         told = null;
         return { name: "analyzer_recovered", message: "VMRay answers again" };
       }
-      if (pause?.reason !== reason) pause = { reason, since: now };
-      if (told === reason || now - pause.since < after[reason]) return null;
+      const since = pause?.reason === reason ? pause.since : now;
+      pause = { reason, since, newsAt: since + newsAfter(reason, sure) };
+      if (told === reason || now < pause.newsAt) return null;
       told = reason;
       return { name: NAMES[reason], message: fault };
     },
-    nextAt: () => (pause === null || told === pause.reason ? null : pause.since + after[pause.reason]),
+    nextAt: () => (pause === null || told === pause.reason ? null : pause.newsAt),
   };
 }

@@ -25,7 +25,7 @@ import type { Envelope, RawMail } from "../intake/mail.ts";
 import type { Log } from "../log.ts";
 import { contentKey } from "../triage/plan.ts";
 import { alertStore } from "./alerts.ts";
-import { analysisKey, analysisStore, knownVerdict, skipped, wantAnalysis } from "./analyses.ts";
+import { AGAIN, analysisKey, analysisStore, knownVerdict, skipped, wantAnalysis } from "./analyses.ts";
 import { createBody, largeFile } from "./body.ts";
 import { openDatabase } from "./database.ts";
 import { createDenials, type Denials } from "./denials.ts";
@@ -540,6 +540,14 @@ function sweepStep(
          (SELECT key FROM analyses WHERE open = 0 AND coalesce(valid_until, 0) < ? LIMIT ?)`,
     )
     .run(time, SWEEP_STEP).changes;
+  // A second look whose mail is gone can be taken by nobody.
+  const again = db
+    .query(
+      `DELETE FROM analyses WHERE key IN
+         (SELECT key FROM analyses WHERE key >= ? AND key < ? AND open = 1
+            AND mail NOT IN (SELECT seq FROM mails) LIMIT ?)`,
+    )
+    .run(AGAIN, AGAIN.replace(":", ";"), SWEEP_STEP).changes;
   const looks = db
     .query("DELETE FROM relooks WHERE content IN (SELECT content FROM relooks WHERE until < ? LIMIT ?)")
     .run(time, SWEEP_STEP).changes;
@@ -547,7 +555,7 @@ function sweepStep(
   const traits = denials.sweep(db, time, SWEEP_STEP);
   return {
     files: old.filter(({ raw }) => raw === "file").map(({ id }) => id),
-    more: [old.length, forgotten.length, events, analyses, looks, entries, traits].some(
+    more: [old.length, forgotten.length, events, analyses, looks, entries, traits, again].some(
       (deleted) => deleted >= SWEEP_STEP,
     ),
   };

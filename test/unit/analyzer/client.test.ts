@@ -245,7 +245,7 @@ describe("a request", () => {
 describe("a fault", () => {
   test.each([
     [401, "VMRAY_AUTH"],
-    [403, "VMRAY_AUTH"],
+    [403, "VMRAY_ANSWER"],
     [429, "VMRAY_THROTTLED"],
     [500, "VMRAY_UNREACHABLE"],
     [503, "VMRAY_UNREACHABLE"],

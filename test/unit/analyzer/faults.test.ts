@@ -3,11 +3,13 @@ import { describe, expect, test } from "bun:test";
 import { createVmrayClient, type VmrayClient } from "../../../src/analyzer/client.ts";
 import { checkScenario, type Scenario } from "../../../src/analyzer/simulator/scenario.ts";
 import { poll } from "../../../src/analyzer/steps.ts";
+import { VmrayError } from "../../../src/analyzer/vmray-error.ts";
 import type { AnalysisJob } from "../../../src/spool/spool.ts";
 import { makeCertificates } from "../report/certificates.ts";
 import {
   clientOf,
   DIRECT,
+  FAST,
   file,
   KEY,
   SUBMIT_DEFAULTS,
@@ -55,6 +57,56 @@ describe("calls that fail among others", () => {
   );
 });
 
+describe("a 403", () => {
+  const forbidden = () =>
+    new VmrayError("VMRAY_AUTH", "VMRay does not allow the API key this call", { status: 403 });
+
+  test("to one object does not stop the pool: that content alone waits and is given up", async () => {
+    const here = await world();
+    const poison = await here.mail(url("http://poison.example/"));
+    let refused = 0;
+    const usual = scripted({});
+    const analyzer = here.start(
+      scripted({
+        submission: async (id, signal) => {
+          if (id !== 101) return usual.submission(id, signal);
+          refused += 1;
+          throw forbidden();
+        },
+      }),
+    );
+    await until(() => refused > 0, "the first 403");
+    const others = [];
+    for (let n = 0; n < 30; n++) {
+      others.push(await here.mail(url(`http://h${n}.example/`)));
+      await Bun.sleep(5);
+    }
+    for (const other of others) expect((await here.verdicts(other))[0]?.verdict).toBe("clean");
+    expect(analyzer.status().paused).toBeNull();
+    expect(refused).toBeGreaterThan(1);
+    expect(here.news).toEqual([]);
+    const [given] = await here.verdicts(poison);
+    expect(given).toMatchObject({ outcome: "failed", reason: expect.stringContaining("does not allow") });
+  });
+
+  test("to every call stops the pool", async () => {
+    const here = await world();
+    let calls = 0;
+    const deny = async () => {
+      calls += 1;
+      throw forbidden();
+    };
+    const analyzer = here.start(scripted({ samplesBySha256: deny }), {
+      timing: { ...FAST, probeAuth: 60_000, unreachableNews: 500 },
+    });
+    for (let n = 0; n < 20; n++) await here.mail(url(`http://h${n}.example/`));
+    await until(() => analyzer.status().circuits.reads.reason === "auth", "the pause");
+    await Bun.sleep(1500);
+    expect(calls).toBeLessThan(20);
+    expect(here.news).toEqual(["analyzer_auth_failed"]);
+  });
+});
+
 describe("the circuit breaker", () => {
   test("lets one call at a time through while VMRay has a fault, and all once it has none", async () => {
     const vmray = await simulator({ scenario: scenario({ fault: "status", status: 503 }) });
@@ -95,7 +147,7 @@ test.each([401, 403])("a key that is refused with %d stops all calls, and is tol
   const vmray = await simulator({ scenario: scenario({ fault: "status", status }) });
   const here = await world();
   const ids = await Promise.all(Array.from({ length: 10 }, (_, n) => here.mail(file(`refused ${n}`))));
-  const analyzer = here.start(clientOf(vmray), { timing: { probeAuth: 200 } });
+  const analyzer = here.start(clientOf(vmray), { timing: { probeAuth: 200, unreachableNews: 50 } });
   await until(() => here.news.length > 0, "the event");
   const calls = () => [...vmray.calls().values()].reduce((sum, times) => sum + times, 0);
   const before = calls();

@@ -25,7 +25,7 @@ import type { ContentVerdict } from "../../../src/verdict/verdict.ts";
 import { extractionOf, open, someMail, temporaryFolder } from "../spool/fixtures.ts";
 
 export const KEY = "test-key";
-const FAST: AnalyzerTiming = {
+export const FAST: AnalyzerTiming = {
   probeFirst: 10,
   probeMax: 15,
   probeAuth: 30,

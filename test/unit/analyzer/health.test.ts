@@ -7,13 +7,13 @@ const name = (change: { readonly name: string } | null) => change?.name ?? null;
 
 test("a refused key is told at once, once, and so is its end", () => {
   const health = createHealth(timing);
-  expect(health.update("auth", "VMRay refuses the API key: HTTP 401", 0)).toEqual({
+  expect(health.update("auth", "VMRay refuses the API key: HTTP 401", true, 0)).toEqual({
     name: "analyzer_auth_failed",
     message: "VMRay refuses the API key: HTTP 401",
   });
-  expect(health.update("auth", "again", 5_000)).toBeNull();
-  expect(name(health.update(null, "", 6_000))).toBe("analyzer_recovered");
-  expect(health.update(null, "", 7_000)).toBeNull();
+  expect(health.update("auth", "again", true, 5_000)).toBeNull();
+  expect(name(health.update(null, "", false, 6_000))).toBe("analyzer_recovered");
+  expect(health.update(null, "", false, 7_000)).toBeNull();
 });
 
 test.each([
@@ -21,19 +21,28 @@ test.each([
   ["throttled", 60_000, "analyzer_throttled"],
 ] as const)("%s is told when it lasts %d ms, and short ones are not told at all", (reason, after, told) => {
   const health = createHealth(timing);
-  expect(health.update(reason, "no", 0)).toBeNull();
+  expect(health.update(reason, "no", false, 0)).toBeNull();
   expect(health.nextAt()).toBe(after);
-  expect(health.update(null, "", after - 1)).toBeNull();
-  expect(health.update(reason, "no", after)).toBeNull();
-  expect(health.update(reason, "no", 2 * after - 1)).toBeNull();
-  expect(name(health.update(reason, "no", 2 * after))).toBe(told);
+  expect(health.update(null, "", false, after - 1)).toBeNull();
+  expect(health.update(reason, "no", false, after)).toBeNull();
+  expect(health.update(reason, "no", false, 2 * after - 1)).toBeNull();
+  expect(name(health.update(reason, "no", false, 2 * after))).toBe(told);
   expect(health.nextAt()).toBeNull();
 });
 
 test("another reason is told in its turn, and the end once", () => {
   const health = createHealth(timing);
-  health.update("unreachable", "down", 0);
-  expect(name(health.update("unreachable", "down", 10_000))).toBe("analyzer_unreachable");
-  expect(name(health.update("auth", "401", 11_000))).toBe("analyzer_auth_failed");
-  expect(name(health.update(null, "", 12_000))).toBe("analyzer_recovered");
+  health.update("unreachable", "down", false, 0);
+  expect(name(health.update("unreachable", "down", false, 10_000))).toBe("analyzer_unreachable");
+  expect(name(health.update("auth", "401", true, 11_000))).toBe("analyzer_auth_failed");
+  expect(name(health.update(null, "", false, 12_000))).toBe("analyzer_recovered");
+});
+
+test("a call that the key may not make is told only when that lasts: it may be about one object", () => {
+  const health = createHealth(timing);
+  expect(health.update("auth", "403", false, 0)).toBeNull();
+  expect(health.nextAt()).toBe(10_000);
+  expect(health.update(null, "", false, 1_000)).toBeNull();
+  expect(health.update("auth", "403", false, 2_000)).toBeNull();
+  expect(name(health.update("auth", "403", false, 12_000))).toBe("analyzer_auth_failed");
 });

@@ -435,6 +435,30 @@ describe.each(IMPLEMENTATIONS)("%s", (_where, open) => {
   });
 });
 
+test("a second look whose mail is gone does not stay open for ever", async () => {
+  const folder = temporaryFolder();
+  let time = Date.UTC(2026, 0, 1);
+  const spool = await open(folder.path, { keepRaw: 0, keepMetadata: 1000 }, () => time);
+  const unknown = attachment("nobody knows it");
+  const mail = someMail();
+  await spool.setRelooks({ for: 500, first: 100 });
+  await spool.putMail(mail);
+  await spool.claimMails(1);
+  await spool.recordExtraction(mail.id, extractionOf([unknown]), [unknown]);
+  const [job] = await spool.dueAnalyses(time, 9, new Set());
+  await spool.finishAnalysis(job?.key ?? "", judged("not_available"), null);
+  await spool.finishMail(mail.id, "clean", true, [], []);
+  time += 200;
+  expect(await spool.startRelooks(time, 9)).toBe(1);
+  expect((await spool.counts()).analyses.queued).toBe(1);
+  time += 10_000;
+  for (let n = 0; n < 3; n++) while (await spool.sweep(time));
+  expect(await spool.mail(mail.id)).toBeNull();
+  expect((await spool.counts()).analyses.queued).toBe(0);
+  await spool.close();
+  folder.remove();
+});
+
 describe("events once more", () => {
   test("are those of the time asked for, until they are sent, over a restart; the cursor stays", async () => {
     const folder = temporaryFolder();
