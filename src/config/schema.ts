@@ -4,6 +4,7 @@
  * written as a person would write them. File checks and `${NAME}` are load.ts.
  */
 import { hostname } from "node:os";
+import { resolve } from "node:path";
 import { z } from "zod";
 import { isLoopback, readControlAddress, readDomain, readMailAddress, readNetwork } from "./address.ts";
 import { noted } from "./note.ts";
@@ -50,14 +51,15 @@ function safeHostname(): string {
   );
 }
 
+const part = (of: unknown, name: string): unknown =>
+  typeof of === "object" && of !== null ? Reflect.get(of, name) : undefined;
+
 /** Names that an earlier entry of the same list has. */
 function doubleNames(section: Unchecked): readonly Conflict[] {
   return ["siem", "alerts"].flatMap((list) => {
     const entries: unknown = section[list];
     if (!Array.isArray(entries)) return [];
-    const names: readonly unknown[] = entries.map((entry: unknown) =>
-      typeof entry === "object" && entry !== null ? Reflect.get(entry, "name") : undefined,
-    );
+    const names: readonly unknown[] = entries.map((entry: unknown) => part(entry, "name"));
     return names.flatMap((name, index) =>
       typeof name === "string" && names.indexOf(name) < index
         ? [{ path: [list, index, "name"], message: "is the name of an earlier entry already" }]
@@ -68,8 +70,6 @@ function doubleNames(section: Unchecked): readonly Conflict[] {
 
 /** Rules that name an analyzer which is not there. */
 function unknownAnalyzers(config: Unchecked): readonly Conflict[] {
-  const part = (of: unknown, name: string): unknown =>
-    typeof of === "object" && of !== null ? Reflect.get(of, name) : undefined;
   const names = analyzerNames({ analyzers: part(config.vmray, "analyzers") });
   const rules = part(config.triage, "rules");
   return (Array.isArray(rules) ? rules : []).flatMap((each: unknown, index) => {
@@ -77,6 +77,26 @@ function unknownAnalyzers(config: Unchecked): readonly Conflict[] {
     return typeof name === "string" && !names.includes(name)
       ? [{ path: ["triage", "rules", index, "analyzer"], message: NO_ANALYZER }]
       : [];
+  });
+}
+
+/** Files that another destination writes as well, or would rename its own to. */
+function sharedFiles(section: Unchecked): readonly Conflict[] {
+  const entries: readonly unknown[] = Array.isArray(section.siem) ? section.siem : [];
+  const paths = entries.map((entry) => {
+    const path = part(part(entry, "file"), "path");
+    return typeof path === "string" ? resolve(path) : null;
+  });
+  const ofOne = (path: string, other: string) =>
+    path === other || (path.startsWith(`${other}.`) && /^\d+$/.test(path.slice(other.length + 1)));
+  return paths.flatMap((path, index) => {
+    if (path === null) return [];
+    const other = paths.findIndex(
+      (one, at) => at < index && one !== null && (ofOne(path, one) || ofOne(one, path)),
+    );
+    return other === -1
+      ? []
+      : [{ path: ["siem", index, "file", "path"], message: `is written by siem[${other}] already` }];
   });
 }
 
@@ -315,7 +335,7 @@ export const schema = z
         .prefault({}),
     ),
   })
-  .check(rule((config) => [...doubleNames(config), ...unknownAnalyzers(config)]));
+  .check(rule((config) => [...doubleNames(config), ...sharedFiles(config), ...unknownAnalyzers(config)]));
 
 export type Config = z.output<typeof schema>;
 export type SiemConfig = Config["siem"][number];

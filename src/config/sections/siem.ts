@@ -161,11 +161,14 @@ const fileSection = () =>
       { example: "/var/log/email-sensor/events.json" },
     ),
     max_size: key(
-      "Size after which the file becomes PATH.1, PATH.1 becomes PATH.2, and so on.",
+      "Largest size of a file, but for a single line that is longer. Then it becomes PATH.1, PATH.1 becomes PATH.2, and so on.",
       size("64KB", "1TB").prefault("100MB"),
     ),
     max_age: key("Age after which it does the same.", duration("1m", "3650d").optional(), { example: "1d" }),
-    keep: key("Older files to keep.", whole(0, 1000).prefault(10)),
+    keep: key(
+      "Older files to keep. What lies beyond, PATH.12 and the like, is removed with the next change of file.",
+      whole(0, 1000).prefault(10),
+    ),
   });
 
 const HEADER_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}$/;

@@ -1,5 +1,15 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
-import { appendFileSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { createFileCarrier, type FileSettings } from "../../../src/report/carrier-file.ts";
 import { composeState } from "../../../src/report/compose.ts";
@@ -76,9 +86,60 @@ describe("a file of events", () => {
   });
 
   test("loses the half line that a crash left, and no whole one", async () => {
-    writeFileSync(path, `whole\n${"x".repeat(200_000)}`);
-    await carrier().carry(events("next"));
-    expect(linesOf(path)).toEqual(["whole", "next"]);
+    const line = `{"schema":"email-sensor/event/1","id":"${"x".repeat(200_000)}`;
+    for (const half of ["{", line]) {
+      writeFileSync(path, `whole\n${half}`);
+      const writer = carrier();
+      await writer.carry(events('{"schema":"email-sensor/event/1","id":"next"}'));
+      await writer.close();
+      expect(linesOf(path)).toEqual(["whole", '{"schema":"email-sensor/event/1","id":"next"}']);
+    }
+  });
+
+  test("takes nothing away that is not its own, also without line break at the end", async () => {
+    for (const text of ["precious", "whole\nprecious"]) {
+      writeFileSync(path, text);
+      const writer = carrier();
+      await writer.carry(events('{"schema":1}'));
+      await writer.carry(events('{"schema":2}'));
+      await writer.close();
+      expect(linesOf(path)).toEqual([...text.split("\n"), '{"schema":1}', '{"schema":2}']);
+    }
+  });
+
+  test("keeps to its size also where many events come at once, with every line once and in order", async () => {
+    const texts = Array.from({ length: 500 }, (_, n) => `${n}-${"x".repeat(n === 77 ? 1000 : 100)}`);
+    const writer = carrier({ maxSize: 1000, keep: 200 });
+    expect(await writer.carry(events(...texts))).toEqual({ delivered: 500, fault: null });
+    const files = readdirSync(folder.path).sort(
+      (a, b) => Number(b.split(".")[2] ?? 0) - Number(a.split(".")[2] ?? 0),
+    );
+    expect(files.length).toBeGreaterThan(50);
+    const found = files.map((name) => linesOf(join(folder.path, name)));
+    expect(found.flat()).toEqual(texts);
+    for (const [index, lines] of found.entries()) {
+      if (lines.length > 1) {
+        expect(statSync(join(folder.path, files[index] ?? "")).size).toBeLessThanOrEqual(1000);
+      }
+    }
+  });
+
+  test("counts what is on disk as delivered where the rest cannot be written", async () => {
+    const writer = carrier({ maxSize: 10, keep: 1 });
+    mkdirSync(`${path}.1`);
+    const { delivered, fault } = await writer.carry(events("one-1", "two-2"));
+    expect([delivered, fault?.code]).toEqual([1, "SIEM_UNREACHABLE"]);
+    rmdirSync(`${path}.1`);
+    expect(await writer.carry(events("two-2"))).toEqual({ delivered: 1, fault: null });
+    expect([`${path}.1`, path].map(linesOf)).toEqual([["one-1"], ["two-2"]]);
+  });
+
+  test("removes old files beyond those to keep, of a time when more were kept", async () => {
+    for (const n of [1, 2, 3, 4, 6]) writeFileSync(`${path}.${n}`, `${n}\n`);
+    const writer = carrier({ maxSize: 10, keep: 2 });
+    for (const text of ["one-1", "two-2"]) await writer.carry(events(text));
+    expect(readdirSync(folder.path).sort()).toEqual(["", ".1", ".2", ".6"].map((end) => `events.json${end}`));
+    expect(linesOf(`${path}.2`)).toEqual(["1"]);
   });
 
   test("is down while it cannot be written, for every call made before, and up when it can", async () => {
