@@ -30,7 +30,7 @@ import { createFormatter, type Formatter, type Message } from "./formats/formatt
 import { elastic, type HttpsKind, splunkHec, webhook } from "./https-kinds.ts";
 import { pacedCarrier } from "./paced.ts";
 import { createRefusalNotes } from "./refusals.ts";
-import { formatSyslog, type SyslogSettings, syslogHeader } from "./syslog.ts";
+import { bareHeader, formatSyslog, type SyslogSettings, syslogHeader } from "./syslog.ts";
 
 export type Reporting = {
   status(): Promise<readonly DestinationStatus[]>;
@@ -293,6 +293,6 @@ export function formatMessages(
       .format(event, room)
       .map(({ event: about, text }) => Buffer.from(formatSyslog(about, text, settings)));
   } catch (thrown) {
-    return [Buffer.from(`<131>1 - - - - - - ${bareLine(event, thrown, log)}`)];
+    return [Buffer.from(bareHeader(settings) + bareLine(event, thrown, log))];
   }
 }

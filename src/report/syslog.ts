@@ -131,6 +131,14 @@ export function syslogHeader(event: SensorEvent, settings: SyslogSettings): stri
   ].join(" ");
 }
 
+/** The same for what cannot be read as an event: severity err, the time of now where there must be one. */
+export function bareHeader(settings: SyslogSettings, now: number = Date.now()): string {
+  const bare = { schema: "", id: "", type: "mail.failed", sensor: { id: "", version: "" } } as const;
+  const severity = { ...DEFAULT_SEVERITIES, ...settings.severity, failed: "err" } as const;
+  const time = new Date(now).toISOString();
+  return syslogHeader({ ...bare, time }, { ...settings, severity, structuredData: undefined });
+}
+
 /** One whole message for `text`, which becomes MSG with its control characters escaped. */
 export function formatSyslog(event: SensorEvent, text: string, settings: SyslogSettings): string {
   return syslogHeader(event, settings) + escapeControls(text).replace(/^\uFEFF+/, "");

@@ -321,6 +321,13 @@ describe("reporting", () => {
     const message = String(formatMessages(broken, settings, json, 2048, log).map((one) => Buffer.from(one)));
     expect(JSON.parse(message.slice(message.indexOf("{")))).toMatchObject({ id: "i", truncated: [""] });
     expect(lines).toMatchObject([{ level: "error", event_id: "i" }]);
+    expect(message).toMatch(/^<131>1 \S+Z h a 1 mail\.failed - \{/);
+    const fails = () => {
+      throw new Error("no format");
+    };
+    const old = { ...settings, facility: "mail", header: "rfc3164" } as const;
+    const [bytes = Buffer.alloc(0)] = formatMessages(broken, old, { ...json, format: fails }, 2048, log);
+    expect(Buffer.from(bytes).toString()).toMatch(/^<19>\w{3} [ \d]\d \d\d:\d\d:\d\d h a\[1\]: \{/);
     const template = createFormatter({ name: "a", format: "template", template: "{{ type }}" }, log, SECRET);
     const fine = formatMessages(states(1)[0] ?? broken, settings, template, 2048, log);
     expect(fine.map((bytes) => Buffer.from(bytes).toString())).toEqual([

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from "bun:test";
+import { SensorError } from "../../../src/errors.ts";
 import type { Transport } from "../../../src/report/transport.ts";
 import { createFailoverTransport } from "../../../src/report/transport-failover.ts";
 import { createTcpTransport } from "../../../src/report/transport-tcp.ts";
@@ -42,6 +43,40 @@ describe("several addresses", () => {
     await deliver(transport, "two");
     expect(first.messages).toEqual(["two"]);
     expect(used).toEqual([1, 0]);
+  });
+
+  test("are not left again and again for a first one that can be reached and takes nothing", async () => {
+    let gone = 0;
+    let hangs = true;
+    const first = (): Transport => ({
+      send: async () => {
+        if (!hangs) return { delivered: 1, fault: null };
+        await Bun.sleep(10);
+        gone += 1;
+        return { delivered: 0, fault: new SensorError("SIEM_UNREACHABLE", "the receiver answers nothing") };
+      },
+      reach: async () => true,
+      close: async () => {},
+    });
+    const second = (): Transport => ({
+      send: async () => ({ delivered: 1, fault: null }),
+      close: async () => {},
+    });
+    const used: number[] = [];
+    const options = { returnAfter: 40, onChange: (index: number) => void used.push(index) };
+    const transport = createFailoverTransport([first, second], options);
+    closing.push(() => transport.close());
+    for (const end = performance.now() + 1000; performance.now() < end; await Bun.sleep(5)) {
+      await transport.send(text("x"));
+    }
+    // At 0, 40, 120, 280 and 600 ms, and not 20 times.
+    expect(gone).toBeGreaterThan(2);
+    expect(gone).toBeLessThan(8);
+    hangs = false;
+    await until(() => used.at(-1) === 0);
+    await transport.send(text("x"));
+    await Bun.sleep(50);
+    expect(used.at(-1)).toBe(0);
   });
 
   test("are gone through in a circle, so that one that is back is found", async () => {
