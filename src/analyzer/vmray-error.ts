@@ -5,6 +5,7 @@
  * without addresses or account names.
  */
 import { type ErrorCode, SensorError } from "../errors.ts";
+import { withoutNames } from "./without-names.ts";
 
 export type VmrayErrorCode = Extract<ErrorCode, `VMRAY_${string}`>;
 
@@ -45,26 +46,24 @@ export function oneLine(text: string, limit: number = MAX_REASON): string {
 export function publicReason(text: string, secret: string = ""): string {
   const whole = secret === "" ? text : text.slice(0, MAX_READ).replaceAll(secret, "(key removed)");
   return oneLine(
-    oneLine(whole, MAX_READ)
-      .replace(/\b(account|user) \d{1,20} \(.{0,400}\)(?= is\b)/gi, "$1 (name removed)")
-      .replace(/\b(account|user) \d{1,20} \([^)]{0,400}\)/gi, "$1 (name removed)")
-      .replace(/[^\s@<>()"',;]{1,64}@[^\s@<>()"',;]{1,255}/g, "(address removed)")
-      .replace(
-        /\b(api[ _-]?key|authorization|token)\b(\s?[:=]\s?|\s)(?:api_key\s)?["'`]?[\w+/=.-]{16,512}["'`]?/gi,
-        "$1$2(key removed)",
-      )
-      .replace(
-        /\b(account|customer|login|api[ _-]?key|user ?name|user)\b(\s?[:=]?\s?)(?:"[^"]{1,200}"|'[^']{1,200}'|`[^`]{1,200}`)/gi,
-        "$1$2(name removed)",
-      )
-      .replace(
-        /\b(account|customer|login|user ?name|user)(\s?[:=]\s?)(?!\()[^\s,;)]{1,200}/gi,
-        "$1$2(name removed)",
-      )
-      .replace(
-        /(\brequested at [^()]{0,80}(?:\([^()]{0,20}\))? by )(?!\()[^,;)]{1,200}/gi,
-        "$1(name removed)",
-      ),
+    withoutNames(
+      oneLine(whole, MAX_READ)
+        .replace(/\b(account|user) \d{1,20} \(.{0,400}\)(?= is\b)/gi, "$1 (name removed)")
+        .replace(/\b(account|user) \d{1,20} \([^)]{0,400}\)/gi, "$1 (name removed)")
+        .replace(/[^\s@<>()"',;]{1,64}@[^\s@<>()"',;]{1,255}/g, "(address removed)")
+        .replace(
+          /\b(api[ _-]?key|authorization|token)\b(\s?[:=]\s?|\s)(?:api_key\s)?["'`]?[\w+/=.-]{16,512}["'`]?/gi,
+          "$1$2(key removed)",
+        )
+        .replace(
+          /\b(account|customer|login|api[ _-]?key|user ?name|user)\b(\s?[:=]?\s?)(?:"[^"]{1,200}"|'[^']{1,200}'|`[^`]{1,200}`)/gi,
+          "$1$2(name removed)",
+        )
+        .replace(
+          /(\brequested at [^()]{0,80}(?:\([^()]{0,20}\))? by )(?!\()[^,;)]{1,200}/gi,
+          "$1(name removed)",
+        ),
+    ),
   );
 }
 

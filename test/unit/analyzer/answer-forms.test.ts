@@ -299,8 +299,61 @@ describe("text of VMRay", () => {
     expect(publicReason(text)).toBe(shown);
   });
 
+  test.each([
+    ["quota for account ACME GmbH is exceeded", "quota for account (name removed) is exceeded"],
+    [
+      "customer ACME GmbH has no verdicts left, contact Jane Doe",
+      "customer (name removed) has no verdicts left, contact (name removed)",
+    ],
+    ["Denied for ACME-7 (owner john.doe)", "Denied for ACME-7 (owner (name removed))"],
+    ["User jdoe is not allowed to submit", "User (name removed) is not allowed to submit"],
+    ["account: ACME GmbH", "account: (name removed)"],
+    ["account: ACME GmbH, quota: 5", "account: (name removed), quota: 5"],
+    ["Account name: Bank of Elbonia is locked", "Account name: (name removed) is locked"],
+    ["Account ACME (EU) Ltd. has used 5 of 5 (report)", "Account (name removed) has used 5 of 5 (report)"],
+    ["tenant Smith and Sons. Quota exceeded", "tenant (name removed). Quota exceeded"],
+    ["account owner Jane van Doe may not do this", "account owner (name removed) may not do this"],
+    ["Sample submitted by jdoe was deleted", "Sample submitted by (name removed) was deleted"],
+    ["quota of user jdoe quota type report", "quota of user (name removed) quota type report"],
+    ["API key SOC sensor has expired", "API key (name removed) has expired"],
+    ["login: jdoe", "login: (name removed)"],
+  ])("bug: names without quotes stayed in what VMRay said: %p", (text, shown) => {
+    expect(publicReason(text)).toBe(shown);
+    expect(publicReason(shown)).toBe(shown);
+  });
+
+  test.each([
+    "The user agent is not supported",
+    "User permissions are missing",
+    "The account is locked",
+    "Your account has no quota left, please contact your administrator",
+    "please contact VMRay support",
+    "tries to contact Example servers",
+    "Invalid API key: access denied",
+    "API key limit reached",
+    "Login failed",
+    "per-user limit exceeded",
+    "Accounts of this plan may not submit archives",
+    "User Account Control is off",
+    "The file type is not supported by this license",
+    "Request was throttled. Expected available in 2 seconds.",
+    "Submission not stored because no jobs were created",
+  ])("bug: what names nobody must stay readable: %p", (text) => {
+    expect(publicReason(text)).toBe(text);
+  });
+
   test("with keys and names is read in linear time however hostile it is", () => {
-    for (const piece of ["api_key ", "user '", "account: ", "requested at (", "by ", "token=a", '"']) {
+    for (const piece of [
+      "api_key ",
+      "user '",
+      "account: ",
+      "requested at (",
+      "by ",
+      "token=a",
+      '"',
+      "user a ",
+      "account A (b) ",
+    ]) {
       const before = performance.now();
       publicReason(piece.repeat(100_000));
       expect(performance.now() - before).toBeLessThan(250);
