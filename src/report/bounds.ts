@@ -321,10 +321,10 @@ const SHRINKING: readonly EventLimits[] = shrinkingSteps();
 
 function shrinkingSteps(): readonly EventLimits[] {
   const people = (most: number) => ({ recipients: most, headerAddresses: most });
-  const items = [2, 4, 8, 16, 32, 64].map((divisor) => ({
+  const items = [100, 50, 35, 25, 18, 12, 9, 7, 6, 5, 4, 3].map((parts) => ({
     ...LIMITS,
     ...people(20),
-    ...fewerItems(divisor, 1),
+    ...fewerItems(LIMITS.urls / parts, 1),
   }));
   const few = { ...LIMITS, ...fewerItems(64, 1) };
   const one = { ...few, ...people(1), attachments: 1, urls: 1 };
