@@ -1,6 +1,7 @@
 /**
  * Host names as policy compares them: lower case, international ones in their ASCII form (RFC 5891), no dot at the
- * end; IPv6 addresses in brackets, as URLs write them. Pure and bounded.
+ * end; IPv6 addresses in brackets, as URLs write them, but those that stand for an IPv4 address (RFC 4291, 2.5.5.2) as
+ * that one, since they lead to the same host. Pure and bounded.
  */
 import { parseUrl, SCHEMELESS } from "../extract/urls/normal-form.ts";
 
@@ -16,13 +17,24 @@ export function readHost(text: string): string | null {
   if (text.length > 512 || !/^(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\\%*[\]]+)$/u.test(text)) return null;
   const url = parseUrl(text, SCHEMELESS);
   if (url === null || url.hostname.startsWith(".") || url.hostname.includes("..")) return null;
-  return url.hostname;
+  return unmapped(url.hostname);
+}
+
+/** `192.0.2.7` of `[::ffff:c000:207]`, the form that URL parsers give to it. */
+function unmapped(host: string): string {
+  const [, high = "", low = ""] = /^\[::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})\]$/.exec(host) ?? [];
+  if (low === "") return host;
+  const bytes = [high, low].flatMap((pair) => {
+    const number = Number.parseInt(pair, 16);
+    return [number >> 8, number & 0xff];
+  });
+  return bytes.join(".");
 }
 
 /** The host of a URL in normal form, "" where it has none. */
 export function hostOf(normalized: string): string {
   const host = /^[a-z][a-z0-9+.-]*:\/\/(?:[^/?#@]*@)?(\[[^\]]*\]|[^/?#:@]*)/.exec(normalized)?.[1] ?? "";
-  return host.toLowerCase();
+  return unmapped(host.toLowerCase());
 }
 
 /** A mail address for comparing: without regard to case, its domain in the normal form of hosts; null for none. */

@@ -4,6 +4,7 @@
  * Entries go in, a matcher comes out whose look-ups take the same time whatever the number of entries. Pure; a
  * value that is no good is told in words that complete "VALUE ...".
  */
+import { isIPv6 } from "node:net";
 import { parse as parseHost } from "tldts";
 import type { Problematic } from "../config/address.ts";
 import type { Attachment, FoundUrl } from "../extract/extraction.ts";
@@ -57,9 +58,15 @@ export function readListValue(list: ListName, kind: ListKind, text: string): str
       if (!/^(?:https?|ftp):\/\//i.test(written)) {
         return { problem: "is no URL that starts with http://, https:// or ftp://" };
       }
+      if (/^[a-z]+:\/\/[^/?#]*\*/i.test(written)) {
+        return { problem: "has a * in its host: list the domain, which covers all below it" };
+      }
       return normalizeUrl(written) ?? { problem: "is no URL that can be read" };
     case "sender":
       if (!written.includes("@")) return readListedDomain(list, written);
+      if (written.includes("*")) {
+        return { problem: "has a *, which matches nothing else: for all senders of a domain write it alone" };
+      }
       return readAddress(written.replace(/^<(.*)>$/, "$1")) ?? { problem: "is no mail address" };
   }
 }
@@ -68,21 +75,43 @@ function readListedDomain(list: ListName, written: string): string | Problematic
   if (written.startsWith("*.") || written.startsWith(".")) {
     return { problem: "covers what lies below it anyway: write it without * and dot in front" };
   }
-  const host = readHost(written);
+  const host = readHost(isIPv6(written) ? `[${written}]` : written);
   if (host === null) return { problem: "is no domain name" };
-  const { isIcann, publicSuffix } = parseHost(host);
-  if (list === "allow" && isIcann === true && publicSuffix === host) {
+  const { publicSuffix } = publicPartsOf(host);
+  if (list === "allow" && publicSuffix === host) {
     return { problem: "is a domain under which anybody registers names: it would allow them all" };
   }
   return host;
+}
+
+/**
+ * The public suffix of a host, like `co.uk` or `github.io`, and the name registered under it. Null for what is in no
+ * list of these, like the names of an intranet.
+ */
+function publicPartsOf(host: string): {
+  readonly publicSuffix: string | null;
+  readonly domain: string | null;
+} {
+  const { isIcann, isPrivate, publicSuffix, domain } = parseHost(host, { allowPrivateDomains: true });
+  return isIcann === true || isPrivate === true
+    ? { publicSuffix, domain }
+    : { publicSuffix: null, domain: null };
+}
+
+/** A host and the domains it lies in that belong to whom it does: what strangers share is no part of an allowed name. */
+function withOwnParents(host: string): readonly string[] {
+  const { domain } = publicPartsOf(host);
+  const names = withParents(host);
+  return domain === null ? names : names.slice(0, names.indexOf(domain) + 1);
 }
 
 export type Lists = {
   /** The entry that decides about a file, by any of its hashes; null where none does. */
   matchAttachment(attachment: Pick<Attachment, "md5" | "sha1" | "sha256">): ListEntry | null;
   /**
-   * The entry that decides about a URL: it itself, its host or a domain that lies in. Deny entries also count where
-   * they name a wrapper that carried it, or the domain that a wrapper says it leads to.
+   * The entry that decides about a URL: it itself, its host or a domain that lies in; to allow it, no domain above the
+   * one that is registered. Deny entries also count where they name a wrapper that carried it, or the domain that a
+   * wrapper says it leads to.
    */
   matchUrl(url: Pick<FoundUrl, "normalized" | "unwrapped_from" | "target_domain">): ListEntry | null;
   /** The entry that decides about a sender's address: it itself, or its domain or one that lies in. */
@@ -139,7 +168,8 @@ export function createLists(entries: Iterable<ListEntry>, now: () => number = Da
     const address = readAddress(written);
     if (address === null) return null;
     const domain = address.slice(address.lastIndexOf("@") + 1);
-    return find(list, "sender", [address, ...withParents(domain)]);
+    const domains = list === "allow" ? withOwnParents(domain) : withParents(domain);
+    return find(list, "sender", [address, ...domains]);
   };
 
   return {
@@ -158,14 +188,15 @@ export function createLists(entries: Iterable<ListEntry>, now: () => number = Da
 
     matchUrl: ({ normalized, unwrapped_from = [], target_domain }) => {
       if (!LIST_NAMES.some((list) => byValue[list].url ?? byValue[list].domain)) return null;
-      const own = withParents(hostOf(normalized));
+      const host = hostOf(normalized);
+      const own = withParents(host);
       const further = unwrapped_from.flatMap((wrapper) => withParents(hostOf(wrapper)));
       const target = target_domain === undefined ? [] : withParents(readHost(target_domain) ?? "");
       return (
         find("deny", "url", [normalized, ...unwrapped_from]) ??
         find("deny", "domain", [...own, ...target, ...further]) ??
         find("allow", "url", [normalized]) ??
-        find("allow", "domain", own)
+        find("allow", "domain", withOwnParents(host))
       );
     },
 

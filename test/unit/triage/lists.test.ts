@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { normalizeUrl } from "../../../src/extract/urls/normal-form.ts";
 import {
   createLists,
   entryText,
@@ -26,6 +27,8 @@ describe("values are brought into normal form", () => {
     ["domain", "Bücher.example", "xn--bcher-kva.example"],
     ["domain", "192.0.2.7", "192.0.2.7"],
     ["domain", "[2001:DB8::1]", "[2001:db8::1]"],
+    ["domain", "2001:DB8::1", "[2001:db8::1]"],
+    ["domain", "[::ffff:192.0.2.7]", "192.0.2.7"],
     ["domain", "_dmarc.example.org", "_dmarc.example.org"],
     ["url", "HTTP://Evil.example:80/%7Ea/../b?#x", "http://evil.example/b"],
     ["url", "https://bücher.example", "https://xn--bcher-kva.example/"],
@@ -66,6 +69,32 @@ describe("values are brought into normal form", () => {
     }
     expect(readListValue("allow", "domain", "intranet")).toBe("intranet");
   });
+
+  test("bug: a suffix of a hoster like github.io could be allowed, with the pages of everybody", () => {
+    for (const suffix of ["github.io", "s3.amazonaws.com", "azurewebsites.net"]) {
+      expect(readListValue("deny", "domain", suffix)).toBe(suffix);
+      for (const kind of ["domain", "sender"] as const) {
+        expect(readListValue("allow", kind, suffix)).toMatchObject({
+          problem: expect.stringContaining("anybody registers names"),
+        });
+      }
+    }
+    expect(readListValue("allow", "domain", "our-docs.github.io")).toBe("our-docs.github.io");
+  });
+
+  test("bug: senders with a * were taken and matched nothing", () => {
+    for (const list of ["allow", "deny"] as const) {
+      for (const written of ["*@evil.example", "<*@evil.example>", "bounce-*@evil.example"]) {
+        expect(readListValue(list, "sender", written)).toMatchObject({
+          problem: expect.stringContaining("has a *"),
+        });
+      }
+      expect(readListValue(list, "url", "https://*.evil.example/")).toMatchObject({
+        problem: expect.stringContaining("list the domain"),
+      });
+    }
+    expect(readListValue("deny", "url", "https://evil.example/a*")).toBe("https://evil.example/a*");
+  });
 });
 
 describe("the matcher", () => {
@@ -97,6 +126,35 @@ describe("the matcher", () => {
     expect(hit("http://192.0.2.7:81/")).toBe("192.0.2.7");
     expect(hit("http://1.192.0.2.7.example/")).toBeNull();
     expect(hit("http://[2001:db8::1]:81/")).toBe("[2001:db8::1]");
+  });
+
+  test("bug: a denied IPv4 address was reached as an IPv6 address that stands for it", () => {
+    const lists = createLists([entry("deny", "domain", "192.0.2.7")]);
+    for (const host of ["[::ffff:192.0.2.7]", "[::FFFF:c000:207]", "[::ffff:c000:207]:8443"]) {
+      const normalized = normalizeUrl(`http://${host}/a`);
+      if (normalized === null) throw new Error(host);
+      expect(lists.matchUrl(url(normalized))?.value).toBe("192.0.2.7");
+    }
+    expect(lists.matchUrl(url("http://[::ffff:c000:208]/"))).toBeNull();
+    expect(lists.matchUrl(url("http://[2001:db8::ffff:c000:207]/"))).toBeNull();
+  });
+
+  test("bug: what strangers register below a suffix was allowed with a domain above it", () => {
+    const lists = createLists([
+      entry("allow", "domain", "amazonaws.com"),
+      entry("allow", "domain", "intranet"),
+      entry("allow", "sender", "amazonaws.com"),
+      entry("deny", "domain", "amazonaws.com", { expiresAt: 0 }),
+    ]);
+    const hit = (normalized: string) => lists.matchUrl(url(normalized))?.value ?? null;
+    expect(hit("https://amazonaws.com/")).toBe("amazonaws.com");
+    expect(hit("https://console.amazonaws.com/")).toBe("amazonaws.com");
+    expect(hit("https://attacker.s3.amazonaws.com/")).toBeNull();
+    expect(hit("https://wiki.intranet/")).toBe("intranet");
+    expect(lists.matchSender("a@mail.amazonaws.com")?.value).toBe("amazonaws.com");
+    expect(lists.matchSender("a@attacker.s3.amazonaws.com")).toBeNull();
+    const denied = createLists([entry("deny", "domain", "amazonaws.com")]);
+    expect(denied.matchUrl(url("https://attacker.s3.amazonaws.com/"))?.list).toBe("deny");
   });
 
   test("denies by wrapper and by the target a wrapper names, but allows by neither", () => {
