@@ -238,7 +238,7 @@ export function alertFacts(options: {
   readonly yours: boolean;
   /** Of all mails together, each once. */
   readonly recipients: readonly string[];
-  /** Alerts to this recipient that a limit left out since the last one. */
+  /** Alerts to this recipient that a limit held back for this digest. */
   readonly leftOut: number;
 }): AlertFacts {
   const { manner, recipients, digest, yours } = options;
@@ -281,7 +281,12 @@ export function alertFacts(options: {
     recipients_text: words.recipients(recipients.length, MAX_RECIPIENTS_KNOWN),
     left_out: options.leftOut,
     left_out_text: options.leftOut > 0 ? words.leftOut(options.leftOut) : null,
-    headline: digest === null ? words.headline(found) : words.digestHeadline(digest, anyDenied),
+    headline:
+      digest === null
+        ? words.headline(found)
+        : options.leftOut > 0
+          ? `${words.digestSubject(digest, anyDenied)}.`
+          : words.digestHeadline(digest, anyDenied),
     delivered: words.delivered(yours, (digest ?? mails) > 1),
     changed_text:
       changed && digest === null ? words.changed(found, mail.received, verdictBefore(event, verdict)) : null,

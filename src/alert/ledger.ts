@@ -3,13 +3,16 @@
  *
  * In memory and, after `save`, in the spool: a restart goes on where it was. Events go in; what is to be sent, and
  * when, comes out. A content is told to a recipient once in a window; a fixed address gets one alert with a count, and
- * at the end of the window one more where more mails came. With a digest each address has one mail in so long. Bounded:
- * MAX_WAITING alerts wait, beyond it the caller is to wait; of MAX_TOLD the oldest are forgotten first.
+ * at the end of the window one more where more mails came. With a digest each address has one mail in so long. What a
+ * limit holds back becomes one summary for its address, sent as soon as the limit lets it. Nothing counts as told
+ * before it was sent: what joins an alert while it is being sent is told later. Bounded: MAX_WAITING alerts wait,
+ * beyond it the caller is to wait; of MAX_TOLD the oldest are forgotten first.
  */
 import { createHash } from "node:crypto";
 import type { Spool } from "../spool/spool.ts";
 import { type AlertRow, type KeptEvent, MAX_RECIPIENTS_KNOWN } from "./facts.ts";
-import { allows, type HourCount, isForgettable, NO_ALERTS, withLeftOut, withSent } from "./limit.ts";
+import { COUNT, openNotes } from "./ledger-notes.ts";
+import { allowedAt, isForgettable, NO_ALERTS, withSent } from "./limit.ts";
 import { addressKey } from "./recipients.ts";
 
 export type Reader = {
@@ -38,6 +41,8 @@ export type Note = Reader & {
   readonly recipients: readonly string[];
   /** Of the last mails, so that none counts twice. */
   readonly seen: readonly string[];
+  /** Only of a summary, which is written as a digest: the alerts that a limit held back for it. */
+  readonly leftOut?: number;
 };
 
 export type WaitingNote = Note & { readonly id: string };
@@ -58,20 +63,24 @@ export type Ledger = {
     readers: readonly Reader[],
     recipients: readonly string[],
   ): void;
-  /** False where too many wait. */
+  /** False where too many wait. To be asked before each event. */
   hasRoom(): boolean;
   waiting(): number;
-  /** Those to be sent at `now`, longest due first. */
-  due(now: number): readonly WaitingNote[];
+  /** Ids of those to be sent at `now`, longest due first. */
+  due(now: number): readonly string[];
   /** When the next is due, null where none waits. */
   nextAt(): number | null;
-  /** False where the hour has had enough alerts; digests are not counted. */
-  allows(note: Note): boolean;
-  leftOut(note: Note): number;
-  sent(note: WaitingNote): void;
-  /** Not to be sent after all: the relay refused it for good, or a limit (which counts it). */
-  dropped(note: WaitingNote, why: "refused" | "limit"): void;
-  postponed(note: WaitingNote, until: number): void;
+  /** The note to be sent now, as it stays while mails go on to join. Null where it does not wait any more. */
+  begin(id: string): WaitingNote | null;
+  /** When the limits let it be sent: now or later; digests are not limited. */
+  allowedAt(note: Note): number;
+  /** It waits until then by the limits: an alert within the summary for its address, which is returned. */
+  held(id: string, until: number): Note | null;
+  /** The note begun last was sent. What joined it since is not. */
+  sent(id: string): void;
+  /** Given up, untold. What joined it since it was begun is tried on its own. */
+  refused(id: string): void;
+  postponed(id: string, until: number): void;
   /** Writes what changed. Throws what the spool throws; a later call writes it then. */
   save(): Promise<void>;
 };
@@ -81,9 +90,27 @@ const MAX_TOLD = 100_000;
 const MAX_SEEN = 100;
 const MAX_ROWS = 50;
 const MAX_CONTENTS = 20;
-const TOTAL = "limit:";
+const SWEEP_MS = 60_000;
+/** The count of all recipients together. */
+const TOTAL = COUNT;
+
+type Row = Note["rows"][number];
+
+/** A mail on its way into notes. */
+type Incoming = {
+  readonly row: Row;
+  readonly seen: string;
+  readonly recipients: readonly string[];
+  readonly time: number;
+};
 
 const short = (text: string) => createHash("sha256").update(text).digest("hex").slice(0, 20);
+const countKey = (address: string) => `${COUNT}${addressKey(address)}`;
+const digestId = (address: string) => `digest:${addressKey(address)}`;
+const summaryId = (address: string) => `summary:${addressKey(address)}`;
+const alertId = (event: KeptEvent, address: string) => `alert:${event.id}:${addressKey(address)}`;
+const toldKey = (address: string, content: string) => `${addressKey(address)} ${content}`;
+const isSummary = (note: Note) => note.leftOut !== undefined;
 
 export async function openLedger(options: {
   readonly destination: string;
@@ -91,20 +118,17 @@ export async function openLedger(options: {
   readonly spool: Pick<Spool, "alertNotes" | "putAlertNotes">;
   readonly now: () => number;
 }): Promise<Ledger> {
-  const { settings, now, spool, destination } = options;
-  const notes = new Map<string, Note>();
-  const counts = new Map<string, HourCount>();
+  const { settings, now } = options;
+  const store = await openNotes(options.destination, options.spool);
+  const { notes, counts } = store;
   /** Address and content to the note that told it. */
   const told = new Map<string, string>();
   const waiting = new Set<string>();
-  let dirty = new Set<string>();
+  /** The note that is being sent, and what it becomes: mails that come meanwhile join both. */
+  let flight: { readonly id: string; sent: Note; untold: Note | null } | null = null;
+  let sweptAt = 0;
 
-  const toldKey = (address: string, content: string) => `${addressKey(address)} ${content}`;
-  const countKey = (address: string) => `${TOTAL}${addressKey(address)}`;
-
-  const put = (id: string, note: Note) => {
-    notes.set(id, note);
-    dirty.add(id);
+  const index = (id: string, note: Note) => {
     if (note.dueAt === null) waiting.delete(id);
     else waiting.add(id);
     for (const content of note.contents) {
@@ -113,131 +137,168 @@ export async function openLedger(options: {
       if (other === undefined || other === note || other.until < note.until) told.set(key, id);
     }
   };
+  const put = (id: string, note: Note) => {
+    store.put(id, note);
+    index(id, note);
+  };
   const forget = (id: string) => {
     const note = notes.get(id);
-    notes.delete(id);
+    if (note === undefined) return;
+    store.put(id, null);
     waiting.delete(id);
-    dirty.add(id);
-    for (const content of note?.contents ?? []) {
-      const key = toldKey(note?.address ?? "", content);
+    for (const content of note.contents) {
+      const key = toldKey(note.address, content);
       if (told.get(key) === id) told.delete(key);
     }
   };
-  const putCount = (key: string, count: HourCount) => {
-    if (isForgettable(count, now())) counts.delete(key);
-    else counts.set(key, count);
-    dirty.add(key);
-  };
-
-  for (const { id, body } of await spool.alertNotes(destination)) {
-    if (id.startsWith(TOTAL)) counts.set(id, JSON.parse(body) as HourCount);
-    else put(id, JSON.parse(body) as Note);
-  }
-  dirty = new Set();
+  for (const [id, note] of notes) index(id, note);
 
   /** Drops what needs not be known any more. */
-  const sweep = () => {
-    const time = now();
+  const sweep = (time: number) => {
     for (const [id, { dueAt, until }] of notes) if (dueAt === null && until <= time) forget(id);
-    for (const [key, count] of counts) if (isForgettable(count, time)) putCount(key, count);
+    for (const [key, count] of counts) if (isForgettable(count, time)) store.putCount(key, null);
     for (const id of notes.keys()) {
       if (notes.size <= MAX_TOLD) break;
       if (!waiting.has(id)) forget(id);
     }
   };
-  let sweptAt = 0;
 
-  const joined = (note: Note, seen: string, recipients: readonly string[]): Note => {
+  const union = createUnion();
+  const joined = (note: Note, { seen, recipients }: Incoming): Note => {
     const known = note.seen.includes(seen);
-    const keys = new Set(note.recipients.map(addressKey));
-    const added = recipients.filter((to) => {
-      if (keys.has(addressKey(to))) return false;
-      keys.add(addressKey(to));
-      return true;
-    });
     return {
       ...note,
       mails: note.mails + (known ? 0 : 1),
       seen: known ? note.seen : [...note.seen, seen].slice(-MAX_SEEN),
-      recipients: [...note.recipients, ...added].slice(0, MAX_RECIPIENTS_KNOWN),
+      recipients: union(note.recipients, recipients),
     };
   };
+  const first = (reader: Reader, mail: Incoming) => ({
+    address: reader.address,
+    fixed: reader.fixed,
+    yours: reader.yours,
+    attempts: 0,
+    triedAt: null,
+    rows: [mail.row],
+    mails: 1,
+    recipients: mail.recipients,
+    seen: [mail.seen],
+  });
+  const freshAlert = (reader: Reader, mail: Incoming, contents: readonly string[]): Note => ({
+    ...first(reader, mail),
+    kind: "alert",
+    contents,
+    until: mail.time + settings.campaign_window,
+    dueAt: mail.time + (reader.fixed ? settings.campaign_wait : 0),
+  });
+  const freshDigest = (reader: Reader, mail: Incoming, dueAt: number): Note => ({
+    ...first(reader, mail),
+    kind: "digest",
+    contents: [],
+    until: dueAt,
+    dueAt,
+  });
+  /** An alert whose contents the mail has. */
+  const grownAlert = (note: Note, reader: Reader, mail: Incoming): Note => {
+    const known = note.seen.includes(mail.seen);
+    const grown = joined(note, mail);
+    if (note.dueAt !== null) {
+      const rows = known ? note.rows : note.rows.map((one) => ({ ...one, mails: one.mails + 1 }));
+      return { ...grown, yours: note.yours || reader.yours, rows };
+    }
+    if (known || !note.fixed) return note;
+    return { ...grown, rows: [mail.row], dueAt: note.until, attempts: 0, triedAt: null };
+  };
+  const grownDigest = (note: Note, mail: Incoming): Note => {
+    const grown = joined(note, mail);
+    if (note.seen.includes(mail.seen)) return grown;
+    const rows = withRow(note.rows, mail.row, store.hasRoomFor(mail.row.event));
+    return { ...grown, rows, ...(note.leftOut !== undefined && { leftOut: note.leftOut + 1 }) };
+  };
+  const nextDigest = (note: Note | null, reader: Reader, mail: Incoming): Note => {
+    if (note !== null && note.dueAt !== null) return grownDigest(note, mail);
+    if (note?.seen.includes(mail.seen)) return note;
+    const fresh = freshDigest(reader, mail, mail.time + (settings.digest ?? 0));
+    return { ...fresh, seen: [...(note?.seen ?? []), mail.seen].slice(-MAX_SEEN) };
+  };
 
-  const record: Ledger["record"] = (event, allContents, readers, recipients) => {
+  const recordDigest = (reader: Reader, mail: Incoming) => {
+    const id = digestId(reader.address);
+    put(id, nextDigest(notes.get(id) ?? null, reader, mail));
+    if (flight?.id !== id) return;
+    flight.sent = nextDigest(flight.sent, reader, mail);
+    flight.untold = nextDigest(flight.untold, reader, mail);
+  };
+  const recordAlert = (reader: Reader, mail: Incoming, contents: readonly string[]) => {
+    const { address } = reader;
+    const ids = contents.map((content) => told.get(toldKey(address, content)));
+    const olds = ids.map((id) => (id === undefined ? undefined : notes.get(id)));
+    const isKnown = (note: Note | undefined) =>
+      note !== undefined && (note.until > mail.time || note.dueAt !== null);
+    const [id] = ids;
+    const [old] = olds;
+    if (id === undefined || old === undefined || !olds.every(isKnown)) {
+      const summary = notes.get(summaryId(address));
+      if (summary?.dueAt != null && flight?.id !== summaryId(address)) {
+        put(summaryId(address), grownDigest(summary, mail));
+        return;
+      }
+      const unknown = contents.filter((_, at) => !isKnown(olds[at]));
+      put(alertId(mail.row.event, address), freshAlert(reader, mail, unknown));
+      return;
+    }
+    const grown = grownAlert(old, reader, mail);
+    if (grown !== old) put(id, grown);
+    if (flight?.id !== id) return;
+    flight.sent = grownAlert(flight.sent, reader, mail);
+    // Mails that were counted before are part of what was given up.
+    if (old.seen.includes(mail.seen)) return;
+    flight.untold =
+      flight.untold === null
+        ? freshAlert(reader, mail, old.contents)
+        : grownAlert(flight.untold, reader, mail);
+  };
+
+  const record: Ledger["record"] = (event, allContents, readers, allRecipients) => {
     const time = now();
-    if (time - sweptAt > 60_000 || notes.size > MAX_TOLD) {
+    if (time - sweptAt > SWEEP_MS || notes.size > MAX_TOLD) {
       sweptAt = time;
-      sweep();
+      sweep(time);
     }
     const contents = [...new Set(allContents.map(short))].slice(0, MAX_CONTENTS);
-    const seen = short(JSON.stringify([event.mail?.id, contents]));
-    const row = { event, mails: 1, contents };
+    const mail: Incoming = {
+      row: { event, mails: 1, contents },
+      seen: short(JSON.stringify([event.mail?.id, contents])),
+      recipients: union([], allRecipients),
+      time,
+    };
     for (const reader of readers) {
-      const { address } = reader;
-      const fresh: Note = {
-        ...reader,
-        kind: "alert",
-        contents,
-        until: time + settings.campaign_window,
-        dueAt: time + (reader.fixed ? settings.campaign_wait : 0),
-        attempts: 0,
-        triedAt: null,
-        rows: [row],
-        mails: 1,
-        recipients: recipients.slice(0, MAX_RECIPIENTS_KNOWN),
-        seen: [seen],
-      };
-      if (settings.digest !== undefined) {
-        const id = `digest:${addressKey(address)}`;
-        const note = notes.get(id);
-        if (note === undefined || note.dueAt === null) {
-          const seenBefore = note?.seen ?? [];
-          if (seenBefore.includes(seen)) continue;
-          const dueAt = time + settings.digest;
-          put(id, {
-            ...fresh,
-            kind: "digest",
-            contents: [],
-            until: dueAt,
-            dueAt,
-            seen: [...seenBefore, seen],
-          });
-        } else if (!note.seen.includes(seen)) {
-          put(id, { ...joined(note, seen, recipients), rows: withRow(note.rows, row) });
-        } else put(id, joined(note, seen, recipients));
-        continue;
-      }
-      const ids = contents.map((content) => told.get(toldKey(address, content)));
-      const olds = ids.map((id) => (id === undefined ? undefined : notes.get(id)));
-      const isKnown = (note: Note | undefined) =>
-        note !== undefined && (note.until > time || note.dueAt !== null);
-      const [firstId] = ids;
-      const [first] = olds;
-      if (firstId === undefined || first === undefined || !olds.every(isKnown)) {
-        const unknown = contents.filter((_, at) => !isKnown(olds[at]));
-        put(`alert:${event.id}:${addressKey(address)}`, { ...fresh, contents: unknown });
-        continue;
-      }
-      const known = first.seen.includes(seen);
-      const grown = joined(first, seen, recipients);
-      if (first.dueAt !== null) {
-        const rows = known ? first.rows : first.rows.map((one) => ({ ...one, mails: one.mails + 1 }));
-        put(firstId, { ...grown, yours: first.yours || reader.yours, rows });
-      } else if (!known && first.fixed) {
-        put(firstId, { ...grown, rows: [row], dueAt: first.until, attempts: 0, triedAt: null });
-      }
+      if (settings.digest === undefined) recordAlert(reader, mail, contents);
+      else recordDigest(reader, mail);
     }
   };
 
-  /** What is left of a note when nothing of it waits any more. */
-  const settled = (note: WaitingNote) => {
-    const { id, ...rest } = note;
+  /** What is left of a note when all of it is told. */
+  const settled = (note: Note): Note => {
     const time = now();
-    const until = rest.until > time ? rest.until : time + settings.campaign_window;
-    put(id, { ...rest, until, dueAt: null, rows: [], mails: 0, recipients: [], attempts: 0, triedAt: null });
+    const until = note.until > time ? note.until : time + settings.campaign_window;
+    return { ...note, until, dueAt: null, rows: [], mails: 0, recipients: [], attempts: 0, triedAt: null };
   };
-
-  const counted = (note: Note) => [countKey(note.address), TOTAL];
+  /** The rows of a summary count as told one by one, as if each had been an alert. */
+  const tellRows = (summary: Note) => {
+    for (const row of summary.rows) {
+      const id = alertId(row.event, summary.address);
+      if (notes.has(id)) continue;
+      const { leftOut: _, ...rest } = settled(summary);
+      put(id, {
+        ...rest,
+        kind: "alert",
+        contents: row.contents,
+        until: now() + settings.campaign_window,
+        seen: [],
+      });
+    }
+  };
   const countOf = (key: string) => counts.get(key) ?? NO_ALERTS;
   return {
     record,
@@ -245,59 +306,113 @@ export async function openLedger(options: {
     waiting: () => waiting.size,
     due: (time) =>
       [...waiting]
-        .flatMap((id): readonly WaitingNote[] => {
-          const note = notes.get(id);
-          return note !== undefined && note.dueAt !== null && note.dueAt <= time ? [{ ...note, id }] : [];
-        })
-        .toSorted((a, b) => (a.dueAt ?? 0) - (b.dueAt ?? 0)),
+        .map((id) => ({ id, dueAt: notes.get(id)?.dueAt ?? null }))
+        .filter(({ dueAt }) => dueAt !== null && dueAt <= time)
+        .toSorted((a, b) => (a.dueAt ?? 0) - (b.dueAt ?? 0))
+        .map(({ id }) => id),
     nextAt: () =>
       [...waiting].reduce<number | null>((next, id) => {
         const dueAt = notes.get(id)?.dueAt ?? null;
         return dueAt === null ? next : Math.min(next ?? dueAt, dueAt);
       }, null),
-    allows: (note) =>
-      note.kind === "digest" ||
-      (allows(countOf(countKey(note.address)), now(), settings.max_per_recipient_hour) &&
-        allows(countOf(TOTAL), now(), settings.max_per_hour)),
-    leftOut: (note) => countOf(countKey(note.address)).leftOut,
-    sent(note) {
-      if (note.kind === "alert")
-        for (const key of counted(note)) putCount(key, withSent(countOf(key), now()));
-      settled(note);
+    begin(id) {
+      const note = notes.get(id);
+      if (note === undefined || note.dueAt === null) return null;
+      flight = { id, sent: settled(note), untold: null };
+      return { ...note, id };
     },
-    dropped(note, why) {
-      if (why === "limit") {
-        const key = countKey(note.address);
-        putCount(key, withLeftOut(countOf(key), now()));
+    allowedAt(note) {
+      const time = now();
+      if (note.kind === "digest" && !isSummary(note)) return time;
+      return Math.max(
+        allowedAt(countOf(countKey(note.address)), time, settings.max_per_recipient_hour),
+        allowedAt(countOf(TOTAL), time, settings.max_per_hour),
+      );
+    },
+    held(id, until) {
+      const note = notes.get(id);
+      if (note === undefined) return null;
+      if (isSummary(note)) {
+        put(id, { ...note, dueAt: until });
+        return null;
       }
-      settled(note);
+      const key = summaryId(note.address);
+      const open = notes.get(key);
+      const before = open?.dueAt == null ? undefined : open;
+      const rows = note.rows.reduce(
+        (all, row) => withRow(all, row, store.hasRoomFor(row.event)),
+        before?.rows ?? [],
+      );
+      const summary: Note = {
+        ...{ address: note.address, fixed: note.fixed, yours: note.yours || before?.yours === true },
+        ...{ kind: "digest", contents: [], rows, mails: (before?.mails ?? 0) + note.mails },
+        ...{ until, dueAt: before?.dueAt ?? until, attempts: 0, triedAt: null },
+        recipients: union(before?.recipients ?? [], note.recipients),
+        seen: [...new Set([...(before?.seen ?? []), ...note.seen])].slice(-MAX_SEEN),
+        leftOut: (before?.leftOut ?? 0) + 1,
+      };
+      forget(id);
+      put(key, summary);
+      return summary;
     },
-    postponed({ id, ...note }, until) {
+    sent(id) {
+      const note = notes.get(id);
+      if (note === undefined || flight?.id !== id) return;
+      const time = now();
+      if (note.kind === "alert" || isSummary(note)) {
+        for (const key of [countKey(note.address), TOTAL]) store.putCount(key, withSent(countOf(key), time));
+      }
+      if (isSummary(note)) {
+        forget(id);
+        tellRows(note);
+      } else put(id, flight.sent);
+      flight = null;
+    },
+    refused(id) {
+      const untold = flight?.id === id ? flight.untold : null;
+      if (flight?.id === id) flight = null;
+      forget(id);
+      if (untold !== null) put(id, untold);
+    },
+    postponed(id, until) {
+      const note = notes.get(id);
+      if (note === undefined) return;
+      if (flight?.id === id) flight = null;
       put(id, { ...note, dueAt: until, attempts: note.attempts + 1, triedAt: note.triedAt ?? now() });
     },
-    async save() {
-      if (dirty.size === 0) return;
-      const ids = [...dirty];
-      dirty = new Set();
-      try {
-        await spool.putAlertNotes(
-          destination,
-          ids.map((id) => {
-            const kept = notes.get(id) ?? counts.get(id);
-            return { id, body: kept === undefined ? null : JSON.stringify(kept) };
-          }),
-        );
-      } catch (thrown) {
-        for (const id of ids) dirty.add(id);
-        throw thrown;
-      }
-    },
+    save: store.save,
   };
 }
 
-/** Rows of a digest with one more mail: in the row of the same content, or in one of its own while there is room. */
-function withRow(rows: Note["rows"], row: Note["rows"][number]): Note["rows"] {
+/** Rows with one more: its mails in the row of the same content, or a row of its own while there is room. */
+function withRow(rows: readonly Row[], row: Row, room: boolean): readonly Row[] {
   const same = rows.findIndex(({ contents }) => row.contents.every((content) => contents.includes(content)));
-  if (same >= 0) return rows.map((one, at) => (at === same ? { ...one, mails: one.mails + 1 } : one));
-  return rows.length < MAX_ROWS ? [...rows, row] : rows;
+  if (same >= 0) return rows.map((one, at) => (at === same ? { ...one, mails: one.mails + row.mails } : one));
+  return rows.length === 0 || (rows.length < MAX_ROWS && room) ? [...rows, row] : rows;
+}
+
+/**
+ * Lists of recipients joined, each address once, at most MAX_RECIPIENTS_KNOWN. The same lists give the same list again:
+ * a mail to a thousand recipients makes one list and not a thousand.
+ */
+function createUnion(): (before: readonly string[], added: readonly string[]) => readonly string[] {
+  const made = new WeakMap<readonly string[], WeakMap<readonly string[], readonly string[]>>();
+  const none: readonly string[] = [];
+  return (given, added) => {
+    const before = given.length === 0 ? none : given;
+    if (before.length >= MAX_RECIPIENTS_KNOWN || added.length === 0) return before;
+    const ofBefore = made.get(before) ?? new WeakMap<readonly string[], readonly string[]>();
+    made.set(before, ofBefore);
+    const known = ofBefore.get(added);
+    if (known !== undefined) return known;
+    const list = new Map(before.map((address) => [addressKey(address), address]));
+    for (const address of added) {
+      if (list.size >= MAX_RECIPIENTS_KNOWN) break;
+      const key = addressKey(address);
+      if (!list.has(key)) list.set(key, address);
+    }
+    const result = list.size === before.length ? before : [...list.values()];
+    ofBefore.set(added, result);
+    return result;
+  };
 }

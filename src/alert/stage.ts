@@ -35,6 +35,8 @@ const BATCH = 100;
 const GIVE_UP_MS = 24 * 3_600_000;
 const FIRST_RETRY_MS = 5_000;
 const LONGEST_RETRY_MS = 15 * 60_000;
+/** Alerts in a row that a relay may fail at and yet be held for sound, where it took one just before. */
+const MAX_SUSPECTS = 5;
 /** How often a look at the clock is due whatever happens. */
 const POLL_MS = 1000;
 
@@ -120,6 +122,11 @@ function alertContents(
   ];
 }
 
+function idsOf(note: WaitingNote) {
+  const event = note.rows.at(-1)?.event;
+  return { mail_id: event?.mail?.id, event_id: event?.id };
+}
+
 type Sender = {
   readonly config: AlertConfig;
   readonly carrier: Carrier;
@@ -182,28 +189,36 @@ function startSender(options: {
     );
   };
 
-  /** One try of one alert. Throws where the relay as a whole is at fault. */
-  const serve = async (ledger: Ledger, note: WaitingNote): Promise<void> => {
-    const event = note.rows.at(-1)?.event;
-    const ids = { mail_id: event?.mail?.id, event_id: event?.id };
-    if (!ledger.allows(note)) {
-      ledger.dropped(note, "limit");
-      log.warn("an alert is left out: there were enough within the hour", {
-        ...ids,
-        left_out: ledger.leftOut(note),
-      });
-      return;
+  /** After a try that failed for this one alert: true where it waits, false where it went on for a day. */
+  const waits = (ledger: Ledger, note: WaitingNote, permanent = false): boolean => {
+    if (permanent || now() - (note.triedAt ?? now()) >= GIVE_UP_MS) {
+      ledger.refused(note.id);
+      return false;
     }
-    const giveUp = now() - (note.triedAt ?? now()) >= GIVE_UP_MS;
-    const later = () =>
-      ledger.postponed(
-        note,
-        now() + Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(note.attempts, 16)),
-      );
-    let message: Buffer;
+    const wait = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(note.attempts, 16));
+    ledger.postponed(note.id, now() + wait);
+    return true;
+  };
+
+  const putOff = (ledger: Ledger, note: WaitingNote, permanent: boolean, message: string) => {
+    const ids = idsOf(note);
+    if (!waits(ledger, note, permanent)) {
+      log.error("the relay refuses an alert, it is given up", {
+        ...ids,
+        attempts: note.attempts + 1,
+        ...faultFields(new SensorError("ALERT_REFUSED", message)),
+      });
+    } else if (note.attempts === 0) {
+      const why = new SensorError("ALERT_UNREACHABLE", message);
+      log.warn("the relay puts an alert off, it is tried again", { ...ids, ...faultFields(why) });
+    }
+  };
+
+  /** Null where it cannot be written: it must not hold the others up. */
+  const written = async (ledger: Ledger, note: WaitingNote): Promise<Buffer | null> => {
     try {
-      message = await alertMessage({
-        alert: composer.compose(note, ledger.leftOut(note)),
+      return await alertMessage({
+        alert: composer.compose(note, note.leftOut ?? 0),
         from: config.from,
         to: note.address,
         logo: composer.logo,
@@ -212,39 +227,36 @@ function startSender(options: {
         now: now(),
       });
     } catch (thrown) {
-      // One that cannot be written must not hold the others up.
       log.error(
-        giveUp ? "an alert cannot be written, it is given up" : "an alert cannot be written for now",
-        {
-          ...ids,
-          ...faultFields(asSensorError(thrown)),
-        },
+        waits(ledger, note)
+          ? "an alert cannot be written for now"
+          : "an alert cannot be written, it is given up",
+        { ...idsOf(note), ...faultFields(asSensorError(thrown)) },
       );
-      if (giveUp) ledger.dropped(note, "refused");
-      else later();
-      return;
+      return null;
     }
+  };
+
+  /** One try of one alert; true where the relay answered. Throws where the relay may be at fault as a whole. */
+  const serve = async (ledger: Ledger, note: WaitingNote): Promise<boolean> => {
+    const allowedAt = ledger.allowedAt(note);
+    if (allowedAt > now()) {
+      const summary = ledger.held(note.id, allowedAt);
+      if (summary?.leftOut === 1) {
+        log.warn("an alert waits to be part of a summary: there were enough within the hour", idsOf(note));
+      }
+      return false;
+    }
+    const message = await written(ledger, note);
+    if (message === null) return false;
     const answer = await relay.send(message, note.address);
     if (answer.state === "taken") {
-      ledger.sent(note);
+      ledger.sent(note.id);
       delivered += 1;
-      log.info("alert sent", { ...ids, mails: note.mails });
-      return;
-    }
-    if (answer.permanent || giveUp) {
-      ledger.dropped(note, "refused");
-      log.error("the relay refuses a recipient, the alert is given up", {
-        ...ids,
-        attempts: note.attempts + 1,
-        ...faultFields(new SensorError("ALERT_REFUSED", answer.message)),
-      });
-      return;
-    }
-    if (note.attempts === 0) {
-      const why = new SensorError("ALERT_UNREACHABLE", answer.message);
-      log.warn("the relay puts a recipient off, the alert is tried again", { ...ids, ...faultFields(why) });
-    }
-    later();
+      const leftOut = note.leftOut === undefined ? {} : { left_out: note.leftOut };
+      log.info("alert sent", { ...idsOf(note), mails: note.mails, ...leftOut });
+    } else putOff(ledger, note, answer.permanent, answer.message);
+    return true;
   };
 
   const goDown = (fault: SensorError) => {
@@ -259,17 +271,49 @@ function startSender(options: {
     faults = 0;
   };
 
+  /** How often each due alert ended in what may be a fault of the relay: those that did are tried last. */
+  const faulted = new Map<string, number>();
+
+  /** Sends what is due. Throws where the relay is at fault: not where it serves others and fails at some alerts. */
+  const sendDue = async (ledger: Ledger) => {
+    const due = new Set(ledger.due(now()));
+    for (const id of faulted.keys()) if (!due.has(id)) faulted.delete(id);
+    const timesOf = (id: string) => faulted.get(id) ?? 0;
+    let served = false;
+    let suspects: { readonly note: WaitingNote; readonly fault: SensorError }[] = [];
+    const clear = async () => {
+      for (const { note, fault } of suspects) putOff(ledger, note, false, fault.message);
+      suspects = [];
+      await ledger.save();
+    };
+    for (const id of [...due].toSorted((a, b) => timesOf(a) - timesOf(b))) {
+      if (closing) break;
+      const note = ledger.begin(id);
+      if (note === null) continue;
+      try {
+        if (!(await serve(ledger, note))) continue;
+      } catch (thrown) {
+        const fault = asSensorError(thrown);
+        faulted.set(id, timesOf(id) + 1);
+        suspects.push({ note, fault });
+        if (suspects.length >= (served ? MAX_SUSPECTS : 2)) throw fault;
+        continue;
+      }
+      served = true;
+      faulted.delete(id);
+      await clear();
+      goUp();
+    }
+    const [suspect] = suspects;
+    if (suspect !== undefined && !served) throw suspect.fault;
+    await clear();
+  };
+
   const work = async (ledger: Ledger) => {
     while (!closing) {
       sleeper.forget();
       try {
-        for (const note of ledger.due(now())) {
-          if (closing) break;
-          await serve(ledger, note);
-          await ledger.save();
-          goUp();
-        }
-        await ledger.save();
+        await sendDue(ledger);
       } catch (thrown) {
         goDown(asSensorError(thrown));
         await rest(pauseAfter(faults));
@@ -289,12 +333,24 @@ function startSender(options: {
     carrier: {
       async carry(events) {
         const ledger = await ready;
-        while (!closing && !ledger.hasRoom()) await Bun.sleep(POLL_MS);
-        if (closing) return { delivered: 0, fault: new SensorError("ALERT_UNREACHABLE", "the sensor stops") };
-        for (const event of events) await record(ledger, event);
+        let recorded = 0;
+        for (const event of events) {
+          if (!ledger.hasRoom()) {
+            await ledger.save();
+            sleeper.wake();
+          }
+          while (!closing && !ledger.hasRoom()) await Bun.sleep(POLL_MS);
+          if (closing) break;
+          await record(ledger, event);
+          recorded += 1;
+        }
         await ledger.save();
         sleeper.wake();
-        return { delivered: events.length, fault: null };
+        const stops = recorded < events.length;
+        return {
+          delivered: recorded,
+          fault: stops ? new SensorError("ALERT_UNREACHABLE", "the sensor stops") : null,
+        };
       },
       async close() {
         closing = true;

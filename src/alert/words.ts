@@ -211,7 +211,7 @@ const en: Words = {
   recipients: (count, known) =>
     count >= known ? `${known} recipients or more` : plural(count, "recipient", "recipients"),
   leftOut: (count) =>
-    `${plural(count, "earlier alert", "earlier alerts")} to you had to be left out: too many within an hour.`,
+    `${plural(count, "alert", "alerts")} to you had to wait for this summary: there were too many within an hour.`,
   more: (count) => `and ${count} more`,
   digestSubject: (count, denied) =>
     `${plural(count, "mail", "mails")} with bad ${denied ? "senders, " : ""}attachments or links`,
@@ -340,7 +340,7 @@ const de: Words = {
   recipients: (count, known) =>
     count >= known ? `${known} Empf\u00e4nger oder mehr` : `${count} Empf\u00e4nger`,
   leftOut: (count) =>
-    `${plural(count, "fr\u00fchere Warnung an Sie entfiel", "fr\u00fchere Warnungen an Sie entfielen")}: zu viele in einer Stunde.`,
+    `${plural(count, "Warnung an Sie musste", "Warnungen an Sie mussten")} auf diese \u00dcbersicht warten: Es waren zu viele in einer Stunde.`,
   more: (count) => `und ${count} weitere`,
   digestSubject: (count, denied) =>
     `${plural(count, "Mail", "Mails")} mit gef\u00e4hrlichen ${denied ? "Absendern, " : ""}Anh\u00e4ngen oder Links`,

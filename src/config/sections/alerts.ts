@@ -184,7 +184,7 @@ export const alert = z
       },
     ),
     max_per_recipient_hour: key(
-      "Alerts one recipient gets within an hour; the next alert says how many were left out.",
+      "Alerts one recipient gets within an hour; what comes beyond is told in one summary after it.",
       whole(1, 10_000).prefault(10),
     ),
     max_per_hour: key(

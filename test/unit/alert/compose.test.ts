@@ -104,10 +104,13 @@ describe("an alert for a recipient", () => {
     expect(text).toContain("enter no password there");
   });
 
-  test("says how many alerts were left out before it", () => {
-    expect(compose(event, {}, {}, 3).text).toContain("3 earlier alerts to you had to be left out");
-    expect(compose(event, {}, { language: "de" }, 1).text).toContain(
-      "1 fr\u00fchere Warnung an Sie entfiel:",
+  test("that is a summary says how many alerts had to wait for it", () => {
+    const digest = { kind: "digest" } as const;
+    const text = compose(event, digest, {}, 3).text;
+    expect(text).toContain("3 alerts to you had to wait for this summary");
+    expect(text).not.toContain("since the last digest");
+    expect(compose(event, digest, { language: "de" }, 1).text).toContain(
+      "1 Warnung an Sie musste auf diese \u00dcbersicht warten:",
     );
   });
 });

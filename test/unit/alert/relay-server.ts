@@ -10,13 +10,15 @@ export type RelayServer = {
   readonly asked: string[];
   /** The SMTP code for a recipient, null to take it. */
   answer: (recipient: string) => number | null;
+  /** What becomes of a mail that is all there: taken where null, else the SMTP code, or the connection is dropped. */
+  atData: (recipient: string) => Promise<number | "drop" | null>;
   close(): Promise<void>;
 };
 
 export async function relayServer(port = 0): Promise<RelayServer> {
   const taken: TakenMail[] = [];
   const asked: string[] = [];
-  const relay: { answer: RelayServer["answer"] } = { answer: () => null };
+  const relay: Pick<RelayServer, "answer" | "atData"> = { answer: () => null, atData: async () => null };
   const server = new SMTPServer({
     authOptional: true,
     disabledCommands: ["AUTH", "STARTTLS"],
@@ -31,8 +33,17 @@ export async function relayServer(port = 0): Promise<RelayServer> {
     onData(stream, session, callback) {
       const chunks: Buffer[] = [];
       stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-      stream.on("end", () => {
+      stream.on("end", async () => {
         const { mailFrom, rcptTo } = session.envelope;
+        const code = await relay.atData(rcptTo[0]?.address ?? "");
+        if (code === "drop") {
+          for (const connection of server.connections) connection.close();
+          return;
+        }
+        if (code !== null) {
+          callback(Object.assign(new Error("not now or never"), { responseCode: code }));
+          return;
+        }
         taken.push({
           from: mailFrom === false ? "" : mailFrom.address,
           to: rcptTo.map(({ address }) => address),
@@ -55,6 +66,12 @@ export async function relayServer(port = 0): Promise<RelayServer> {
     },
     set answer(value) {
       relay.answer = value;
+    },
+    get atData() {
+      return relay.atData;
+    },
+    set atData(value) {
+      relay.atData = value;
     },
     close: () => new Promise((resolve) => server.close(() => resolve())),
   };

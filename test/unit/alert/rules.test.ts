@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { defang } from "../../../src/alert/defang.ts";
-import { allows, isForgettable, NO_ALERTS, withLeftOut, withSent } from "../../../src/alert/limit.ts";
+import { allowedAt, isForgettable, NO_ALERTS, withSent } from "../../../src/alert/limit.ts";
 import { alertRecipients } from "../../../src/alert/recipients.ts";
 import { wantsAlert } from "../../../src/alert/wanted.ts";
 import type { MailRow } from "../../../src/spool/spool.ts";
@@ -211,17 +211,15 @@ describe("what is worth an alert", () => {
 });
 
 describe("the hourly limit", () => {
-  test("counts over a sliding hour, and what it left out", () => {
+  test("counts over a sliding hour, and says when one more may go out", () => {
     const minute = 60_000;
     let count = withSent(withSent(NO_ALERTS, 0), 10 * minute);
-    expect(allows(count, 20 * minute, 2)).toBe(false);
-    expect(allows(count, 20 * minute, 3)).toBe(true);
-    count = withLeftOut(withLeftOut(count, 20 * minute), 30 * minute);
-    expect(count.leftOut).toBe(2);
-    expect(allows(count, 61 * minute, 2)).toBe(true);
+    expect(allowedAt(count, 20 * minute, 2)).toBe(60 * minute);
+    expect(allowedAt(count, 20 * minute, 1)).toBe(70 * minute);
+    expect(allowedAt(count, 20 * minute, 3)).toBe(20 * minute);
+    expect(allowedAt(count, 61 * minute, 2)).toBe(61 * minute);
     count = withSent(count, 61 * minute);
-    expect(count.leftOut).toBe(0);
-    expect(allows(count, 62 * minute, 2)).toBe(false);
+    expect(allowedAt(count, 62 * minute, 2)).toBe(70 * minute);
     expect(isForgettable(count, 62 * minute)).toBe(false);
     expect(isForgettable(count, 122 * minute)).toBe(true);
   });

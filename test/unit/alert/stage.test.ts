@@ -173,7 +173,7 @@ describe("alerts", () => {
     relay.answer = () => 451;
     const { lines } = start(spool, relay.address, SOC, () => Date.now() + later);
     await spool.putEvents([bad()]);
-    await until(() => lines.some(({ msg }) => String(msg).startsWith("the relay puts a recipient off")));
+    await until(() => lines.some(({ msg }) => String(msg).startsWith("the relay puts an alert off")));
     later = 25 * 3_600_000;
     await until(() => lines.some(({ code }) => code === "ALERT_REFUSED"));
   });
@@ -320,7 +320,7 @@ describe("one content", () => {
 });
 
 describe("limits", () => {
-  test("hold for a recipient, and the next alert counts what was left out", async () => {
+  test("hold for a recipient, and what they hold back is told in one summary as soon as they allow it", async () => {
     const [spool, relay] = [await someSpool(), await someRelay()];
     let later = 0;
     const { lines } = start(
@@ -329,25 +329,171 @@ describe("limits", () => {
       { ...SOC, max_per_recipient_hour: 2 },
       () => Date.now() + later,
     );
-    await spool.putEvents(Array.from({ length: 5 }, () => bad()));
+    await spool.putEvents(Array.from({ length: 5 }, (_, n) => bad(`decoy${n}.zip`)));
     await cursorAt(spool, 5);
-    await settled(spool);
+    await until(() => relay.taken.length === 2);
+    await spool.putEvents([bad("late.zip")]);
+    await cursorAt(spool, 6);
+    expect(lines.filter(({ msg }) => String(msg).startsWith("an alert waits to be part"))).toHaveLength(1);
     expect(relay.taken).toHaveLength(2);
-    expect(lines.filter(({ left_out }) => left_out !== undefined)).toHaveLength(3);
     later = 3_700_000;
-    await spool.putEvents([bad()]);
     await until(() => relay.taken.length === 3);
-    expect(await textOf(relay, 2)).toContain("3 earlier alerts to you");
+    const { subject } = await simpleParser(relay.taken[2]?.text ?? "");
+    expect(subject).toBe("4 mails with bad attachments or links");
+    const text = (await textOf(relay, 2)).replaceAll("\n", " ");
+    expect(text).toContain("4 alerts to you had to wait for this summary");
+    expect(text).toContain("late[.]zip");
+    await settled(spool);
+    await spool.putEvents([bad()]);
+    await until(() => relay.taken.length === 4);
+    expect(await textOf(relay, 3)).not.toContain("had to wait");
+  });
+
+  test("silence no alert: ten decoys used to make the content they held back count as told", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    let later = 0;
+    const config = { to_recipients: true, max_per_recipient_hour: 2, campaign_window: "4h" };
+    start(spool, relay.address, config, () => Date.now() + later);
+    const to = ["anna@example.org"];
+    const [one, two] = [bad("1.zip", "", to), bad("2.zip", "", to)];
+    await spool.putEvents([one, two, bad("real.zip", "9", to)]);
+    await cursorAt(spool, 3);
+    await until(() => relay.taken.length === 2);
+    // The very content, again and again: it is counted, and told once when the hour is over.
+    await spool.putEvents([bad("real.zip", "9", to), bad("1.zip", "", to)]);
+    await cursorAt(spool, 5);
+    later = 2 * 3_600_000;
+    await until(() => relay.taken.length === 3);
+    await settled(spool);
+    const text = await textOf(relay, 2);
+    expect(text).toContain("real[.]zip");
+    expect(text).toContain(", 2 mails");
+    // Within the window it is known to have been told now.
+    await spool.putEvents([bad("real.zip", "9", to)]);
+    await cursorAt(spool, 6);
+    await settled(spool);
+    expect(relay.taken).toHaveLength(3);
   });
 
   test("hold for all recipients together", async () => {
     const [spool, relay] = [await someSpool(), await someRelay()];
     start(spool, relay.address, { max_per_hour: 3 });
     await spool.putEvents([bad(), bad(), bad()]);
+    await until(() => relay.taken.length === 3);
     await cursorAt(spool, 3);
-    await settled(spool);
+    await Bun.sleep(50);
     expect(relay.taken).toHaveLength(3);
   });
+});
+
+describe("a busy relay", () => {
+  /** Answers the first mail only when told to. */
+  function slow(relay: RelayServer, code: number | null = null) {
+    const gate = Promise.withResolvers<void>();
+    let first = true;
+    relay.atData = async () => {
+      if (!first) return null;
+      first = false;
+      await gate.promise;
+      return code;
+    };
+    return gate.resolve;
+  }
+  const busy = (relay: RelayServer) => until(() => relay.asked.length > 0);
+
+  test("loses no mail of a campaign that comes in while it takes the alert about the first", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    let later = 0;
+    start(spool, relay.address, SOC, () => Date.now() + later);
+    const answer = slow(relay);
+    await spool.putEvents([bad("one.zip", "a", ["r1@example.org"])]);
+    await busy(relay);
+    await spool.putEvents([
+      bad("two.zip", "a", ["r2@example.org"]),
+      bad("three.zip", "a", ["r1@example.org"]),
+    ]);
+    await cursorAt(spool, 3);
+    answer();
+    await until(() => relay.taken.length === 1);
+    later = 3_700_000;
+    await until(() => relay.taken.length === 2);
+    expect(await textOf(relay, 1)).toContain("2 recipients, 2 mails");
+    expect(await textOf(relay, 1)).toContain("two[.]zip");
+    await settled(spool);
+    expect(relay.taken).toHaveLength(2);
+  });
+
+  test("tells of a content again, where it took none for good and another mail brought it meanwhile", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    start(spool, relay.address, SOC);
+    const answer = slow(relay, 554);
+    await spool.putEvents([bad("one.zip", "a")]);
+    await busy(relay);
+    await spool.putEvents([bad("two.zip", "a")]);
+    await cursorAt(spool, 2);
+    answer();
+    await until(() => relay.taken.length === 1);
+    expect(await textOf(relay, 0)).toContain("two[.]zip");
+    await settled(spool);
+    expect(relay.taken).toHaveLength(1);
+  });
+
+  test("counts what joined, where it puts the alert off meanwhile", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    let later = 0;
+    start(spool, relay.address, SOC, () => Date.now() + later);
+    const answer = slow(relay, 451);
+    await spool.putEvents([bad("one.zip", "a")]);
+    await busy(relay);
+    await spool.putEvents([bad("two.zip", "a")]);
+    await cursorAt(spool, 2);
+    answer();
+    await Bun.sleep(50);
+    later = 60_000;
+    await until(() => relay.taken.length === 1);
+    expect(await textOf(relay, 0)).toContain("2 mails");
+  });
+
+  test("loses no other malicious mail of a digest", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    let later = 0;
+    start(spool, relay.address, { ...SOC, digest: "1h" }, () => Date.now() + later);
+    const answer = slow(relay);
+    await spool.putEvents([bad("one.zip")]);
+    await cursorAt(spool, 1);
+    later = 3_700_000;
+    await busy(relay);
+    await spool.putEvents([bad("two.zip")]);
+    await cursorAt(spool, 2);
+    answer();
+    await until(() => relay.taken.length === 1);
+    later = 7_400_000;
+    await until(() => relay.taken.length === 2);
+    expect(await textOf(relay, 0)).not.toContain("two[.]zip");
+    expect(await textOf(relay, 1)).toContain("two[.]zip");
+    expect(await textOf(relay, 1)).not.toContain("one[.]zip");
+  });
+
+  for (const code of [421, "drop"] as const) {
+    test(`blocks no other alert where it answers those of one recipient with ${code}`, async () => {
+      const [spool, relay] = [await someSpool(), await someRelay()];
+      let later = 0;
+      let good = false;
+      relay.atData = async (recipient) => (recipient.startsWith("victim1") && !good ? code : null);
+      const { alerts, lines } = start(spool, relay.address, {}, () => Date.now() + later);
+      const victims = Array.from({ length: 5 }, (_, n) => `victim${n + 1}@example.org`);
+      await spool.putEvents([bad("x.zip", "", victims)]);
+      await until(() => relay.taken.length === 4);
+      expect(relay.asked.filter((recipient) => recipient.startsWith("victim1"))).toHaveLength(1);
+      await until(() => lines.some(({ msg }) => String(msg).startsWith("the relay puts an alert off")));
+      await Bun.sleep(100);
+      expect(await alerts.status()).toMatchObject([{ state: "up", composed: 1 }]);
+      good = true;
+      later = 10_000;
+      await until(() => relay.taken.length === 5);
+      expect(relay.taken[4]?.to).toEqual(["victim1@example.org"]);
+    });
+  }
 });
 
 describe("a digest", () => {
@@ -386,18 +532,19 @@ test("what is found after delivery obeys limits and digests like any other alert
   const limited = start(spool, relay.address, { ...SOC, max_per_recipient_hour: 1 }, now);
   await spool.putEvents([late("one.zip"), late("two.zip")]);
   await cursorAt(spool, 2);
-  await settled(spool);
-  expect(relay.taken).toHaveLength(1);
+  await until(() => relay.taken.length === 1);
   await limited.alerts.stop();
-  start(spool, relay.address, { ...SOC, digest: "1h" }, now);
+  start(spool, relay.address, { ...SOC, max_per_recipient_hour: 1, digest: "1h" }, now);
   await spool.putEvents([late("three.zip"), bad("four.zip")]);
   await cursorAt(spool, 4);
   expect(relay.taken).toHaveLength(1);
   later = 3_700_000;
-  await until(() => relay.taken.length === 2);
-  const text = await textOf(relay, 1);
-  expect(text).toContain("three[.]zip, malicious, found after delivery");
-  expect(text).toContain("four[.]zip, malicious (EICAR");
+  await until(() => relay.taken.length === 3);
+  const texts = await Promise.all([textOf(relay, 1), textOf(relay, 2)]);
+  const [held, digest] = texts.toSorted((a) => (a.includes("two[.]zip") ? -1 : 1));
+  expect(held).toContain("two[.]zip, malicious, found after delivery");
+  expect(digest).toContain("three[.]zip, malicious, found after delivery");
+  expect(digest).toContain("four[.]zip, malicious (EICAR");
 });
 
 test("an alert that cannot be written holds no other one up, and is given up after a day", async () => {
