@@ -26,7 +26,7 @@ import { createFeed } from "./feed.ts";
 import { backoff, createGate, type Gate, type GateTiming, type PauseReason } from "./gate.ts";
 import { createHealth, type HealthTiming } from "./health.ts";
 import { createSchedule } from "./schedule.ts";
-import { createSender } from "./sending.ts";
+import { createSender, mayStillArrive } from "./sending.ts";
 import {
   afterSubmit,
   contentId,
@@ -80,7 +80,14 @@ export type AnalyzerOptions = {
   readonly client: VmrayClient;
   readonly settings: Pick<
     Config["vmray"],
-    "concurrency" | "poll_interval" | "give_up_after" | "queue_limit" | "reuse_results" | "cache" | "budget"
+    | "concurrency"
+    | "resend_after"
+    | "poll_interval"
+    | "give_up_after"
+    | "queue_limit"
+    | "reuse_results"
+    | "cache"
+    | "budget"
   >;
   /** Writes the attachment with this SHA-256 out of the mail into the existing file; false where it is gone. */
   readonly writeContent: (mailId: string, sha256: string, toPath: string) => Promise<boolean>;
@@ -218,6 +225,8 @@ type Tickets = { readonly reads: number; readonly submits: number };
 
 /** `blamed`: it is the content's own, since VMRay serves others. `retryAt`: null where it waits for reasons of its own. */
 type Fault = { readonly error: SensorError; readonly blamed: boolean; readonly retryAt: number | null };
+
+type Submitting = Extract<AnalysisProgress, { readonly state: "submitting" }>;
 
 class Stopping extends Error {}
 
@@ -482,7 +491,10 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   /** Tells of what became different: once for each change. */
   function report(at: number): void {
     const reason = reads.reason() ?? submits.reason();
-    const change = health.update(reason, lastFault.message, lastFault.ofAll, at);
+    // A single submission that went wrong, with no other to try: VMRay may be well.
+    const alone = submits.faults() === 1 && submits.state(at) === "trial" && reads.reason() === null;
+    if (alone) health.rest();
+    const change = alone ? null : health.update(reason, lastFault.message, lastFault.ofAll, at);
     for (const { name, message } of [...(change === null ? [] : [change]), ...budget.changes(at)]) {
       log.info(message, { state: name });
       fly(
@@ -602,11 +614,14 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
         return finish(item, next);
       case "submit": {
         const lane = item.job.artifact.kind === "url" ? "send" : "upload";
-        // A submission that may have been sent stays marked as such.
-        if (item.job.progress.state !== "submitting") {
-          const again = next.again === true ? { again: true } : {};
-          item.job = { ...item.job, progress: { state: "looked", at, lane, ...again } };
+        const { progress } = item.job;
+        // A submission that may have been sent stays marked as such, and may still be on its way.
+        if (progress.state === "submitting") {
+          const wait = lateWait(item, progress, at);
+          return wait > 0 ? hold(item, "look", at + wait) : hold(item, lane, at);
         }
+        const again = next.again === true ? { again: true } : {};
+        item.job = { ...item.job, progress: { state: "looked", at, lane, ...again } };
         return hold(item, lane, at);
       }
       case "denied": {
@@ -656,6 +671,19 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     }
   }
 
+  /**
+   * How long to wait for the next look for a submission that VMRay does not have, milliseconds, longer each time; 0
+   * where it may be sent again.
+   */
+  function lateWait(item: Item, progress: Submitting, at: number): number {
+    const { resend_after: resendAfter } = settings;
+    const resendAt = progress.resendAt ?? at + resendAfter;
+    item.job = { ...item.job, progress: { ...progress, resendAt } };
+    // A clock that was set back does not make it longer.
+    const left = Math.min(resendAt - at, resendAfter);
+    return Math.min(left, Math.max(timing.faultFirst, resendAfter - left));
+  }
+
   /** What the budget does not allow is not sent: the cheaper action is taken. */
   async function submit(item: Item, tickets: Tickets): Promise<Outcome> {
     const permit = permitOf(item);
@@ -684,6 +712,13 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       else if (!isQuotaDenial(note)) budget.accepted();
       const refused = next.kind === "finish" && next.verdict.outcome === "failed";
       return refused ? notTaken(item, next.verdict.reason ?? "VMRay refused the submission", next) : next;
+    } catch (thrown) {
+      const { job } = item;
+      if (begun && job.progress.state === "submitting") {
+        const late = mayStillArrive(thrown) ? settings.resend_after : 0;
+        item.job = { ...job, progress: { ...job.progress, resendAt: now() + late } };
+      }
+      throw thrown;
     } finally {
       if (!begun) budget.giveBack(permit);
       submitting -= 1;
@@ -716,12 +751,16 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       state: "submitting",
       ...(isAgain(item.job) ? { again: true } : {}),
     };
-    if (item.job.progress.state !== "submitting") {
+    const before = item.job.progress;
+    if (before.state === "submitting") {
+      // Charged already; of how this one ends nothing is known.
+      if (before.resendAt !== undefined) await commit(() => record(item, progress, now(), item.job.faults));
+    } else {
       const day = permit.allowed ? (permit.day ?? undefined) : undefined;
       const spent = { ...item.spent, submissions: item.spent.submissions + 1 };
       await commit(() => record({ ...item, spent }, progress, now(), item.job.faults, day));
-      item.job = { ...item.job, progress };
     }
+    item.job = { ...item.job, progress };
     counts.submissions += 1;
     item.spent.submissions += 1;
   }
@@ -790,7 +829,9 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     item.dueAt = dueAt;
     release(item);
     const out = put(item);
-    if (out === null || (out.lane === "look" && out.job.faults === 0)) return;
+    if (out === null) return;
+    const { faults, progress } = out.job;
+    if (out.lane === "look" && faults === 0 && progress.state !== "submitting") return;
     // What is further on than the spool knows must not be taken out of it meanwhile.
     running.set(out.key, out);
     try {

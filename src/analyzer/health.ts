@@ -18,6 +18,8 @@ export type HealthTiming = {
 export type Health = {
   /** Null where calls are made. `fault` is the last fault in words, `sure` whether it surely concerns every call. */
   update(reason: PauseReason | null, fault: string, sure: boolean, now: number): StateChange | null;
+  /** Nothing is known until the next call: a pause that is no news yet is forgotten. */
+  rest(): void;
   /** When a pause that goes on becomes news, null where none may. */
   nextAt(): number | null;
 };
@@ -48,6 +50,9 @@ export function createHealth(timing: HealthTiming): Health {
       if (told === reason || now < pause.newsAt) return null;
       told = reason;
       return { name: NAMES[reason], message: fault };
+    },
+    rest() {
+      if (told === null) pause = null;
     },
     nextAt: () => (pause === null || told === pause.reason ? null : pause.newsAt),
   };

@@ -14,6 +14,7 @@ import { groupOf } from "../triage/groups.ts";
 import type { SubmitAnswer } from "./api-shapes.ts";
 import type { VmrayClient } from "./client.ts";
 import { correlationId, howSubmitted } from "./steps.ts";
+import { VmrayError } from "./vmray-error.ts";
 
 export type SenderOptions = {
   readonly client: VmrayClient;
@@ -72,6 +73,24 @@ export function createSender({ client, writeContent, tempDir }: SenderOptions): 
       signal,
     );
   };
+}
+
+/** The connection never stood, so nothing was sent. */
+const NOT_CONNECTED = /^(ECONNREFUSED|ENOTFOUND|EHOSTUNREACH|ENETUNREACH)$/;
+/** A gateway gave up waiting for VMRay, which may have it or get it. */
+const GATEWAY_STATUS: ReadonlySet<number> = new Set([408, 502, 504, 520, 522, 524]);
+
+/**
+ * True where VMRay may still get a submission that ended with this fault: what lies between may hold it and pass it on
+ * after the sensor went. False where VMRay or a gateway said that it does not take it.
+ */
+export function mayStillArrive(fault: unknown): boolean {
+  if (!(fault instanceof VmrayError)) return true;
+  if (fault.code === "VMRAY_ANSWER") return fault.status === null || fault.status < 300;
+  if (fault.code !== "VMRAY_UNREACHABLE") return false;
+  if (fault.status !== null) return GATEWAY_STATUS.has(fault.status);
+  const { cause } = fault;
+  return !(cause instanceof Error && "code" in cause && NOT_CONNECTED.test(String(cause.code)));
 }
 
 function diskFault(thrown: unknown): unknown {

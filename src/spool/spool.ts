@@ -147,8 +147,11 @@ type AnalysisState =
       readonly lane: "send" | "upload";
       readonly again?: boolean;
     }
-  /** The POST may have been sent. After a restart: look whether VMRay has it before sending it again. */
-  | { readonly state: "submitting"; readonly again?: boolean }
+  /**
+   * The POST may have been sent. After a restart: look whether VMRay has it before sending it again, and not before
+   * `resendAt`: until then the first one may still arrive. Missing while nothing is known of how it ended.
+   */
+  | { readonly state: "submitting"; readonly again?: boolean; readonly resendAt?: number }
   | {
       readonly state: "submitted";
       readonly sampleIds: readonly number[];

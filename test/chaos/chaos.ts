@@ -60,6 +60,7 @@ const VMRAY = {
   concurrency: 16,
   request_timeout: "2s",
   upload_timeout: "2s",
+  resend_after: "3s",
   cache: { not_available: "1d", failed: "1d" },
 };
 

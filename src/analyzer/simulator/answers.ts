@@ -77,6 +77,7 @@ export async function spoiltResponse(reply: Reply, fault: FaultRule): Promise<Re
   switch (fault.fault) {
     case "reset_before":
     case "reset_after":
+    case "late":
       return resetResponse();
     case "status":
       return responseOf(failedReply(fault.status ?? 500, fault.retry_after));

@@ -37,6 +37,7 @@ export const FAULTS = [
   "reset_before",
   "reset_after",
   "slow",
+  "late",
   "truncated",
   "oversized",
   "wrong_json",
@@ -84,12 +85,13 @@ const fault = z
     const refuse = (path: string, message: string): void =>
       context.addIssue({ code: "custom", path: [path], message });
     if (value.fault === "status" && value.status === undefined) refuse("status", "is missing");
-    if (value.fault === "slow" && value.delay === undefined) refuse("delay", "is missing");
+    const waits = value.fault === "slow" || value.fault === "late";
+    if (waits && value.delay === undefined) refuse("delay", "is missing");
     if (value.fault !== "status" && value.status !== undefined)
       refuse("status", "goes with fault: status alone");
     if (value.retry_after !== undefined && value.fault !== "status")
       refuse("retry_after", "goes with fault: status alone");
-    if (value.delay !== undefined && value.fault !== "slow") refuse("delay", "goes with fault: slow alone");
+    if (value.delay !== undefined && !waits) refuse("delay", "goes with fault: slow or late alone");
     if (value.size !== undefined && value.fault !== "oversized")
       refuse("size", "goes with fault: oversized alone");
     if (value.from !== undefined && value.until !== undefined && value.until <= value.from)

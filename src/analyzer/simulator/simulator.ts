@@ -170,6 +170,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   const made = new Map<string, number>();
   const throttle = createThrottle(now);
   const keyIsRight = createKeyCheck(options.apiKey);
+  const late = new Set<ReturnType<typeof setTimeout>>();
   const failures = { left: 0, status: 500, when: "before" as "before" | "after" };
   const refusals = { left: 0, message: "" };
   const route = createRouter(
@@ -207,6 +208,23 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
     }
   }
 
+  /** What stands in front of the API has all of the call and passes it on when nobody waits for its answer any more. */
+  async function doLater(
+    request: Request,
+    url: URL,
+    match: ReturnType<typeof route>,
+    delay: number,
+  ): Promise<void> {
+    const { method, headers } = request;
+    const body = await request.arrayBuffer();
+    const held = new Request(request.url, { method, headers, ...(method === "GET" ? {} : { body }) });
+    const timer = setTimeout(() => {
+      late.delete(timer);
+      void answer(held, url, match, {});
+    }, delay);
+    late.add(timer);
+  }
+
   async function api(request: Request, url: URL, unhurried: () => void): Promise<Response> {
     const arrived = now();
     const began = performance.now();
@@ -242,6 +260,10 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
       return instead === "reset"
         ? finish(resetResponse(), null, nameOf(fault))
         : finish(responseOf(instead), instead.status, nameOf(fault));
+    }
+    if (fault?.fault === "late") {
+      await doLater(request, url, match, fault.delay ?? 0);
+      return finish(resetResponse(), null, nameOf(fault));
     }
     const reply = await answer(request, url, match, notes);
     if (failing) return failed();
@@ -341,6 +363,7 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
       await close();
       if (stopped) return;
       stopped = true;
+      for (const timer of late) clearTimeout(timer);
       journal?.close();
       callLog?.close();
     },

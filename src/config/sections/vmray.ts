@@ -180,6 +180,10 @@ export const vmraySection = z
     concurrency: concurrencyKey(),
     request_timeout: key("Longest wait for the answer to a request.", wait().prefault("30s")),
     upload_timeout: key("Longest time for one submission, upload included.", wait().prefault("5m")),
+    resend_after: key(
+      "How long a submission that got no answer (time-out, reset, gateway) is looked for before it is sent again: what lies between may pass it on late. 0s sends it after one look.",
+      duration("0s", "1d").prefault("1m"),
+    ),
     poll_interval: key("Time between two looks at a submission that is not finished.", wait().prefault("5s")),
     give_up_after: key(
       "A content that VMRay works on for so long without a verdict is `not_available`. Time in VMRay's queue does not count.",

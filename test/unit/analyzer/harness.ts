@@ -41,6 +41,7 @@ export const FAST: AnalyzerTiming = {
 export const SETTINGS: AnalyzerOptions["settings"] = {
   concurrency: 4,
   poll_interval: 8,
+  resend_after: 30,
   give_up_after: 60_000,
   queue_limit: 600_000,
   reuse_results: { malicious: 1e13, suspicious: 1e13, clean: 1e13 },

@@ -46,3 +46,15 @@ test("a call that the key may not make is told only when that lasts: it may be a
   expect(health.update("auth", "403", false, 2_000)).toBeNull();
   expect(name(health.update("auth", "403", false, 12_000))).toBe("analyzer_auth_failed");
 });
+
+test("a pause that is no news yet is forgotten while nothing is tried, one that was told is not", () => {
+  const health = createHealth(timing);
+  health.update("unreachable", "reset", false, 0);
+  health.rest();
+  expect(health.nextAt()).toBeNull();
+  expect(health.update("unreachable", "reset", false, 60_000)).toBeNull();
+  expect(name(health.update("unreachable", "reset", false, 70_000))).toBe("analyzer_unreachable");
+  health.rest();
+  expect(health.update("unreachable", "reset", false, 80_000)).toBeNull();
+  expect(name(health.update(null, "", false, 81_000))).toBe("analyzer_recovered");
+});

@@ -107,6 +107,16 @@ describe("a client sees", () => {
     expect((await call(`/rest/submission/${id}`)).status).toBe(200);
   });
 
+  test("a connection that ends, while the call is done later", async () => {
+    const { simulator, submit } = await start(
+      scenario("faults: [{fault: late, delay: 80ms, endpoints: [submit], count: 1}]"),
+    );
+    await expect(submit("late")).rejects.toThrow();
+    expect(simulator.submissions().size).toBe(0);
+    await Bun.sleep(150);
+    expect(simulator.submissions().get(sha256("late"))).toBe(1);
+  });
+
   test("an answer that a proxy lost with 504 although it was taken", async () => {
     const { simulator, submit } = await start(
       scenario("faults: [{fault: status, status: 504, when: after, count: 1}]"),
