@@ -772,12 +772,13 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       : Promise.resolve(otherwise);
   }
 
-  /** What this analyzer does not take another one may, where VMRay has no older verdict either. */
+  /** What this analyzer does not take another one may, where VMRay has no older verdict that is as deep either. */
   async function notTaken(item: Item, why: string, otherwise: Finish): Promise<Outcome> {
-    if (isAgain(item.job)) return notAnalysed(item, why, otherwise);
+    const older = isAgain(item.job) ? await notAnalysed(item, why, otherwise) : null;
+    if (older !== null && older.verdict.partial !== true) return older;
     const tried = item.tried.map(({ analyzer }) => analyzer);
     const to = several === undefined ? null : several.after([...tried, several.name]);
-    return to === null ? otherwise : { kind: "move", to, why };
+    return to === null ? (older ?? otherwise) : { kind: "move", to, why };
   }
 
   /** The reason, with those of the analyzers before this one where none of them took it. */

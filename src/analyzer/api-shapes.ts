@@ -123,6 +123,7 @@ const submissionFields = z.object({
   submission_severity: text,
   submission_score: number,
   submission_submission_metadata: json,
+  submission_analyzer_mode_analyzer_mode: text,
   submission_webif_url: text,
   submission_parent_submission_id: optionalId,
   submission_created: text,

@@ -120,6 +120,7 @@ const MAX_RESTARTS = 1;
 const MAX_RETRY_AFTER = 600_000;
 const MAX_FILENAME_BYTES = 200;
 const METADATA_KEY = "email_sensor";
+const ACTION_KEY = "email_sensor_action";
 /** `max_api_items` of a real system. */
 const MAX_FEED = 1000;
 const MAX_CHILDREN = 100;
@@ -231,7 +232,10 @@ export function createVmrayClient(
       [
         ...content,
         ...submitFields({ ...how, kind: file === null ? "url" : "file" }, connection),
-        { name: "submission_metadata", value: JSON.stringify({ [METADATA_KEY]: how.correlation }) },
+        {
+          name: "submission_metadata",
+          value: JSON.stringify({ [METADATA_KEY]: how.correlation, [ACTION_KEY]: how.action }),
+        },
       ],
       file,
     );
@@ -384,13 +388,22 @@ function quotaOf(key: KeyQuota | null, licence: BillingInfo | null): Quota {
   };
 }
 
-/** What `submission_submission_metadata` says our submissions are; null where it is not ours or unreadable. */
+/** The mark of this analysis in `submission_submission_metadata`; null where it is not ours or unreadable. */
 export function correlationOf(submission: shapes.Submission): string | null {
+  return marked(submission, METADATA_KEY, z.string());
+}
+
+/** What a submission of ours wanted; null where it is not ours, or of a version that did not say. */
+export function actionOf(submission: shapes.Submission): SubmitAction | null {
+  return marked(submission, ACTION_KEY, z.enum(["reputation", "static", "dynamic"]));
+}
+
+function marked<T>(submission: shapes.Submission, key: string, shape: z.ZodType<T>): T | null {
   const text = submission.submission_submission_metadata;
   if (text == null || text.length > 4096) return null;
   try {
-    const parsed = z.object({ [METADATA_KEY]: z.string() }).safeParse(JSON.parse(text));
-    return parsed.success ? (parsed.data[METADATA_KEY] ?? null) : null;
+    const parsed = z.record(z.string(), z.unknown()).safeParse(JSON.parse(text));
+    return shape.safeParse(parsed.data?.[key]).data ?? null;
   } catch {
     return null; // not JSON: somebody else's text
   }

@@ -13,6 +13,7 @@ import type { Sample, Submission, SubmitAnswer } from "./api-shapes.ts";
 import { withChildren } from "./children.ts";
 import { correlationOf, type HowSubmitted, type VmrayClient } from "./client.ts";
 import { type Usage, usageOf } from "./cost.ts";
+import { isDeepEnough } from "./depth.ts";
 import { withEvidence } from "./evidence.ts";
 import { isTooOld, type ReuseLimits } from "./reuse.ts";
 import {
@@ -38,7 +39,7 @@ export type Next =
       readonly lasting: boolean;
       readonly usage?: Usage;
     }
-  /** `again`: VMRay knows it, by an analysis that is too old. */
+  /** `again`: VMRay knows it, by an analysis that is too old or not as deep. */
   | { readonly kind: "submit"; readonly again?: boolean }
   | { readonly kind: "follow"; readonly progress: SubmittedProgress }
   /** VMRay did not take it, for its quota; `note` is what it said. */
@@ -134,8 +135,9 @@ export function knownHashes(artifact: PlannedArtifact): readonly string[] {
 }
 
 /**
- * Looks whether VMRay knows the content or has it in work. A job that may have been submitted (`submitting`) joins
- * its own submission where VMRay has it. A verdict older than `reuse` wants is not enough; without it any is.
+ * Looks whether VMRay knows the content or has it in work, as deep as it is wanted. A job that may have been submitted
+ * (`submitting`) joins its own submission where VMRay has it. A verdict older than `reuse` wants, or of a less deep
+ * analysis, is not enough; without `reuse` any is.
  */
 export async function lookUp(
   client: VmrayClient,
@@ -154,7 +156,7 @@ export async function lookUp(
     samples.push(...found);
     if (resumed || found.length === 0) continue;
     known = await finishKnown(client, job, samples, age, signal);
-    if (known !== null && known !== "old") return known;
+    if (known !== null && known !== "again") return known;
   }
   if (!submits(decision.action)) {
     const reason =
@@ -170,9 +172,9 @@ export async function lookUp(
   const joined = await submissionToJoin(client, job, samples, signal);
   if (joined?.own) return follow([joined.submission], now, null);
   if (resumed) known = await finishKnown(client, job, samples, age, signal);
-  if (known !== null && known !== "old") return known;
+  if (known !== null && known !== "again") return known;
   if (joined !== null) return follow([joined.submission], now, null);
-  return known === "old" ? { kind: "submit", again: true } : { kind: "submit" };
+  return known === "again" ? { kind: "submit", again: true } : { kind: "submit" };
 }
 
 /** The verdict VMRay has of a content that could not be analysed anew, for `why`. */
@@ -183,20 +185,25 @@ export async function olderVerdict(
   now: number,
   signal: AbortSignal,
 ): Promise<Finish> {
-  const { artifact } = job;
-  const decision = { ...artifact.decision, action: "lookup" } as const;
-  const asked = { ...job, progress: { state: "queued" }, artifact: { ...artifact, decision } } as const;
-  const next = await lookUp(client, asked, now, signal);
-  if (next.kind !== "finish") throw new SensorError("INTERNAL", "a look-up alone that goes on");
-  const reason = [next.verdict.reason, `${why}: an older analysis counts`].filter((each) => each !== null);
-  return { ...next, verdict: { ...next.verdict, reason: oneLine(reason.join("; ")) } };
+  const samples: Sample[] = [];
+  for (const hash of knownHashes(job.artifact)) samples.push(...(await client.samplesBySha256(hash, signal)));
+  const known = await finishKnown(client, job, samples, { now, reuse: null }, signal);
+  if (known === null || known === "again") return onlyLookedUp(why);
+  const { reason, partial } = known.verdict;
+  // One that is not as deep says so itself.
+  const counts = partial === true ? why : `${why}: an older analysis counts`;
+  const reasons = [reason, counts].filter((each) => each !== null);
+  return { ...known, verdict: { ...known.verdict, reason: oneLine(reasons.join("; ")) } };
 }
 
-type Known = Finish | "old" | null;
+/** `again`: what VMRay knows is too old, or not as deep as wanted. */
+type Known = Finish | "again" | null;
+
+const LESS_DEEP = "VMRay analysed it less deeply than the policy wants";
 
 /**
  * VMRay does not tell whether it had the password of a file when it found nothing bad: only bad verdicts on such a file
- * count before it is submitted with its password.
+ * count before it is submitted with its password. Only what is malicious is so however deep VMRay looked.
  */
 async function finishKnown(
   client: VmrayClient,
@@ -207,10 +214,33 @@ async function finishKnown(
 ): Promise<Known> {
   const known = verdictOfKnownSamples(samples);
   if (known === null || (hasPassword(job) && !atLeast(known.verdict.verdict, "suspicious"))) return null;
-  const mayBeOld = reuse === null || !submits(job.artifact.decision.action);
-  if (!mayBeOld && (await isTooOld(client, known, reuse, now, signal))) return "old";
-  const verdict = await explained(client, known, signal);
-  return { kind: "finish", verdict, lasting: true };
+  const { action } = job.artifact.decision;
+  const finish = async (): Promise<Finish> => ({
+    kind: "finish",
+    verdict: await explained(client, known, signal),
+    lasting: true,
+  });
+  if (!submits(action)) return finish();
+  const deep = (all: readonly Submission[]) => all.filter((each) => isDeepEnough(each, action));
+  let aged: Pick<VmrayClient, "submissionsOfSample"> = client;
+  if (action !== "reputation" && known.verdict.verdict !== "malicious") {
+    const others = newestOf(samples).filter((each) => each !== known.sample);
+    const ended: Submission[] = [];
+    for (const { sample_id } of [known.sample, ...others].slice(0, MAX_JOINED_SAMPLES)) {
+      const all = (await permitted(client.submissionsOfSample(sample_id, signal))) ?? [];
+      ended.push(...all.filter((each) => each.submission_finished !== false));
+      if (deep(ended).length > 0) break;
+    }
+    if (ended.length > 0 && deep(ended).length === 0) {
+      if (reuse !== null) return "again";
+      const { verdict } = await finish();
+      const reason = oneLine([verdict.reason, LESS_DEEP].filter((each) => each !== null).join("; "));
+      return { kind: "finish", verdict: { ...verdict, reason, partial: true }, lasting: false };
+    }
+    aged = { submissionsOfSample: async () => deep(ended) };
+  }
+  if (reuse !== null && (await isTooOld(aged, known, reuse, now, signal))) return "again";
+  return finish();
 }
 
 type Judged = {
@@ -226,16 +256,18 @@ async function explained(client: VmrayClient, judged: Judged, signal: AbortSigna
   return withEvidence(client, judged.verdict, child ?? judged.sample, signal);
 }
 
-/** Newest first: a submission of this analysis, else one that is still in work. */
+const newestOf = (samples: readonly Sample[]): readonly Sample[] =>
+  samples.toSorted((a, b) => b.sample_id - a.sample_id);
+
+/** Newest first: a submission of this analysis, else one that is still in work and as deep. */
 async function submissionToJoin(
   client: VmrayClient,
   job: AnalysisJob,
   samples: readonly Sample[],
   signal: AbortSignal,
 ): Promise<{ readonly submission: Submission; readonly own: boolean } | null> {
-  const newest = samples.toSorted((a, b) => b.sample_id - a.sample_id).slice(0, MAX_JOINED_SAMPLES);
   const submissions: Submission[] = [];
-  for (const sample of newest) {
+  for (const sample of newestOf(samples).slice(0, MAX_JOINED_SAMPLES)) {
     submissions.push(...((await permitted(client.submissionsOfSample(sample.sample_id, signal))) ?? []));
   }
   submissions.sort((a, b) => b.submission_id - a.submission_id);
@@ -250,7 +282,10 @@ async function submissionToJoin(
     }
   }
   if (hasPassword(job)) return null;
-  const inWork = submissions.find((each) => each.submission_finished === false);
+  const { action } = job.artifact.decision;
+  const inWork = submissions.find(
+    (each) => each.submission_finished === false && (!submits(action) || isDeepEnough(each, action)),
+  );
   return inWork === undefined ? null : { submission: inWork, own: false };
 }
 
@@ -315,7 +350,7 @@ async function alreadyStored(
     if (sample !== null) samples.push(sample);
   }
   const known = await finishKnown(client, job, samples, { now, reuse: null }, signal);
-  if (known !== null && known !== "old") return known;
+  if (known !== null && known !== "again") return known;
   const next = await lookUp(client, job, now, signal);
   if (next.kind !== "submit") return next;
   const [sample] = samples;

@@ -175,7 +175,7 @@ function composePart(
   const shared = {
     mail,
     verdict: partVerdict(content),
-    complete: content.outcome !== "failed",
+    complete: content.outcome !== "failed" && content.partial !== true,
     reasons: content.reason === null ? [] : [content.reason],
   };
   const event: SensorEvent =

@@ -3,7 +3,8 @@
  *
  * Pure. The mail is as bad as its worst part; parts that policy skipped do not count; a mail without a judged
  * part is clean, but that of a denied sender is malicious. A part without a verdict, because it still waits, its analysis
- * failed or VMRay has none, makes the mail `not_available` at least, and never complete.
+ * failed or VMRay has none, makes the mail `not_available` at least, and never complete. One that was analysed less deeply
+ * than the policy wants has its verdict, and the mail is not complete either.
  */
 import { isIncomplete } from "../extract/flags.ts";
 import type { ArtifactRow, MailRow } from "../spool/spool.ts";
@@ -13,7 +14,7 @@ import { type ContentVerdict, VERDICT_ORDER, type Verdict } from "./verdict.ts";
 
 export type Judgement = {
   readonly verdict: Verdict;
-  /** False where a part could not be judged or the mail was not taken apart in full. */
+  /** False where a part could not be judged, or not as the policy wants, or the mail was not taken apart in full. */
   readonly complete: boolean;
   /** Sentences without a full stop, worst part first; none for a clean and complete mail. */
   readonly reasons: readonly string[];
@@ -59,7 +60,7 @@ export function judge(mail: Pick<MailRow, "artifacts" | "extraction">, waiting?:
   );
   const takenApart = mail.extraction?.complete === true;
   const noted = counted
-    .filter(({ content }) => partVerdict(content) !== "clean")
+    .filter(({ content }) => partVerdict(content) !== "clean" || content.partial === true)
     .sort((a, b) => rank(b.content) - rank(a.content));
   const closing = [
     ...(pending.length > 0 ? [pendingReason(pending.length, waiting ?? null)] : []),
@@ -79,7 +80,7 @@ export function judge(mail: Pick<MailRow, "artifacts" | "extraction">, waiting?:
     complete:
       takenApart &&
       pending.length === 0 &&
-      counted.every(({ content }) => partVerdict(content) !== "not_available"),
+      counted.every(({ content }) => partVerdict(content) !== "not_available" && content.partial !== true),
     reasons: reasons.map((reason) => showText(reason, MAX_REASON_LENGTH)),
   };
 }

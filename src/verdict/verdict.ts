@@ -86,6 +86,8 @@ export type ContentVerdict = {
   readonly reason: string | null;
   readonly threat_names: readonly string[];
   readonly vmray: VmrayReference | null;
+  /** Less was analysed than the policy wants, `reason` says why: the mail is not complete. Never of malicious ones. */
+  readonly partial?: true;
   /** Of a bad verdict. */
   readonly evidence?: Evidence;
   /** Missing where no call was made: a verdict that was known, a list, a skipped part. */

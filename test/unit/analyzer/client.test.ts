@@ -187,7 +187,7 @@ describe("a request", () => {
       user_config: '{"timeout":120}',
       shareable: "False",
       tags: "one,two",
-      submission_metadata: '{"email_sensor":"c"}',
+      submission_metadata: '{"email_sensor":"c","email_sensor_action":"dynamic"}',
     });
     const file = form?.get("sample_file");
     expect(file instanceof Blob ? await file.text() : null).toBe("abc");

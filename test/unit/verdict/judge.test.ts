@@ -54,6 +54,15 @@ describe("the verdict of a mail", () => {
     });
   });
 
+  test("is incomplete where a clean part was analysed less deeply than the policy wants, and says why", () => {
+    const partial = content({ reason: "the daily budget is used up", partial: true });
+    expect(judge(mailRow([file("a.doc", partial), file("b.doc", content())]))).toEqual({
+      verdict: "clean",
+      complete: false,
+      reasons: ['attachment "a.doc" is clean: the daily budget is used up'],
+    });
+  });
+
   test("is not_available and incomplete where an analysis failed, however clean the rest", () => {
     expect(judge(mailRow([file("a.doc", failed), file("b.doc", content())]))).toEqual({
       verdict: "not_available",
