@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { composeState } from "../../src/report/compose.ts";
 import type { SensorEvent } from "../../src/report/event.ts";
 import { type Certificates, makeCertificates } from "../unit/report/certificates.ts";
+import { tcpPeer } from "../unit/report/peers.ts";
 import { open as openSpool } from "../unit/spool/fixtures.ts";
 import { binaryPath, launchSensor, startAnalyzer } from "./lib/binary.ts";
 import { smallDisk } from "./lib/disk.ts";
@@ -137,6 +138,54 @@ async function putNumbered(spoolPath: string, from: number, end: number): Promis
   await spool.close();
 }
 
+type HookAnswer = "take" | "busy" | "take and fail" | "hang";
+
+type Hook = {
+  readonly url: string;
+  /** Whole events in the order in which they were taken. */
+  readonly taken: SensorEvent[];
+  readonly requests: () => number;
+  stop(): Promise<void>;
+};
+
+/**
+ * A webhook over TLS that wants the certificate of the sensor. `answer` is given the number of the request, from 1, and
+ * says what becomes of it: taken, refused for now, taken with an answer that says no, or not answered in time.
+ */
+function startHook(answer: (request: number) => HookAnswer | Promise<HookAnswer>): Hook {
+  const taken: SensorEvent[] = [];
+  let requests = 0;
+  const server = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    idleTimeout: 60,
+    tls: {
+      cert: readFileSync(made.server.cert, "utf8"),
+      key: readFileSync(made.server.key, "utf8"),
+      ca: readFileSync(made.ca, "utf8"),
+      requestCert: true,
+      rejectUnauthorized: true,
+    },
+    async fetch(request) {
+      const body = await request.text();
+      requests += 1;
+      const how = await answer(requests);
+      if (how === "hang") await Bun.sleep(3000);
+      if (how === "busy" || how === "hang") return new Response("later", { status: 503 });
+      for (const line of body.trimEnd().split("\n")) taken.push(JSON.parse(line));
+      return new Response("", { status: how === "take" ? 200 : 500 });
+    },
+  });
+  const stop = async () => void (await server.stop(true));
+  place.onClose(stop);
+  return { url: `https://127.0.0.1:${server.port}/events`, taken, requests: () => requests, stop };
+}
+
+const hookSection = (url: string, batch: number) => ({
+  https: { kind: "webhook", url, body: "ndjson", max_batch_events: batch },
+  tls: tls(),
+});
+
 const DOWN = "the destination is down, its events wait";
 
 /** Every number is there, each for the first time in its order; gives how often the sensor went back. */
@@ -164,6 +213,20 @@ test("every event is at every receiver, in order, though receivers and the senso
     await startReceiver(place, "rsyslog", made),
   ];
   const steady = await startReceiver(place, "syslog-ng", made);
+  // Reads for a moment, then not at all for ten times as long.
+  const slow = await tcpPeer();
+  place.onClose(() => slow.close());
+  let ticks = 0;
+  const slowness = setInterval(() => {
+    slow.pause(ticks % 11 !== 0);
+    ticks += 1;
+  }, 10);
+  place.onClose(async () => clearInterval(slowness));
+  const hook = startHook((request) => {
+    if (request === 20) return "hang";
+    if (request % 7 === 3) return "busy";
+    return request % 13 === 5 ? "take and fail" : "take";
+  });
   const disk = join(place.path, "disk");
   mkdirSync(disk);
   const mounted = await runToEnd(["mount", "-t", "tmpfs", "-o", "size=64m,mode=0755", "none", disk]);
@@ -178,6 +241,8 @@ test("every event is at every receiver, in order, though receivers and the senso
         { name: "relp", syslog: to("relp", byRelp.ports.relp) },
         { name: "steady", syslog: to("tls", steady.ports.tls), tls: tls() },
         { name: "file", file: { path, max_size: "1TB" } },
+        { name: "slow", syslog: to("tcp", slow.port) },
+        { name: "hook", timeout: "2s", ...hookSection(hook.url, 200) },
       ],
       log: { level: "warn" },
     },
@@ -186,6 +251,10 @@ test("every event is at every receiver, in order, though receivers and the senso
   if (mounted.code === 0) await runToEnd(["dd", "if=/dev/zero", `of=${full}`, "bs=1M", "count=70"]);
   const killed = [byTcp, byTls, byRelp];
   const written = (receiver: Receiver) => numbersOf(receiver.lines());
+  const slowNumbers = () =>
+    numbersOf(slow.messages.map((message) => message.slice(Math.max(0, message.indexOf("{")))));
+  const hookNumbers = () =>
+    hook.taken.flatMap(({ state }) => (state?.name === "numbered" ? [Number(state.message)] : []));
   const fileNumbers = () =>
     numbersOf(existsSync(path) ? readFileSync(path, "utf8").split("\n").slice(0, -1) : []);
   let cuts = 0;
@@ -209,7 +278,9 @@ test("every event is at every receiver, in order, though receivers and the senso
     "the last event everywhere",
     () =>
       [...killed, steady].every((receiver) => written(receiver).includes(count - 1)) &&
-      fileNumbers().includes(count - 1)
+      fileNumbers().includes(count - 1) &&
+      slowNumbers().includes(count - 1) &&
+      hookNumbers().includes(count - 1)
         ? true
         : undefined,
     60 + count / 500,
@@ -220,7 +291,12 @@ test("every event is at every receiver, in order, though receivers and the senso
     ),
     expectAllInOrder("steady", written(steady), count),
     expectAllInOrder("file", fileNumbers(), count),
+    expectAllInOrder("slow", slowNumbers(), count),
   ];
+  // What it took and then failed comes again, and so does what a kill of the sensor interrupted.
+  const again = expectAllInOrder("hook", hookNumbers(), count);
+  expect(again).toBeGreaterThan(0);
+  expect(again).toBeLessThanOrEqual(Math.ceil(hook.requests() / 13) + parts);
   // What is repeated begins at a cut: no more steps back than cuts.
   for (const steps of backward) expect(steps).toBeLessThanOrEqual(cuts + parts);
   const down = new Set(
@@ -229,9 +305,71 @@ test("every event is at every receiver, in order, though receivers and the senso
   // Without these the run would have proved nothing. RELP may have had its answers before each cut.
   expect([...down]).toContain("siem:tcp");
   expect([...down]).toContain("siem:tls");
+  expect([...down]).toContain("siem:hook");
   if (mounted.code === 0) expect([...down]).toContain("siem:file");
   expect(await sensor.stop()).toBe(0);
 }, 300_000);
+
+test("replay sends what is kept once more under its ids, goes on after a crash, and holds up nothing", async () => {
+  const count = 3000;
+  const analyzer = await startAnalyzer(place);
+  let release: () => void = () => {};
+  let held: Promise<void> = Promise.resolve();
+  const hook = startHook(async (): Promise<HookAnswer> => {
+    await held;
+    await Bun.sleep(30);
+    return "take";
+  });
+  const sensor = await launchSensor(place, {
+    analyzer,
+    config: { siem: [{ name: "hook", ...hookSection(hook.url, 100) }] },
+  });
+  const replay = (...args: string[]) =>
+    runToEnd([binaryPath(), "replay", "--address", `unix:${sensor.control}`, "--json", ...args]);
+  await sensor.kill();
+  await putNumbered(sensor.spoolPath, 0, count);
+  await sensor.start();
+  const numbered = () => hook.taken.filter(({ state }) => state?.name === "numbered");
+  await waitFor("all events", () => (numbered().length >= count ? true : undefined), 60);
+  const first = new Map(numbered().map(({ id, state }) => [state?.message, id]));
+  const before = hook.taken.length;
+  held = new Promise((resolve) => {
+    release = resolve;
+  });
+
+  expect(await replay("--since", "1h", "--to", "nobody")).toMatchObject({ code: 1, stdout: "" });
+  const started = await replay("--since", "1h", "--to", "hook");
+  expect(started.code).toBe(0);
+  const said = JSON.parse(started.stdout);
+  expect(said).toMatchObject({ destination: "hook" });
+  expect(said.events).toBeGreaterThanOrEqual(count);
+  expect(await replay("--since", "1h", "--to", "hook")).toMatchObject({ code: 1, stdout: "" });
+
+  release();
+  held = Promise.resolve();
+  const ended = () => sensor.log().find(({ msg }) => msg === "the replay ended");
+  await waitFor("a part of the replay", () => (hook.taken.length > before + count / 3 ? true : undefined));
+  await sensor.kill();
+  expect(ended()).toBeUndefined();
+  await sensor.start();
+  const mail = { key: "m", from: "a@example.com", to: ["b@example.org"], content: hostileMail() };
+  expect((await sendMails(sensor.smtpPort, [mail])).refused).toEqual([]);
+  await waitFor("the end of the replay", ended, 60);
+  await waitFor("the verdict of a mail of that time", () =>
+    hook.taken.find(({ type }) => type === "mail.verdict"),
+  );
+  const times = new Map<string, number>();
+  for (const { id, state } of hook.taken.slice(before)) {
+    if (state?.name !== "numbered") continue;
+    expect(id).toBe(first.get(state.message) ?? "");
+    times.set(id, (times.get(id) ?? 0) + 1);
+  }
+  expect(times.size).toBe(count);
+  // A crash repeats what was under way, not the whole.
+  expect([...times.values()].filter((n) => n > 1).length).toBeLessThan(count / 3);
+  expect((await replay("--since", "1h", "--until", "59m", "--to", "hook")).stdout).toContain('"events":0');
+  expect(await sensor.stop()).toBe(0);
+}, 180_000);
 
 test("a spool whose disk is full while verdicts come in tells every event once there is room", async () => {
   const disk = await smallDisk(place, 48);
