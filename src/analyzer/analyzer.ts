@@ -373,15 +373,16 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   /** Takes more of a lane out of the spool. What waits there may be in hand already, further on than the spool knows. */
   async function refill(lane: AnalysisLane): Promise<void> {
     const there = beyond[lane];
-    const limit = schedule.size(lane) < batch / 2 ? batch : Math.min(batch, FRESH);
+    const held = schedule.size(lane);
+    const limit = held < batch / 2 ? batch - held : Math.min(batch, FRESH);
     there.filling = true;
     there.more = false;
     there.fresh = false;
     try {
       const jobs = await spool.dueAnalyses(now(), limit, inHand(lane), lane);
-      const held = inHand(lane);
+      const meanwhile = inHand(lane);
       for (const job of jobs) {
-        if (held.has(job.key)) continue;
+        if (meanwhile.has(job.key)) continue;
         const spent = { calls: 0, submissions: 0, ...job.progress.spent };
         const tried = job.progress.tried ?? [];
         put({
@@ -933,7 +934,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     },
     status: () => ({
       running: running.size,
-      open: running.size + schedule.keys().length,
+      open: running.size + ANALYSIS_LANES.reduce((sum, lane) => sum + schedule.size(lane), 0),
       waiting: {
         look: schedule.size("look"),
         send: schedule.size("send"),

@@ -105,25 +105,26 @@ async function lookups(rounds: number): Promise<void> {
     const url = `http://127.0.0.1:${new TextDecoder().decode(value).trim()}`;
     const client = createVmrayClient({ ...VMRAY, url }, "key");
     write(`\nLook-ups a second, an answer takes 50 ms, median of ${rounds} rounds`);
-    write("concurrency      limit       pool  bare fetch  pool/limit  bare/limit  CPU ms/look-up");
+    write(
+      "concurrency      limit       pool  bare fetch  pool/limit  bare/limit  CPU ms of one  of a bare one",
+    );
     for (const concurrency of CONCURRENCY) {
       const limit = concurrency / WAIT_SECONDS;
       const count = limit * ROUND_SECONDS;
-      const rates: { readonly pool: number; readonly bare: number; readonly cpu: number }[] = [];
+      const rates: { readonly pool: Rate; readonly bare: Rate }[] = [];
       for (let round = 0; round < rounds; round++) {
         rates.push({
-          ...(await poolRate(client, concurrency, count)),
+          pool: await poolRate(client, concurrency, count),
           bare: await bareRate(url, concurrency, count),
         });
       }
-      const [pool, bare] = [median(rates.map((rate) => rate.pool)), median(rates.map((rate) => rate.bare))];
-      const percent = (rate: number) => `${((100 * rate) / limit).toFixed(0)} %`;
+      const of = (which: "pool" | "bare", what: keyof Rate) => median(rates.map((rate) => rate[which][what]));
+      const percent = (which: "pool" | "bare") => `${((100 * of(which, "rate")) / limit).toFixed(0)} %`;
       write(
-        `${String(concurrency).padStart(11)}${limit.toFixed(0).padStart(11)}${pool.toFixed(0).padStart(11)}` +
-          `${bare.toFixed(0).padStart(12)}${percent(pool).padStart(12)}${percent(bare).padStart(12)}` +
-          `${median(rates.map(({ cpu }) => cpu))
-            .toFixed(2)
-            .padStart(16)}`,
+        `${String(concurrency).padStart(11)}${limit.toFixed(0).padStart(11)}` +
+          `${of("pool", "rate").toFixed(0).padStart(11)}${of("bare", "rate").toFixed(0).padStart(12)}` +
+          `${percent("pool").padStart(12)}${percent("bare").padStart(12)}` +
+          `${of("pool", "cpu").toFixed(2).padStart(15)}${of("bare", "cpu").toFixed(2).padStart(15)}`,
       );
     }
   } finally {
@@ -132,20 +133,24 @@ async function lookups(rounds: number): Promise<void> {
   }
 }
 
-async function poolRate(client: VmrayClient, concurrency: number, count: number) {
+/** Look-ups a second, and CPU milliseconds of one. */
+type Rate = { readonly rate: number; readonly cpu: number };
+
+async function poolRate(client: VmrayClient, concurrency: number, count: number): Promise<Rate> {
   const parts = Array.from({ length: count }, (_, n) => attachment(`lookup ${n}`, "lookup"));
   const place = await spoolWith(parts);
-  const cpu = process.cpuUsage();
+  const begun = process.cpuUsage();
   const analyzer = startPool(place, client, { concurrency });
-  const pool = await rateOf(count, () => analyzer.status().counts.finished);
-  while (analyzer.status().counts.finished < count) await Bun.sleep(5);
-  const { user, system } = process.cpuUsage(cpu);
+  const done = () => analyzer.status().counts.finished;
+  const rate = await rateOf(count, done);
+  while (done() < count) await Bun.sleep(5);
+  const cpu = cpuSince(begun) / count;
   await analyzer.stop();
   await place.close();
-  return { pool, cpu: (user + system) / 1000 / count };
+  return { rate, cpu };
 }
 
-async function bareRate(url: string, concurrency: number, count: number): Promise<number> {
+async function bareRate(url: string, concurrency: number, count: number): Promise<Rate> {
   let next = 0;
   let done = 0;
   const worker = async () => {
@@ -155,10 +160,17 @@ async function bareRate(url: string, concurrency: number, count: number): Promis
       done += 1;
     }
   };
+  const begun = process.cpuUsage();
   const workers = Promise.all(Array.from({ length: concurrency }, worker));
   const rate = await rateOf(count, () => done);
   await workers;
-  return rate;
+  return { rate, cpu: cpuSince(begun) / count };
+}
+
+/** Of all threads, milliseconds. */
+function cpuSince(begun: NodeJS.CpuUsage): number {
+  const { user, system } = process.cpuUsage(begun);
+  return (user + system) / 1000;
 }
 
 async function flight(count: number): Promise<void> {
@@ -215,7 +227,7 @@ async function flight(count: number): Promise<void> {
   const before = { ...made };
   const cpu = process.cpuUsage();
   await Bun.sleep(FLIGHT_SECONDS * 1000);
-  const { user, system } = process.cpuUsage(cpu);
+  const used = cpuSince(cpu);
   const each = (calls: number) => (calls / FLIGHT_SECONDS).toFixed(2);
   write(`\n${count} submissions in flight, poll_interval ${VMRAY.poll_interval / 1000} s`);
   write(
@@ -223,9 +235,7 @@ async function flight(count: number): Promise<void> {
   );
   write(`calls a second for the list   ${each(made.feeds - before.feeds)}`);
   write(`calls a second one by one     ${each(made.polls - before.polls)}`);
-  write(
-    `CPU                           ${((user + system) / FLIGHT_SECONDS / 10_000).toFixed(1)} % of a core`,
-  );
+  write(`CPU                           ${(used / FLIGHT_SECONDS / 10).toFixed(1)} % of a core`);
   const ended = performance.now();
   finished = count;
   while (analyzer.status().counts.finished < count) await Bun.sleep(20);
@@ -239,8 +249,7 @@ async function flight(count: number): Promise<void> {
 async function cpuOf(times: number, work: (n: number) => Promise<unknown>): Promise<number> {
   const begun = process.cpuUsage();
   for (let n = 0; n < times; n++) await work(n);
-  const { user, system } = process.cpuUsage(begun);
-  return (user + system) / 1000 / times;
+  return cpuSince(begun) / times;
 }
 
 async function cached(rounds: number): Promise<void> {

@@ -209,7 +209,7 @@ describe("the circuit breaker", () => {
       scripted({
         samplesBySha256: async () => {
           calls += 1;
-          if (calls % 5 === 0) throw new Error("a single fault");
+          if (calls % 5 === 0) throw new VmrayError("VMRAY_UNREACHABLE", "a single fault");
           return [];
         },
       }),
