@@ -45,6 +45,7 @@ import { oneLine, VmrayError } from "./vmray-error.ts";
 export type AnalyzerSpool = Pick<
   Spool,
   | "dueAnalyses"
+  | "urgencies"
   | "nextAnalysisAt"
   | "recordProgress"
   | "charged"
@@ -167,6 +168,8 @@ const LOOKED_HOLDS = 120_000;
 const SETTLING = 3;
 /** Between two looks into the spool that found nothing. */
 const REFILL_PAUSE = 20;
+/** Between two looks whether what is in hand has become more urgent. */
+const URGENCY_PAUSE = 250;
 /** Faults of one content, while VMRay serves others, after which it is given up. */
 const MAX_FAULTS = 20;
 /** A submission in work for long is asked after less often, up to this many poll intervals, */
@@ -183,8 +186,9 @@ const PROBE_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b78
 /** An analysis in memory. */
 type Item = {
   readonly key: string;
-  readonly priority: number;
-  readonly turn: number;
+  /** Those of the spool, which may rise while it is in hand: `job` has what they were. */
+  priority: number;
+  turn: number;
   lane: AnalysisLane;
   dueAt: number;
   job: AnalysisJob;
@@ -270,6 +274,8 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   let uploads = 0;
   let refillFaults = 0;
   let lastPollAt = 0;
+  /** Mails came in since the urgency of what is in hand was read; it is read again at that time. */
+  const urgency = { stale: false, reading: false, at: 0 };
   let stopping = false;
   let probing = false;
   let feeding = false;
@@ -279,6 +285,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   const unsubscribe = spool.subscribe("analyses", () => {
     beyond.look.more = true;
     beyond.look.fresh = true;
+    urgency.stale = true;
     pump();
   });
   fly(loadBudget());
@@ -299,6 +306,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     if (stopping) return;
     const at = now();
     report(at);
+    if (urgency.stale && !urgency.reading && urgency.at <= at) fly(readUrgency(at));
     if (reads.state(at) === "trial" && !probing) fly(probe());
     if (reads.state(at) === "open") {
       if (quotaAt <= at && !asking) fly(askQuota(at));
@@ -329,6 +337,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       consider(beyond[lane].retryAt);
     }
     consider(quotaAt);
+    if (urgency.stale) consider(urgency.at);
     consider(health.nextAt());
     if (anyInFlight()) {
       consider(feed.nextAt());
@@ -407,6 +416,33 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       noteError(asSensorError(thrown), "analyses cannot be read from the spool");
     } finally {
       there.filling = false;
+    }
+  }
+
+  /** A mail that came since may want what is in hand sooner than the mail it was taken for. */
+  async function readUrgency(at: number): Promise<void> {
+    urgency.reading = true;
+    urgency.stale = false;
+    urgency.at = at + URGENCY_PAUSE;
+    try {
+      const items = [...running.values(), ...schedule.entries(QUEUED_LANES)];
+      await raise(items.filter(({ job }) => job.progress.state !== "submitted"));
+    } catch (thrown) {
+      urgency.stale = true;
+      noteError(asSensorError(thrown), "how urgent analyses are cannot be read from the spool");
+    } finally {
+      urgency.reading = false;
+    }
+  }
+
+  async function raise(items: readonly Item[]): Promise<void> {
+    if (items.length === 0) return;
+    const current = new Map(
+      (await spool.urgencies(items.map(({ key }) => key))).map((each) => [each.key, each]),
+    );
+    for (const item of items) {
+      const { priority, turn } = current.get(item.key) ?? item;
+      Object.assign(item, { priority, turn });
     }
   }
 
@@ -688,7 +724,13 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   /** What the budget does not allow is not sent: the cheaper action is taken. */
   async function submit(item: Item, tickets: Tickets): Promise<Outcome> {
     const permit = permitOf(item);
-    if (!permit.allowed) return notTaken(item, permit.reason, onlyLookedUp(permit.reason));
+    if (!permit.allowed) {
+      const before = item.priority;
+      await raise([item]);
+      // What another mail wants more has the reserve.
+      if (item.priority < before) return { kind: "submit", again: isAgain(item.job) };
+      return notTaken(item, permit.reason, onlyLookedUp(permit.reason));
+    }
     const file = item.job.artifact.kind === "attachment";
     let begun = false;
     submitting += 1;
@@ -732,9 +774,9 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     const { job } = item;
     const { action } = job.artifact.decision;
     if (job.progress.state === "submitting") return { allowed: true, day: null };
-    const permit = budget.take(action, job.priority, now());
+    const permit = budget.take(action, item.priority, now());
     if (permit.allowed || (action !== "dynamic" && action !== "static")) return permit;
-    const cheaper = budget.take("reputation", job.priority, now());
+    const cheaper = budget.take("reputation", item.priority, now());
     if (cheaper.allowed && !settings.budget.count_reputation) {
       const { artifact } = job;
       const decision = { ...artifact.decision, action: "reputation" } as const;

@@ -63,6 +63,7 @@ export function nextOf(fallback: readonly string[], tried: readonly string[]): s
 export function spoolOf(spool: Spool, name: string): AnalyzerSpool {
   return {
     dueAnalyses: (now, limit, leaveOut, lane) => spool.dueAnalyses(now, limit, leaveOut, lane, name),
+    urgencies: spool.urgencies,
     nextAnalysisAt: (leaveOut, lane) => spool.nextAnalysisAt(leaveOut, lane, name),
     charged: (day) => spool.charged(day, name),
     submissionsFinished: (ids, cursor, now) => spool.submissionsFinished(ids, cursor, now, name),

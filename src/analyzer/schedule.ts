@@ -28,6 +28,8 @@ export type Schedule<T extends Waiting> = {
   size(lane: AnalysisLane): number;
   /** Keys of the entries of a lane, or of all. */
   keys(lane?: AnalysisLane): readonly string[];
+  /** The entries of these lanes. Their urgency may be changed in place. */
+  entries(lanes: readonly AnalysisLane[]): readonly T[];
   /** The earliest time after `now` at which an entry is due, null where there is none. */
   nextDue(now: number): number | null;
 };
@@ -99,6 +101,7 @@ export function createSchedule<T extends Waiting>(room: number): Schedule<T> {
       lane === undefined
         ? [...lanes.values()].flatMap((each) => [...each.keys()])
         : [...entries(lane).keys()],
+    entries: (of) => of.flatMap((lane) => [...entries(lane).values()]),
     nextDue(now) {
       let next: number | null = null;
       for (const lane of lanes.values()) {

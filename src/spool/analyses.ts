@@ -20,6 +20,7 @@ import {
   type AnalysisLane,
   type AnalysisProgress,
   type Spool,
+  type Urgency,
 } from "./spool.ts";
 import type { StoreAccess } from "./store-access.ts";
 
@@ -47,6 +48,7 @@ type AnalysisRecord = {
 export type AnalysisStore = Pick<
   Spool,
   | "dueAnalyses"
+  | "urgencies"
   | "nextAnalysisAt"
   | "recordProgress"
   | "charged"
@@ -114,6 +116,16 @@ export function analysisStore(
           return row === null ? [] : [jobOf(row)];
         });
       }),
+
+    urgencies: async (keys) =>
+      read((db) =>
+        db
+          .query<Urgency, [string]>(
+            `SELECT key, priority, turn FROM analyses
+             WHERE key IN (SELECT value FROM json_each(?)) AND open = 1`,
+          )
+          .all(JSON.stringify(keys)),
+      ),
 
     nextAnalysisAt: async (leaveOut, lane, analyzer = FIRST_ANALYZER) =>
       read((db) => {

@@ -186,6 +186,9 @@ export type AnalysisJob = {
   readonly faults: number;
 };
 
+/** Where an analysis stands among the others of its lane, as in AnalysisJob. */
+export type Urgency = { readonly key: string; readonly priority: number; readonly turn: number };
+
 export type OutboxEvent = {
   /** Strictly rising in the order of the commits. */
   readonly seq: number;
@@ -320,6 +323,8 @@ export type Spool = {
     lane?: AnalysisLane,
     analyzer?: string,
   ): Promise<readonly AnalysisJob[]>;
+  /** How urgent these analyses are now, as far as they are open: mails that came since may want them sooner. */
+  urgencies(keys: readonly string[]): Promise<readonly Urgency[]>;
   /** When the next analysis of the lane, or of all, is due; null where none is open. */
   nextAnalysisAt(
     leaveOut: ReadonlySet<string>,

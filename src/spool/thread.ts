@@ -170,6 +170,7 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
     },
 
     dueAnalyses: remote("dueAnalyses"),
+    urgencies: remote("urgencies"),
     nextAnalysisAt: remote("nextAnalysisAt"),
     recordProgress: remote("recordProgress"),
     charged: remote("charged"),

@@ -6,6 +6,7 @@ import { EICAR, EICAR_THREAT_NAME, MARKER_PREFIX } from "../../../src/analyzer/s
 import { correlationId } from "../../../src/analyzer/steps.ts";
 import { VmrayError } from "../../../src/analyzer/vmray-error.ts";
 import { SensorError } from "../../../src/errors.ts";
+import type { PlannedArtifact } from "../../../src/triage/plan.ts";
 import { makeWithSevenZip } from "../extract/archives/make.ts";
 import {
   answer,
@@ -760,6 +761,60 @@ describe("the pool", () => {
       "content judged",
     ]);
     expect(JSON.stringify(here.lines)).not.toContain("secret");
+  });
+});
+
+describe("a more urgent mail that wants what is in hand already", () => {
+  const high = (artifact: PlannedArtifact): PlannedArtifact => ({
+    ...artifact,
+    decision: { ...artifact.decision, priority: "high" },
+  });
+
+  test("moves it forward in memory", async () => {
+    const here = await world();
+    const sent: string[] = [];
+    let release = () => {};
+    const first = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const usual = scripted({});
+    const client = scripted({
+      submitUrl: async (content, signal) => {
+        sent.push(content.url);
+        await first;
+        return usual.submitUrl(content, signal);
+      },
+    });
+    const urls = Array.from({ length: 12 }, (_, n) => `http://n${n}.example/`);
+    const ids = [];
+    for (const each of urls) ids.push(await here.mail(url(each)));
+    const analyzer = here.start(client, { settings: { ...SETTINGS, concurrency: 1 } });
+    await until(() => sent.length === 1, "the first submission");
+    expect(analyzer.status().open).toBe(12);
+    ids.push(await here.mail(high(url("http://n11.example/"))));
+    await Bun.sleep(300);
+    release();
+    for (const id of ids) await here.decided(id);
+    // Behind those that were looked up while the first one was sent.
+    expect(sent.indexOf("http://n11.example/")).toBeWithin(1, 5);
+    expect(sent.toSorted()).toEqual(urls.toSorted());
+  });
+
+  test("gives it the reserve of the budget, even at the last moment", async () => {
+    const here = await world();
+    const wanted = url("http://wanted.example/");
+    const settings = { ...SETTINGS, budget: { per_day: 1, reserve: 100, count_reputation: true } };
+    const ids = [await here.mail(wanted)];
+    const client = scripted({
+      samplesBySha256: async () => {
+        if (ids.length === 1) ids.push(await here.mail(high(wanted)));
+        return [];
+      },
+    });
+    const analyzer = here.start(client, { settings });
+    await until(() => ids.length === 2, "the second mail");
+    for (const id of ids) expect((await here.verdicts(id))[0]?.verdict).toBe("clean");
+    expect(analyzer.status().budget.usedToday).toBe(1);
   });
 });
 

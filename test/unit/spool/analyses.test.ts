@@ -55,6 +55,21 @@ describe("an analysis", () => {
     await spool.close();
   });
 
+  test("is as urgent as the most urgent mail that wants it, also where it was handed out before", async () => {
+    const time = 1_000_000;
+    const spool = await open(folder.path, {}, () => time);
+    const [first, second] = [attachment("first"), attachment("second")];
+    await want(spool, attachment("in front"), first);
+    await want(spool, second);
+    const all = [contentKey(first), contentKey(second), "file:unknown"];
+    const before = await spool.urgencies(all);
+    expect(before.map(({ priority }) => priority)).toEqual([1, 1]);
+    await want(spool, { ...first, decision: { ...first.decision, priority: "high" } });
+    await spool.finishAnalysis(contentKey(second), judged("clean"), null);
+    expect(await spool.urgencies(all)).toEqual([{ key: contentKey(first), priority: 0, turn: time }]);
+    await spool.close();
+  });
+
   test("is handed out by priority, then risk and age, with some of the longest waiting", async () => {
     let time = 1_000_000;
     const spool = await open(folder.path, {}, () => time);
