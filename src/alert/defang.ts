@@ -5,7 +5,10 @@
  */
 import { showText } from "../text.ts";
 
-/** File names are broken too: many of their endings (.com, .zip, .app) are domains. */
+/**
+ * File names are broken too: many of their endings (.com, .zip, .app) are domains. Whatever is no
+ * white space and no punctuation may be of a label: there are domains of emoji.
+ */
 export function defang(text: string): string {
   return text
     .replace(/\b(h)tt(ps?)\b/gi, "$1xx$2")
@@ -13,7 +16,7 @@ export function defang(text: string): string {
     .replace(/\b([a-z][a-z0-9+.-]{1,30}):(?=[^\s\]])/gi, "$1[:]")
     .replace(/:(?=\/\/)/g, "[:]")
     .replace(/([\\/]{2})(?=[^\s\\/[])([^\s\\/]{1,255})(?=\\)/g, "$1[$2]")
-    .replace(/(?<=[\p{L}\p{N}\p{M}_\]-])[.\u3002\uFF0E\uFF61](?=[\p{L}\p{N}_[-])/gu, "[.]");
+    .replace(/(?<=[^\s\p{P}]|[_\]-])[.\u3002\uFF0E\uFF61](?=[^\s\p{P}]|[_[-])/gu, "[.]");
 }
 
 /** One line of hostile text for people, at most `max` UTF-16 units before it is defanged. */

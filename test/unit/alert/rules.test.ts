@@ -16,6 +16,25 @@ describe("defanging", () => {
     );
   });
 
+  test("breaks domains of emoji, which symbols and joiners end", () => {
+    const heart = "\u2764";
+    const labels = [
+      heart,
+      `${heart}\ufe0f`,
+      "\u{1f4a9}",
+      "\u{1f469}\u200d\u{1f4bb}",
+      "\u{1fae9}\u200d",
+      "\ue000",
+      "1\u20e3",
+    ];
+    for (const label of labels) {
+      expect(defang(`http://i${label}.ws`)).toBe(`hxxp[:]//i${label}[.]ws`);
+      expect(defang(`${label}.la`)).toBe(`${label}[.]la`);
+      expect(defang(`shop.${label}.ws`)).toBe(`shop[.]${label}[.]ws`);
+    }
+    expect(defang("The end. Next ... 'x'.")).toBe("The end. Next ... 'x'.");
+  });
+
   test("leaves no host name and no scheme in any text, and takes linear time", () => {
     const piece = fc.constantFrom(..."http|://|.|a|example|:|/|[|]|www.|\u3002|hhttpp".split("|"));
     fc.assert(
