@@ -22,7 +22,7 @@ import { type Ledger, openLedger, type WaitingNote } from "./ledger.ts";
 import { alertMessage } from "./message.ts";
 import { addressKey, alertRecipients } from "./recipients.ts";
 import { createRelay, type Relay } from "./relay.ts";
-import { wantsAlert } from "./wanted.ts";
+import { namedRecipients, wantsAlert } from "./wanted.ts";
 
 export type Alerts = {
   status(): Promise<readonly DestinationStatus[]>;
@@ -170,13 +170,15 @@ function startSender(options: {
 
   /** The event names only so many recipients: where it was cut, the spool knows the others. */
   const envelopeOf = async (event: SensorEvent): Promise<readonly string[]> => {
-    const cut = event.truncated?.some((pointer) => "/mail/envelope/to".startsWith(pointer)) === true;
-    const row = cut && event.mail !== undefined ? await spool.mail(event.mail.id) : null;
+    const named = namedRecipients(event);
+    if (named !== null) return named;
+    const row = event.mail === undefined ? null : await spool.mail(event.mail.id);
     return row?.envelope.to ?? event.mail?.envelope.to ?? [];
   };
 
   const record = async (ledger: Ledger, event: SensorEvent) => {
     const envelopeTo = await envelopeOf(event);
+    if (!wantsAlert(event, config, envelopeTo)) return;
     const { fixed, own } = alertRecipients(envelopeTo, config);
     ledger.record(
       keepEvent(event, config.min_verdict, config.on),

@@ -4,10 +4,16 @@ import type { SensorEvent } from "../report/event.ts";
 import { alertingParts } from "./facts.ts";
 import { domainOf } from "./recipients.ts";
 
-/** A verdict that has a part as bad as asked, or is of a denied sender, in a mail that fits `match`. */
+/**
+ * A verdict that has a part as bad as asked, or is of a denied sender, in a mail that fits `match`.
+ *
+ * `envelopeTo` is every recipient of the mail: an event may name only some. Null where the others are not known yet: then
+ * any domain may be among them.
+ */
 export function wantsAlert(
   event: SensorEvent,
   config: Pick<AlertConfig, "min_verdict" | "on" | "match" | "changed">,
+  envelopeTo: readonly string[] | null = namedRecipients(event),
 ): boolean {
   const isVerdict = event.type === "mail.verdict" || (event.type === "verdict.changed" && config.changed);
   if (!isVerdict || event.mail === undefined) return false;
@@ -18,10 +24,16 @@ export function wantsAlert(
   const { mail } = event;
   const worst = sender || parts.some(({ verdict }) => verdict === "malicious") ? "malicious" : "suspicious";
   return (
-    (to === undefined || isIn(mail.envelope.to, to)) &&
+    (to === undefined || envelopeTo === null || isIn(envelopeTo, to)) &&
     (from === undefined || isIn([mail.envelope.from, ...mail.from], from)) &&
     (verdicts === undefined || verdicts.includes(worst))
   );
+}
+
+/** The envelope recipients of an event; null where they were cut. */
+export function namedRecipients({ mail, truncated }: SensorEvent): readonly string[] | null {
+  const cut = truncated?.some((pointer) => "/mail/envelope/to".startsWith(pointer)) === true;
+  return cut ? null : (mail?.envelope.to ?? []);
 }
 
 function isIn(addresses: readonly string[], domains: readonly string[]): boolean {

@@ -178,8 +178,8 @@ describe("alerts", () => {
     await until(() => lines.some(({ code }) => code === "ALERT_REFUSED"));
   });
 
-  test("reach recipients beyond those an event names", async () => {
-    const [spool, relay] = [await someSpool(), await someRelay()];
+  /** A mail to so many that its event does not name the last one. */
+  async function crowd(spool: Spool): Promise<SensorEvent> {
     const to = Array.from({ length: 600 }, (_, n) =>
       n === 599 ? "last@example.org" : `r${n}@other.example`,
     );
@@ -193,10 +193,42 @@ describe("alerts", () => {
     });
     const event = verdictEvent(row);
     expect(event.truncated).toContain("/mail/envelope/to");
+    expect(event.mail?.envelope.to).not.toContain("last@example.org");
+    return event;
+  }
+
+  test("reach recipients beyond those an event names", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    const event = await crowd(spool);
     start(spool, relay.address);
     await spool.putEvents([event]);
     await until(() => relay.taken.length === 1);
     expect(relay.taken[0]?.to).toEqual(["last@example.org"]);
+  });
+
+  test("are raised where the recipient that match asks for is beyond those an event names, else not", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    const event = await crowd(spool);
+    await spool.putEvents([event]);
+    start(spool, relay.address, { ...SOC, match: { recipient_domains: ["example.org"] } });
+    await until(() => relay.taken.length === 1);
+    const other = await someSpool();
+    await other.putEvents([await crowd(other)]);
+    start(other, relay.address, { ...SOC, match: { recipient_domains: ["nobody.example"] } });
+    await cursorAt(other, 1);
+    await Bun.sleep(50);
+    expect(relay.taken).toHaveLength(1);
+  });
+
+  test("wait in bounds, however many recipients the mails of one batch have", async () => {
+    const spool = await someSpool();
+    const { alerts } = start(spool, `127.0.0.1:${await freePort()}`);
+    const to = Array.from({ length: 400 }, (_, n) => `r${n}@example.org`);
+    await spool.putEvents(Array.from({ length: 27 }, () => bad("x.zip", "", to)));
+    const composed = async () => (await alerts.status())[0]?.composed ?? 0;
+    for (let tries = 0; tries < 100 && (await composed()) < 10_000; tries += 1) await Bun.sleep(20);
+    await Bun.sleep(200);
+    expect(await composed()).toBe(10_000);
   });
 });
 
