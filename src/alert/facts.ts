@@ -287,7 +287,7 @@ export function alertFacts(options: {
         : options.leftOut > 0
           ? `${words.digestSubject(digest, anyDenied)}.`
           : words.digestHeadline(digest, anyDenied),
-    delivered: words.delivered(yours, (digest ?? mails) > 1),
+    delivered: words.delivered((digest ?? mails) > 1),
     changed_text:
       changed && digest === null ? words.changed(found, mail.received, verdictBefore(event, verdict)) : null,
     sender_text: denied && event.counts.attachments + event.counts.urls > 0 ? words.denied(found) : null,

@@ -43,7 +43,8 @@ export type Words = {
   readonly because: Readonly<Record<ChangeCause, string>>;
   /** That the sender is on the deny list, beside bad parts. */
   denied(found: Found): string;
-  delivered(yours: boolean, several: boolean): string;
+  /** What the sensor knows of the delivery: that it did nothing about it. */
+  delivered(several: boolean): string;
   /** What to do, one sentence each. */
   advice(found: Found): readonly string[];
   contact(contact: string | null): string;
@@ -106,7 +107,7 @@ const en: Words = {
     subject: "Subject",
     from: "From",
     sent_by: "Sent by",
-    delivered_to: "Delivered to",
+    delivered_to: "Sent to",
     received: "Received",
     message_id: "Message-ID",
     attachment: "Attachment",
@@ -151,7 +152,7 @@ const en: Words = {
     if (found.denied && found.attachments + found.urls === 0) {
       if (found.mails > 1)
         return `${found.mails} mails in your organization are from a sender on the deny list.`;
-      return `A mail ${found.yours ? "that was delivered to you" : "in your organization"} is from a sender on the deny list.`;
+      return `A mail ${found.yours ? "to you" : "in your organization"} is from a sender on the deny list.`;
     }
     const what =
       found.attachments === 0
@@ -166,7 +167,7 @@ const en: Words = {
         ? ` and ${found.urls === 1 ? "a bad link" : `${found.urls} bad links`}`
         : "";
     if (found.mails > 1) return `${found.mails} mails in your organization have ${what}${both}.`;
-    return `A mail ${found.yours ? "that was delivered to you" : "in your organization"} has ${what}${both}.`;
+    return `A mail ${found.yours ? "to you" : "in your organization"} has ${what}${both}.`;
   },
   changed: ({ verdict, mails }, received, before) => {
     const first = {
@@ -175,8 +176,8 @@ const en: Words = {
       suspicious: `at first ${mails > 1 ? "they were" : "it was"} only suspicious`,
     }[before];
     return mails > 1
-      ? `These mails, the last of which was delivered on ${received}, were found ${verdict} after delivery: ${first}.`
-      : `This mail, delivered on ${received}, was found ${verdict} after delivery: ${first}.`;
+      ? `These mails, the last of which was received on ${received}, were found ${verdict} after delivery: ${first}.`
+      : `This mail, received on ${received}, was found ${verdict} after delivery: ${first}.`;
   },
   because: {
     completed: "its analysis ended after the mail had been reported",
@@ -186,10 +187,10 @@ const en: Words = {
   },
   denied: ({ mails }) =>
     mails > 1 ? "Their sender is on the deny list." : "Its sender is on the deny list.",
-  delivered: (yours, several) =>
+  delivered: (several) =>
     several
-      ? `The mails were NOT blocked, changed or removed: the originals are in ${yours ? "your mailbox" : "the mailboxes"}.`
-      : `The mail was NOT blocked, changed or removed: the original is in ${yours ? "your" : "the"} mailbox.`,
+      ? "This sensor did NOT block, change or remove the mails: unless something else did, the originals were delivered."
+      : "This sensor did NOT block, change or remove the mail: unless something else did, the original was delivered.",
   advice: (found) => {
     const person = found.yours ? "you" : "a recipient";
     return [
@@ -229,7 +230,7 @@ const de: Words = {
     subject: "Betreff",
     from: "Von",
     sent_by: "Absender",
-    delivered_to: "Zugestellt an",
+    delivered_to: "Gesendet an",
     received: "Empfangen",
     message_id: "Message-ID",
     attachment: "Anhang",
@@ -275,7 +276,7 @@ const de: Words = {
       const from = "von einem Absender auf der Sperrliste";
       if (found.mails > 1) return `${found.mails} Mails in Ihrer Organisation kommen ${from}.`;
       return found.yours
-        ? `Eine Mail, die Ihnen zugestellt wurde, kommt ${from}.`
+        ? `Eine Mail an Sie kommt ${from}.`
         : `Eine Mail in Ihrer Organisation kommt ${from}.`;
     }
     const bad = found.verdict === "malicious" ? "sch\u00e4dlich" : "verd\u00e4chtig";
@@ -293,7 +294,7 @@ const de: Words = {
         : "";
     if (found.mails > 1) return `${found.mails} Mails in Ihrer Organisation enthalten ${what}${both}.`;
     return found.yours
-      ? `Eine Mail, die Ihnen zugestellt wurde, enth\u00e4lt ${what}${both}.`
+      ? `Eine Mail an Sie enth\u00e4lt ${what}${both}.`
       : `Eine Mail in Ihrer Organisation enth\u00e4lt ${what}${both}.`;
   },
   changed: ({ verdict, mails }, received, before) => {
@@ -304,8 +305,8 @@ const de: Words = {
       suspicious: `zuerst ${mails > 1 ? "galten" : "galt"} sie nur als verd\u00e4chtig`,
     }[before];
     return mails > 1
-      ? `Diese Mails, deren letzte am ${received} zugestellt wurde, wurden erst nach der Zustellung als ${bad} erkannt: ${first}.`
-      : `Diese Mail, zugestellt am ${received}, wurde erst nach der Zustellung als ${bad} erkannt: ${first}.`;
+      ? `Diese Mails, deren letzte am ${received} einging, wurden erst nach der Zustellung als ${bad} erkannt: ${first}.`
+      : `Diese Mail, eingegangen am ${received}, wurde erst nach der Zustellung als ${bad} erkannt: ${first}.`;
   },
   because: {
     completed: "die Analyse erst nach der Meldung der Mail zu Ende war",
@@ -315,10 +316,10 @@ const de: Words = {
   },
   denied: ({ mails }) =>
     mails > 1 ? "Ihr Absender steht auf der Sperrliste." : "Der Absender steht auf der Sperrliste.",
-  delivered: (yours, several) =>
+  delivered: (several) =>
     several
-      ? `Die Mails wurden NICHT aufgehalten, ver\u00e4ndert oder gel\u00f6scht: Die Originale liegen ${yours ? "in Ihrem Postfach" : "in den Postf\u00e4chern"}.`
-      : `Die Mail wurde NICHT aufgehalten, ver\u00e4ndert oder gel\u00f6scht: Das Original liegt ${yours ? "in Ihrem" : "im"} Postfach.`,
+      ? "Dieser Sensor hat die Mails NICHT aufgehalten, ver\u00e4ndert oder gel\u00f6scht: Wenn nichts anderes das tat, wurden die Originale zugestellt."
+      : "Dieser Sensor hat die Mail NICHT aufgehalten, ver\u00e4ndert oder gel\u00f6scht: Wenn nichts anderes das tat, wurde das Original zugestellt.",
   advice: (found) => {
     const person = found.yours ? "Sie" : "Empf\u00e4nger";
     return [

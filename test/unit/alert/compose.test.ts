@@ -63,12 +63,14 @@ function page(html: string) {
 const event = verdictEvent(mailRow([file("invoice.zip", malicious), file("fine.pdf", content())]));
 
 describe("an alert for a recipient", () => {
-  test("tells what was found, that it was delivered, what to do and whom to ask, and nothing more", () => {
+  test("tells what was found, that nothing was blocked, what to do and whom to ask, and nothing more", () => {
     const { subject, text, html } = compose(event, {}, { contact: "IT security, phone 1234" });
     expect(subject).toBe('Malicious attachment: "invoice[.]zip"');
-    expect(text).toStartWith("A mail that was delivered to you has a malicious attachment.");
+    expect(text).toStartWith("A mail to you has a malicious attachment.");
     for (const shown of [text, page(html).text]) {
-      expect(shown).toContain("was NOT blocked");
+      expect(shown).toContain("This sensor did NOT block, change or remove the mail");
+      // No more than the sensor knows: another filter may have stopped it.
+      expect(shown).not.toContain("mailbox");
       expect(shown).toContain("Do not open the attachment");
       expect(shown).toContain("invoice[.]zip");
       expect(shown).toContain("EICAR-Test-File");
@@ -86,9 +88,7 @@ describe("an alert for a recipient", () => {
   test("is in German where that is asked for, with times of the place", () => {
     const { subject, text, html } = compose(event, {}, { language: "de", time_zone: "Europe/Berlin" });
     expect(subject).toBe('Sch\u00e4dlicher Anhang: "invoice[.]zip"');
-    expect(text).toStartWith(
-      "Eine Mail, die Ihnen zugestellt wurde, enth\u00e4lt einen sch\u00e4dlichen Anhang.",
-    );
+    expect(text).toStartWith("Eine Mail an Sie enth\u00e4lt einen sch\u00e4dlichen Anhang.");
     expect(text).toContain("2. Januar 2026");
     expect(text).toContain("12:59 MEZ");
     expect(html).toContain('<html lang="de">');
@@ -247,9 +247,7 @@ describe("templates of the customer", () => {
       },
     );
     expect(made.subject).toBe("[malicious] Invoice");
-    expect(made.text).toStartWith(
-      "Hello A mail that was delivered to you has a malicious attachment.\n\n- Do not",
-    );
+    expect(made.text).toStartWith("Hello A mail to you has a malicious attachment.\n\n- Do not");
     expect(made.html).toBe(`<p>${SHA}<img src='cid:logo'></p>`);
     expect(made.logo?.type).toBe("image/png");
     expect(compose(event, {}, { logo_file: saved("b.png", png) }).html).toContain('src="cid:logo"');
@@ -284,7 +282,7 @@ describe("templates of the customer", () => {
       },
     );
     expect(made.faults).toHaveLength(1);
-    expect(made.text).toStartWith("A mail that was delivered to you");
+    expect(made.text).toStartWith("A mail to you");
   });
 });
 

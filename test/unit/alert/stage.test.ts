@@ -315,7 +315,7 @@ describe("one content", () => {
     ]);
     const said = await Promise.all([0, 1, 2].map((at) => textOf(relay, at)));
     expect(said[0]).not.toContain("after delivery");
-    const found = "This mail, delivered on 2 January 2026 at 11:59 UTC, was found malicious after delivery";
+    const found = "This mail, received on 2 January 2026 at 11:59 UTC, was found malicious after delivery";
     expect(said[1]?.replaceAll("\n", " ")).toContain(`${found}: at first it was only suspicious.`);
     expect(said[2]?.replaceAll("\n", " ")).toContain(`${found}: at first nothing bad was known.`);
   });
