@@ -9,6 +9,8 @@ import { z } from "zod";
 
 /** Most items of one list that are looked at; `max_api_items` of a real system is 1000. */
 const MAX_ITEMS = 1000;
+/** Submissions of one answer: more than an answer has room for, so that none is lost. */
+const MAX_SUBMITTED = 100_000;
 
 const id = z
   .union([
@@ -50,20 +52,20 @@ const json = z
   .catch(null);
 
 /** A list that may be missing; an item without its id makes the answer invalid, since it would be lost. */
-function list<T extends z.ZodType>(item: T) {
+function list<T extends z.ZodType>(item: T, most = MAX_ITEMS) {
   return z
     .array(z.unknown())
     .nullish()
-    .transform((items) => (items ?? []).slice(0, MAX_ITEMS))
+    .transform((items) => (items ?? []).slice(0, most))
     .pipe(z.array(item));
 }
 
 /** A list of what is good to have: items of a wrong shape are left out. */
-function looseList<T extends z.ZodType>(item: T) {
+function looseList<T extends z.ZodType>(item: T, most = MAX_ITEMS) {
   return z
     .unknown()
     .transform((value) =>
-      (Array.isArray(value) ? value.slice(0, MAX_ITEMS) : []).flatMap((each: unknown): z.output<T>[] => {
+      (Array.isArray(value) ? value.slice(0, most) : []).flatMap((each: unknown): z.output<T>[] => {
         const parsed = item.safeParse(each);
         return parsed.success ? [parsed.data] : [];
       }),
@@ -167,6 +169,7 @@ const jobOf = (kind: string) =>
       submission_id: Number(job[`${kind}_submission_id`]),
       submission_sample_id: job[`${kind}_sample_id`],
     })),
+    MAX_SUBMITTED,
   );
 
 /** Answer to POST /sample/submit. Submissions that are named by their jobs alone count too. */
@@ -174,7 +177,7 @@ export const submitAnswer = z
   .object({
     errors: refusals,
     samples: list(z.object({ sample_id: id })),
-    submissions: list(z.object({ submission_id: id, submission_sample_id: optionalId })),
+    submissions: list(z.object({ submission_id: id, submission_sample_id: optionalId }), MAX_SUBMITTED),
     jobs: jobOf("job"),
     static_jobs: jobOf("job"),
     reputation_jobs: jobOf("reputation_job"),

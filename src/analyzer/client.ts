@@ -82,7 +82,7 @@ export type VmrayClient = {
   analysisFaults(submissionId: number, signal?: AbortSignal): Promise<readonly string[]>;
   /** Status of each job of the submission (`pending`, `queued`, `inwork`, `uploading`); [] once all are done. */
   jobStatuses(submissionId: number, signal?: AbortSignal): Promise<readonly string[]>;
-  /** Those that VMRay made of what it found in this one, 100 at most, in one call; [] where this version cannot say. */
+  /** Those that VMRay made of what it found in this one, 1000 at most; [] where this version cannot say. */
   submissionChildren(id: number, signal?: AbortSignal): Promise<readonly shapes.Submission[]>;
   /**
    * Submissions that finished after the one with id `lastId`, `limit` (1 to 1000) at most, in one call. With null
@@ -123,7 +123,9 @@ const METADATA_KEY = "email_sensor";
 const ACTION_KEY = "email_sensor_action";
 /** `max_api_items` of a real system. */
 const MAX_FEED = 1000;
-const MAX_CHILDREN = 100;
+const MAX_CHILDREN = 1000;
+/** What servers give in one page. */
+const CHILDREN_PAGE = 100;
 const MAX_PERIOD = 50;
 /** What says that a version has no such call, or that the key may not make it. */
 const ABSENT: ReadonlySet<number> = new Set([400, 403, 404, 405]);
@@ -289,10 +291,19 @@ export function createVmrayClient(
       return jobs.map((each) => each.job_status);
     },
     async submissionChildren(id, signal) {
-      const path = `/rest/submission?_limit=${MAX_CHILDREN}&submission_parent_submission_id=${whole(id)}`;
-      const children = (await optional(getOne(path, z.array(shapes.submission), signal))) ?? [];
-      // A version that does not know the filter gives every submission.
-      return children.filter((each) => each.submission_parent_submission_id === id);
+      const path = `/rest/submission?_order=asc&_limit=${CHILDREN_PAGE}&submission_parent_submission_id=${whole(id)}`;
+      const children = new Map<number, shapes.Submission>();
+      for (let from = ""; ; ) {
+        const page = (await optional(getOne(`${path}${from}`, z.array(shapes.submission), signal))) ?? [];
+        // A version that does not know the filter gives every submission.
+        const found = page.filter((each) => each.submission_parent_submission_id === id);
+        const before = children.size;
+        for (const child of found) children.set(child.submission_id, child);
+        const last = Math.max(...children.keys());
+        const more = found.length >= CHILDREN_PAGE && children.size > before && children.size < MAX_CHILDREN;
+        if (!more) return [...children.values()];
+        from = `&_min_id=${whole(last + 1)}`;
+      }
     },
     async finishedAfter(lastId, limit, signal) {
       const count = `_limit=${whole(Math.min(Math.max(limit, 1), MAX_FEED))}`;

@@ -57,8 +57,8 @@ export type PollLimits = {
   readonly queueLimit: number;
 };
 
-/** Submissions and samples of one answer that are followed at most. */
-const MAX_FOLLOWED = 50;
+/** Submissions of one answer that are followed at most; where there are more the verdict is partial. */
+const MAX_FOLLOWED = 1000;
 /** Samples of one hash whose submissions are looked through. */
 const MAX_JOINED_SAMPLES = 3;
 
@@ -299,15 +299,18 @@ type Submitted = {
 };
 
 function follow(submissions: readonly Submitted[], now: number, note: string | null): Next {
-  const first = submissions.slice(0, MAX_FOLLOWED);
+  const all = [...new Set(submissions.map((each) => each.submission_id))];
+  const first = all.slice(0, MAX_FOLLOWED);
+  const samples = submissions.flatMap((each) => each.submission_sample_id ?? []);
   return {
     kind: "follow",
     progress: {
       state: "submitted",
-      submissionIds: [...new Set(first.map((each) => each.submission_id))],
-      sampleIds: [...new Set(first.flatMap((each) => each.submission_sample_id ?? []))],
+      submissionIds: first,
+      sampleIds: [...new Set(samples)].slice(0, MAX_FOLLOWED),
       submittedAt: now,
       ...(note === null ? {} : { note }),
+      ...(all.length > first.length ? { unfollowed: all.length - first.length } : {}),
     },
   };
 }
@@ -369,12 +372,13 @@ export async function poll(
   signal: AbortSignal,
 ): Promise<Next> {
   const submissions: (Submission | null)[] = [];
-  for (const id of progress.submissionIds) {
+  // The last one ends last, most often: of many that are in work one call is enough.
+  for (const id of progress.submissionIds.toReversed()) {
     const submission = await client.submission(id, signal);
     if (submission !== null && submission.submission_finished !== true) {
       return unfinished(client, progress, submission, limits, signal);
     }
-    submissions.push(submission);
+    submissions.unshift(submission);
   }
   const kind = job.artifact.kind === "url" ? "url" : "file";
   let parts: readonly FinishedPart[] = [];
@@ -392,9 +396,14 @@ export async function poll(
     return mark === correlation || (mark === null && each.submission_submission_metadata === undefined);
   });
   const judge = () => verdictOfParts(parts, kind, progress.note ?? null);
+  const gaps: string[] = [];
+  const { unfollowed = 0 } = progress;
+  if (unfollowed > 0) gaps.push(`${unfollowed} more submissions that VMRay made of it were not followed`);
   // What is malicious cannot become worse by what is in it.
   if (judge().verdict.verdict !== "malicious") {
-    parts = await withChildren(client, parts, signal);
+    const found = await withChildren(client, parts, signal);
+    parts = found.parts;
+    if (found.cut) gaps.push("VMRay found more in it than could be looked at");
     const open = parts
       .flatMap((part) => part.children ?? [])
       .filter((each) => each.submission_finished === false);
@@ -402,8 +411,8 @@ export async function poll(
     if (first !== undefined && judge().verdict.verdict !== "malicious") {
       const next = await unfinished(client, progress, first, limits, signal);
       if (next.kind === "wait") return { ...next, childIds: open.map((each) => each.submission_id) };
-      const gap = "VMRay did not finish the analysis of a part of it in time";
-      return { ...(await finishPart(client, judge(), gap, signal)), usage };
+      gaps.push("VMRay did not finish the analysis of a part of it in time");
+      return { ...(await finishPart(client, judge(), gaps, signal)), usage };
     }
   }
   if (kind === "url" && judge().verdict.verdict === "not_available") {
@@ -411,6 +420,7 @@ export async function poll(
   }
   if (judge().verdict.outcome === "failed") parts = await withFaults(client, parts, signal);
   const judged = judge();
+  if (gaps.length > 0) return { ...(await finishPart(client, judged, gaps, signal)), usage };
   const verdict = await explained(client, judged, signal);
   const whole = progress.note === undefined && !judged.incomplete;
   return {
@@ -421,16 +431,17 @@ export async function poll(
   };
 }
 
-/** What is known, with what is missing of it. */
+/** What is known, with what is missing of it. What is malicious cannot become worse. */
 async function finishPart(
   client: VmrayClient,
   judged: JudgedParts,
-  gap: string,
+  gaps: readonly string[],
   signal: AbortSignal,
 ): Promise<Finish> {
   const verdict = await explained(client, judged, signal);
-  const reason = oneLine([verdict.reason, gap].filter((each) => each !== null).join("; "));
-  return { kind: "finish", verdict: { ...verdict, reason }, lasting: false };
+  if (verdict.verdict === "malicious") return { kind: "finish", verdict, lasting: true };
+  const reason = oneLine([verdict.reason, ...gaps].filter((each) => each !== null).join("; "));
+  return { kind: "finish", verdict: { ...verdict, reason, partial: true }, lasting: false };
 }
 
 /** VMRay may have much to do before it begins: the time to give up runs only while it works on the submission. */

@@ -163,6 +163,8 @@ type AnalysisState =
       readonly runningSince?: number;
       /** What VMRay said when it took the submission only in part (a quota). */
       readonly note?: string;
+      /** Submissions of the answer beyond those in `submissionIds`. */
+      readonly unfollowed?: number;
     };
 
 /** The analysis of one content, however many mails wait for it. */

@@ -1,9 +1,22 @@
 /** What VMRay finds in a content and analyses by itself counts for the content. */
 import { describe, expect, test } from "bun:test";
+import { zipSync } from "fflate";
+import { MARKER_PREFIX } from "../../../src/analyzer/simulator/judgement.ts";
 import { readScenario } from "../../../src/analyzer/simulator/scenario.ts";
 import { lookUp, type Next, poll, type SubmittedProgress } from "../../../src/analyzer/steps.ts";
 import { type Canned, job, vmray } from "./canned.ts";
-import { clientOf, file, simulator, url, world } from "./harness.ts";
+import {
+  answer,
+  clientOf,
+  file,
+  sample,
+  scripted,
+  simulator,
+  submission,
+  url,
+  world,
+  zip,
+} from "./harness.ts";
 
 const signal = new AbortController().signal;
 const LIMITS = { now: 0, giveUpAfter: 60_000, queueLimit: 60_000 };
@@ -82,21 +95,35 @@ describe("what VMRay found in a content", () => {
     );
   });
 
-  test("counts at any depth VMRay goes to, up to three", async () => {
-    const { client, asked } = found([
-      child(2, 1),
-      child(3, 2),
-      child(4, 3, { submission_severity: "blacklisted", submission_verdict: undefined }),
-      child(5, 4),
+  test("counts at any depth VMRay goes to", async () => {
+    const { client } = found([
+      ...Array.from({ length: 7 }, (_, n) => child(n + 2, n + 1)),
+      child(9, 8, { submission_severity: "blacklisted", submission_verdict: undefined }),
     ]);
     expect((await verdictOf(client)).verdict).toBe("malicious");
-    expect(asksForChildren(asked)).toHaveLength(3);
   });
 
-  test("is asked for ten times at most, however much there is", async () => {
-    const { client, asked } = found(Array.from({ length: 90 }, (_, n) => child(n + 2, 1)));
-    expect((await verdictOf(client)).verdict).toBe("clean");
-    expect(asksForChildren(asked)).toHaveLength(10);
+  test("counts however much there is: the last of 150 is not left out", async () => {
+    const { client } = found([
+      ...Array.from({ length: 149 }, (_, n) => child(n + 2, 1)),
+      child(151, 1, { submission_verdict: "malicious" }),
+    ]);
+    expect((await verdictOf(client)).verdict).toBe("malicious");
+  });
+
+  test("and is more than can be looked at leaves the verdict partial, and it is not kept", async () => {
+    let id = 1;
+    const client = scripted({
+      sample: async (sampleId) =>
+        sample({ sample_id: sampleId, sample_verdict: "clean", sample_child_sample_ids: [20] }),
+      submissionChildren: async () => [
+        submission({ submission_id: ++id, submission_finished: true, submission_verdict: "clean" }),
+      ],
+    });
+    const verdict = await verdictOf(client);
+    expect(verdict).toMatchObject({ verdict: "clean", partial: true, lasting: false });
+    expect(verdict.reason).toBe("VMRay found more in it than could be looked at");
+    expect(id).toBe(1001);
   });
 
   test("is not asked for where there is nothing in it, or it is malicious itself", async () => {
@@ -129,6 +156,7 @@ describe("what VMRay found in a content", () => {
       outcome: "judged",
       verdict: "clean",
       reason: "VMRay did not finish the analysis of a part of it in time",
+      partial: true,
       lasting: false,
     });
   });
@@ -210,4 +238,37 @@ test("a mail's archive is as bad as the member VMRay found in it", async () => {
   const [verdict] = await verdicts(await mail(file(content)));
   expect(verdict).toMatchObject({ verdict: "malicious", threat_names: ["Sim.Child"] });
   expect(verdict?.reason).toContain('"run.exe"');
+});
+
+describe("an archive that is submitted as separate samples", () => {
+  const separate = { archive_action: "separate_samples" } as const;
+  const archive = (members: Readonly<Record<string, string>>) => {
+    const bytes = Object.entries(members).map(([name, text]) => [name, new TextEncoder().encode(text)]);
+    const artifact = zip(zipSync(Object.fromEntries(bytes)), null);
+    return { ...artifact, decision: { ...artifact.decision, parameters: separate } };
+  };
+
+  test("is malicious where the last of its 60 members is", async () => {
+    const members = Array.from({ length: 59 }, (_, n): [string, string] => [`a${n}.txt`, `x${n}`]);
+    const vmray = await simulator();
+    const here = await world();
+    here.start(clientOf(vmray));
+    const artifact = archive(Object.fromEntries([...members, ["zz.js", `// ${MARKER_PREFIX}malicious`]]));
+    expect((await here.verdicts(await here.mail(artifact)))[0]).toMatchObject({
+      outcome: "judged",
+      verdict: "malicious",
+    });
+    expect(vmray.submissions().size).toBe(60);
+  });
+
+  test("and has more members than can be followed is clean only in part", async () => {
+    const here = await world();
+    const submissions = Array.from({ length: 1200 }, (_, n) => ({ submission_id: n + 1 }));
+    here.start(scripted({ submitFile: async () => answer({ submissions }) }));
+    const row = await here.decided(await here.mail(archive({ "a.txt": "one of very many" })));
+    expect(row.artifacts[0]?.verdict).toMatchObject({ outcome: "judged", partial: true });
+    expect(row.artifacts[0]?.verdict?.reason).toContain(
+      "200 more submissions that VMRay made of it were not followed",
+    );
+  });
 });

@@ -53,7 +53,7 @@ describe("children of a submission", () => {
   test("are those that name it, though an old version lists every submission", async () => {
     const { client, asked } = vmray({ "/rest/submission": [child(2, 1), child(3, 9), done(4)] });
     expect(ids(await client.submissionChildren(1))).toEqual([2]);
-    expect(asked).toEqual(["/rest/submission?_limit=100&submission_parent_submission_id=1"]);
+    expect(asked).toEqual(["/rest/submission?_order=asc&_limit=100&submission_parent_submission_id=1"]);
   });
 
   test("are none where this version cannot say", async () => {
