@@ -15,6 +15,7 @@ import {
   type AnalysisJob,
   type AnalysisLane,
   type AnalysisProgress,
+  type ContentFault,
   type Spool,
   type Tried,
 } from "../spool/spool.ts";
@@ -194,6 +195,9 @@ type Item = {
   job: AnalysisJob;
   readonly spent: { calls: number; submissions: number };
   readonly tried: readonly Tried[];
+  /** What its last call met; `noted`: the spool has one. */
+  fault: ContentFault | null;
+  noted: boolean;
 };
 
 /** What follows a step. `move`: this analyzer does not take the content, for `why`, and another one is asked. */
@@ -403,6 +407,8 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
           job,
           spent,
           tried,
+          fault: job.progress.fault ?? null,
+          noted: job.progress.fault !== undefined,
         });
       }
       if (jobs.length >= limit) there.more = true;
@@ -632,15 +638,22 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     });
   }
 
-  function record(
-    { key, spent, tried }: Item,
+  async function record(
+    item: Item,
     progress: AnalysisProgress,
     nextAt: number,
     faults: number,
     charge?: string,
   ): Promise<void> {
-    const kept = { ...progress, spent: { ...spent }, ...(tried.length === 0 ? {} : { tried }) };
-    return spool.recordProgress(key, kept, nextAt, faults, charge);
+    const { key, spent, tried, fault } = item;
+    const kept = {
+      ...progress,
+      spent: { ...spent },
+      ...(tried.length === 0 ? {} : { tried }),
+      fault: fault ?? undefined,
+    };
+    await spool.recordProgress(key, kept, nextAt, faults, charge);
+    item.noted = fault !== null;
   }
 
   /** Commits the outcome of a step and puts the analysis where it waits for the next one. */
@@ -655,10 +668,13 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
         // A submission that may have been sent stays marked as such, and may still be on its way.
         if (progress.state === "submitting") {
           const wait = lateWait(item, progress, at);
-          return wait > 0 ? hold(item, "look", at + wait) : hold(item, lane, at);
+          if (wait > 0) return hold(item, "look", at + wait);
+        } else {
+          const again = next.again === true ? { again: true } : {};
+          item.job = { ...item.job, progress: { state: "looked", at, lane, ...again } };
         }
-        const again = next.again === true ? { again: true } : {};
-        item.job = { ...item.job, progress: { state: "looked", at, lane, ...again } };
+        item.fault = null;
+        if (item.noted) await commit(() => record(item, item.job.progress, at, item.job.faults));
         return hold(item, lane, at);
       }
       case "denied": {
@@ -686,6 +702,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
         const dueAt =
           joined || !feed.trusted(at) ? at + jittered(settings.poll_interval / 4) : at + pollDelay(item, at);
         feed.submitted(at);
+        item.fault = null;
         await commit(() => record(item, next.progress, dueAt, 0));
         log.debug("submission followed", {
           ...logFields(item.job),
@@ -700,8 +717,9 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
         const waiting = whileWaiting(progress, next, at);
         item.job = { ...item.job, progress: waiting };
         const dueAt = at + pollDelay(item, at);
+        item.fault = null;
         // The spool must not think that it is finished.
-        if (waiting !== progress || item.lane === "read")
+        if (waiting !== progress || item.lane === "read" || item.noted)
           await commit(() => record(item, waiting, dueAt, item.job.faults));
         return hold(item, "poll", dueAt);
       }
@@ -899,7 +917,9 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       // What was looked up and could not be sent is looked up again: VMRay may have it.
       const kept: AnalysisProgress = progress.state === "looked" ? { state: "queued" } : progress;
       item.job = { ...item.job, progress: kept };
-      if (blamed) await commit(() => record(item, kept, dueAt, faults));
+      const ofVmray = error instanceof VmrayError;
+      if (ofVmray) item.fault = { at: now(), reason: oneLine(error.message) };
+      if (blamed || ofVmray) await commit(() => record(item, kept, dueAt, faults));
       await hold(item, kept.state === "submitted" ? "poll" : "look", dueAt);
     } catch (thrown) {
       // Only the end of the sensor gets here; anything else is a mistake of ours that must not stop the pool.

@@ -10,7 +10,13 @@ import type { StoreAccess } from "./store-access.ts";
 
 export type ReportStore = Pick<
   Spool,
-  "analysedMails" | "finishMail" | "mailsToReport" | "reportMail" | "mailsBeside" | "mailsOfChange"
+  | "analysedMails"
+  | "finishMail"
+  | "mailsToReport"
+  | "reportMail"
+  | "waitingFault"
+  | "mailsBeside"
+  | "mailsOfChange"
 >;
 
 /** Mails that share a content are counted up to this number. */
@@ -73,6 +79,20 @@ export function reportStore({ read, write }: StoreAccess, now: () => number): Re
         tell(db, before, report);
         settle(db, before);
       }),
+
+    waitingFault: async (id) =>
+      read(
+        (db) =>
+          db
+            .query<{ reason: string }, [string]>(
+              `SELECT json_extract(a.progress, '$.fault.reason') AS reason
+               FROM mails m JOIN artifacts r ON r.mail = m.seq AND r.verdict IS NULL
+               JOIN analyses a ON a.key = r.key AND a.open = 1
+               WHERE m.id = ? AND json_extract(a.progress, '$.fault.at') IS NOT NULL
+               ORDER BY json_extract(a.progress, '$.fault.at') DESC LIMIT 1`,
+            )
+            .get(id)?.reason ?? null,
+      ),
 
     mailsBeside: async (id, parts, limit) => read((db) => mailsBeside(db, id, parts, limit)),
 

@@ -131,11 +131,16 @@ export type Tried = { readonly analyzer: string; readonly why: string };
 /** What an analysis took so far: calls that were no submissions, and submissions. */
 export type Spent = { readonly calls: number; readonly submissions: number };
 
+/** A fault of a call for a content: when, milliseconds since 1970, and a sentence without a full stop. */
+export type ContentFault = { readonly at: number; readonly reason: string };
+
 /** Where the analysis of one content stands. Each is committed before the step it names begins. */
 export type AnalysisProgress = AnalysisState & {
   readonly spent?: Spent;
   /** The analyzers before this one, which did not take it. */
   readonly tried?: readonly Tried[];
+  /** What its last call met, where it waits for another one because of that. */
+  readonly fault?: ContentFault | undefined;
 };
 
 type AnalysisState =
@@ -396,6 +401,8 @@ export type Spool = {
    * parts or changes came in since, nothing is done, and it is handed out again.
    */
   reportMail(mail: MailRow, report: Report | null): Promise<void>;
+  /** The last fault of the parts that the mail waits for, null where they met none. */
+  waitingFault(id: string): Promise<string | null>;
   /** Mails that share a content with the parts `parts` (numbers in the plan) of a mail, newest first; how many in all. */
   mailsBeside(
     id: string,

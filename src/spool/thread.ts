@@ -186,6 +186,7 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
     startRelooks: remote("startRelooks"),
     mailsToReport: remote("mailsToReport"),
     reportMail: remote("reportMail"),
+    waitingFault: remote("waitingFault"),
     mailsBeside: remote("mailsBeside"),
     mailsOfChange: remote("mailsOfChange"),
 

@@ -84,8 +84,16 @@ export function startVerdicts(options: {
     told(mail, judgement, "mail judged");
   };
 
+  /** What stands in the way of all contents, else what those of this mail met last. */
+  const whyWaiting = async (mail: MailRow): Promise<string | null> => {
+    const ofAll = options.whyWaiting();
+    if (ofAll !== null) return ofAll;
+    const fault = await spool.waitingFault(mail.id);
+    return fault === null ? null : `last fault: ${fault}`;
+  };
+
   const report = async (mail: MailRow): Promise<void> => {
-    const judgement = judge(mail, mail.state === "analysing" ? options.whyWaiting() : undefined);
+    const judgement = judge(mail, mail.state === "analysing" ? await whyWaiting(mail) : undefined);
     if (mail.verdict === null) {
       const late = mail.recheck === undefined;
       if (!late && judgement.verdict !== "malicious") return spool.reportMail(mail, null);

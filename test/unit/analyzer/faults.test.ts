@@ -133,6 +133,31 @@ describe("a submission that reaches VMRay after the sensor gave it up", () => {
   });
 });
 
+test("the fault of a submission that VMRay has trouble with is kept as long as that is why it waits", async () => {
+  const here = await world();
+  let trouble = true;
+  let asked = 0;
+  const client = scripted({
+    submission: async (id) => {
+      asked += 1;
+      if (trouble) throw new VmrayError("VMRAY_UNREACHABLE", "VMRay has a fault: HTTP 500", { status: 500 });
+      return submission({ submission_id: id, submission_finished: false, submission_status: "queued" });
+    },
+  });
+  const id = await here.mail(url("http://trouble.example/"));
+  here.start(client);
+  const told = async (wanted: string | null) => {
+    for (let tries = 0; (await here.spool.waitingFault(id)) !== wanted; tries += 1) {
+      if (tries > 200) throw new Error(`it never was ${wanted}, after ${asked} polls`);
+      await Bun.sleep(5);
+    }
+  };
+  await told("VMRay has a fault: HTTP 500");
+  trouble = false;
+  await told(null);
+  expect((await here.spool.mail(id))?.state).toBe("analysing");
+});
+
 describe("a 403", () => {
   const forbidden = () =>
     new VmrayError("VMRAY_AUTH", "VMRay does not allow the API key this call", { status: 403 });

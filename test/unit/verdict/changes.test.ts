@@ -106,6 +106,26 @@ describe("a mail whose parts wait for long", () => {
   });
 });
 
+test("a mail that waits for a content with faults is reported with the last of those that still wait", async () => {
+  const at = await place();
+  const parts = ["decided", "older", "newer", "without"].map((name) => attachment(name));
+  const [decided, older, newer] = parts.map(contentKey);
+  await takenApart(at, parts);
+  const meet = (key: string | undefined, time: number, reason: string) =>
+    at.spool.recordProgress(key ?? "", { state: "queued", fault: { at: time, reason } }, 0, 1);
+  await meet(decided, 9, "is over");
+  await meet(older, 7, "VMRay asks to wait");
+  await meet(newer, 8, "VMRay has a fault: HTTP 500");
+  await at.spool.finishAnalysis(decided ?? "", known("clean"), null);
+  at.clock.now += 15 * 60_000 + 1;
+  await at.restart();
+  await judgeAll(at);
+  expect((await events(at.spool))[0]).toMatchObject({
+    type: "mail.verdict",
+    reasons: ["3 parts are still being analysed: last fault: VMRay has a fault: HTTP 500"],
+  });
+});
+
 describe("a content whose verdict changes", () => {
   const link = url("https://pay.example.net/1");
   const key = `reputation:${contentKey(link)}`;
