@@ -58,6 +58,8 @@ const MAX_OPEN_EVENTS = 20_000;
 const COMMIT_EVERY_MS = 200;
 const COMMIT_EVERY_EVENTS = 500;
 const POLL_MS = 1000;
+/** While nothing more may be handed over: the end of a hand-over wakes the loop, other room has to be looked for. */
+const FULL_POLL_MS = 20;
 const LIMITS_EVERY_MS = 1000;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 30_000;
@@ -390,7 +392,7 @@ export function startDelivery(options: {
         const reached = full() ? read : await readOn(read);
         spoolFaults = 0;
         if (reached > read) read = reached;
-        else await sleeper.sleep(POLL_MS);
+        else await sleeper.sleep(full() ? FULL_POLL_MS : POLL_MS);
       } catch (thrown) {
         spoolFaults += 1;
         log.warn("the outbox could not be read, it is tried again", faultFields(asSensorError(thrown)));

@@ -1,8 +1,11 @@
 import { expect, test } from "bun:test";
 import { SensorError } from "../../../src/errors.ts";
+import { startDelivery } from "../../../src/report/delivery.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
 import { pacedCarrier } from "../../../src/report/paced.ts";
-import { someEvent } from "../spool/fixtures.ts";
+import type { Spool } from "../../../src/spool/spool.ts";
+import { open, someEvent, temporaryFolder } from "../spool/fixtures.ts";
+import { recordingLog } from "./fixtures.ts";
 
 test("a batch does not overtake one in front of it that failed while its messages were made", async () => {
   const carried: string[] = [];
@@ -30,6 +33,50 @@ test("a batch does not overtake one in front of it that failed while its message
   ]);
   for (const events of [first, second]) expect(await carrier.carry(events)).toMatchObject({ fault: null });
   expect(carried).toEqual([...first, ...second].map(({ id }) => id));
+});
+
+test("a backlog whose messages take long to make is not read into memory as a whole", async () => {
+  const folder = temporaryFolder();
+  const real = await open(folder.path);
+  await real.addDestinations(["d"]);
+  await real.putEvents(Array.from({ length: 10_000 }, () => someEvent()));
+  let read = 0;
+  let furthest = 0;
+  let made = 0;
+  const spool: Spool = {
+    ...real,
+    eventsAfter: async (seq, limit) => {
+      const events = await real.eventsAfter(seq, limit);
+      read += events.length;
+      furthest = Math.max(furthest, events.at(-1)?.seq ?? 0);
+      return events;
+    },
+  };
+  const slow = () => {
+    const until = performance.now() + 1;
+    while (performance.now() < until);
+    made += 1;
+    return made;
+  };
+  const carrier = pacedCarrier(slow, (madeOf) => ({
+    carry: async (events) => {
+      for (const event of events) madeOf(event);
+      return { delivered: events.length, fault: null };
+    },
+    close: async () => {},
+  }));
+  const { log } = recordingLog();
+  const common = { destination: "d", name: "d", spool, log, batch: 100, wants: () => true };
+  const loop = startDelivery({ ...common, carrier });
+  let most = 0;
+  const end = performance.now() + 1500;
+  for (; performance.now() < end; await Bun.sleep(1)) most = Math.max(most, furthest - made);
+  await loop.stop();
+  await real.close();
+  folder.remove();
+  expect(made).toBeGreaterThan(500);
+  expect(most).toBeLessThanOrEqual(1000);
+  expect(read).toBeLessThan(made + 1100);
 });
 
 test("messages that take long to make leave room for others, and keep the order of their batches", async () => {
