@@ -16,13 +16,14 @@ import {
   type AnalysisLane,
   type AnalysisProgress,
   type ContentFault,
+  type Settlement,
   type Spool,
   type Tried,
 } from "../spool/spool.ts";
 import type { ContentVerdict } from "../verdict/verdict.ts";
 import { type BudgetStatus, createBudget, dayOf, type Permit } from "./budget.ts";
 import type { Quota, VmrayClient } from "./client.ts";
-import { costOf, counted } from "./cost.ts";
+import { costOf, counted, NOTHING_USED } from "./cost.ts";
 import { createFeed } from "./feed.ts";
 import { backoff, createGate, type Gate, type GateTiming, type PauseReason } from "./gate.ts";
 import { createHealth, type HealthTiming } from "./health.ts";
@@ -198,6 +199,10 @@ type Item = {
   /** What its last call met; `noted`: the spool has one. */
   fault: ContentFault | null;
   noted: boolean;
+  /** The day to which its submission is charged, null while it is to none. */
+  charged: string | null;
+  /** VMRay answered its last submission and took nothing. */
+  refused: boolean;
 };
 
 /** What follows a step. `move`: this analyzer does not take the content, for `why`, and another one is asked. */
@@ -409,6 +414,8 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
           tried,
           fault: job.progress.fault ?? null,
           noted: job.progress.fault !== undefined,
+          charged: job.progress.charged ?? null,
+          refused: false,
         });
       }
       if (jobs.length >= limit) there.more = true;
@@ -645,11 +652,12 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     faults: number,
     charge?: string,
   ): Promise<void> {
-    const { key, spent, tried, fault } = item;
+    const { key, spent, tried, charged, fault } = item;
     const kept = {
       ...progress,
       spent: { ...spent },
       ...(tried.length === 0 ? {} : { tried }),
+      ...(charged === null ? {} : { charged }),
       fault: fault ?? undefined,
     };
     await spool.recordProgress(key, kept, nextAt, faults, charge);
@@ -689,7 +697,8 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
         });
         const tried = [...item.tried, { analyzer: several?.name ?? "", why: next.why }];
         const progress: AnalysisProgress = { state: "queued", spent: { ...item.spent }, tried };
-        await commit(() => spool.moveAnalysis(item.key, next.to, progress));
+        const settlement = settlementOf(item, item.refused ? 0 : null, at);
+        await commit(() => spool.moveAnalysis(item.key, next.to, progress, settlement));
         return release(item);
       }
       case "follow": {
@@ -769,8 +778,10 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       passSubmit(tickets);
       const next = await afterSubmit(clientFor(item), item.job, answer, now(), ending.posts.signal);
       const note = next.kind === "follow" ? (next.progress.note ?? "") : "";
-      if (next.kind === "denied") budget.denied(now());
-      else if (!isQuotaDenial(note)) budget.accepted();
+      item.refused = next.kind !== "follow";
+      const { action } = item.job.artifact.decision;
+      if (next.kind === "denied") budget.denied(action, now());
+      else if (!isQuotaDenial(note)) budget.accepted(action);
       const refused = next.kind === "finish" && next.verdict.outcome === "failed";
       return refused ? notTaken(item, next.verdict.reason ?? "VMRay refused the submission", next) : next;
     } catch (thrown) {
@@ -819,9 +830,12 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     } else {
       const day = permit.allowed ? (permit.day ?? undefined) : undefined;
       const spent = { ...item.spent, submissions: item.spent.submissions + 1 };
-      await commit(() => record({ ...item, spent }, progress, now(), item.job.faults, day));
+      const charged = day ?? item.charged;
+      await commit(() => record({ ...item, spent, charged }, progress, now(), item.job.faults, day));
+      item.charged = charged;
     }
     item.job = { ...item.job, progress };
+    item.refused = false;
     counts.submissions += 1;
     item.spent.submissions += 1;
   }
@@ -851,7 +865,8 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
 
   async function finish(item: Item, next: Finish): Promise<void> {
     const at = now();
-    const { lasting, usage = null } = next;
+    const { lasting, usage = item.refused ? NOTHING_USED : null } = next;
+    const settlement = settlementOf(item, usage?.quota ?? null, at);
     const cost = costOf(item.spent, item.job.progress, item.job.createdAt, at, usage);
     const verdict: ContentVerdict = {
       ...next.verdict,
@@ -859,7 +874,9 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       ...(cost === undefined ? {} : { cost }),
       ...(several === undefined || next.verdict.outcome === "skipped" ? {} : { analyzer: several.name }),
     };
-    await commit(() => spool.finishAnalysis(item.key, verdict, validUntil(item, verdict, lasting, at)));
+    await commit(() =>
+      spool.finishAnalysis(item.key, verdict, validUntil(item, verdict, lasting, at), settlement),
+    );
     release(item);
     counts[verdict.outcome === "failed" ? "failed" : "finished"] += 1;
     log.info("content judged", {
@@ -871,6 +888,11 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       submission_id: verdict.vmray?.submission_id,
       ms: at - item.job.createdAt,
     });
+  }
+
+  /** What its submission took beside what it was charged as; `consumed` is null where VMRay does not say. */
+  function settlementOf({ charged }: Item, consumed: number | null, at: number): Settlement | null {
+    return charged === null || consumed === null ? null : budget.settle(charged, consumed, at);
   }
 
   /** Until when the verdict serves later mails, null for not at all. */
@@ -936,7 +958,10 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     if (stopping) return { error, blamed: false, retryAt: null };
     switch (error.code) {
       case "VMRAY_REFUSED":
-        if (kind === "submits") passSubmit(tickets);
+        if (kind === "submits") {
+          passSubmit(tickets);
+          item.refused = true;
+        }
         return { error, blamed: false, retryAt: null };
       case "VMRAY_THROTTLED":
         // What waits for all at the gate waits there and no longer.

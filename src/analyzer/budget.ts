@@ -1,9 +1,11 @@
 /**
  * How many submissions may be made: the daily budget of the configuration, and what VMRay says of its own quota.
  *
- * Submissions are charged to the UTC day, in the spool, with the commit before each is sent; here is what that comes to,
- * kept in memory. A share of the budget is left to high priority. Time comes in; nothing here waits or calls.
+ * Submissions are charged to the UTC day, in the spool, with the commit before each is sent, as one, and with the commit
+ * of the verdict as what VMRay says they took; here is what that comes to, kept in memory. A share of the budget is left
+ * to high priority. Time comes in; nothing here waits or calls.
  */
+import type { Settlement } from "../spool/spool.ts";
 import type { Action } from "../triage/plan.ts";
 
 export type BudgetSettings = {
@@ -17,7 +19,12 @@ export type BudgetSettings = {
 
 export type Permit =
   /** Charge the submission to this day; null where it costs nothing. */
-  | { readonly allowed: true; readonly day: string | null }
+  | {
+      readonly allowed: true;
+      readonly day: string | null;
+      /** After a refusal, the one that tries whether VMRay takes submissions again. */
+      readonly trial?: Action;
+    }
   /** Why not, a sentence without a full stop. */
   | { readonly allowed: false; readonly reason: string };
 
@@ -34,7 +41,7 @@ export type BudgetStatus = {
   readonly renewsAt: number;
   /** What is done instead of an analysis that the budget does not allow. */
   readonly cheaper: "lookup" | "reputation";
-  /** When VMRay, which refused a submission for its own quota, is tried again; null where it did not. */
+  /** When VMRay, which refused submissions for its own quota, is tried again at first; null where it did not. */
   readonly quotaRetryAt: number | null;
 };
 
@@ -49,10 +56,15 @@ export type Budget = {
   take(action: Action, priority: number, now: number): Permit;
   /** Gives back what was taken and not used. */
   giveBack(permit: Permit): void;
-  /** VMRay refused a submission for its quota: none is made until it is tried again. */
-  denied(now: number): void;
-  /** VMRay took a submission. */
-  accepted(): void;
+  /** VMRay refused a submission for its quota: none for this action is made until one is tried again. */
+  denied(action: Action, now: number): void;
+  /** VMRay took a submission for this action. */
+  accepted(action: Action): void;
+  /**
+   * Of one that was charged to `charged`: VMRay says that it took `consumed`. Gives what is to be charged with it, null
+   * for nothing. More is charged to the present day, less is given back to the day charged.
+   */
+  settle(charged: string, consumed: number, now: number): Settlement | null;
   /** Changes since the last call. */
   changes(now: number): readonly StateChange[];
   status(now: number): BudgetStatus;
@@ -60,6 +72,8 @@ export type Budget = {
 
 /** How long after a refusal for its quota VMRay is tried again, milliseconds. */
 export const QUOTA_RETRY = 15 * 60_000;
+/** No submission takes more; a number of VMRay beyond it is a mistake. */
+const MAX_CONSUMED = 100_000;
 const HIGH = 0;
 const DAY = 86_400_000;
 
@@ -75,8 +89,8 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
   let day: string | null = null;
   let used = 0;
   let usedUp = false;
-  let denied = false;
-  let retryAt = 0;
+  /** When each action that VMRay refused is tried again: reports and verdicts have quotas of their own. */
+  const retryAt = new Map<Action, number>();
   let told = { usedUp: false, denied: false };
 
   const roll = (now: number) => {
@@ -99,30 +113,42 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
     take(action, priority, now) {
       roll(now);
       const free = action === "reputation" && !settings.count_reputation;
-      if (denied && now < retryAt) {
+      const retry = retryAt.get(action);
+      if (retry !== undefined && now < retry) {
         return { allowed: false, reason: "VMRay's quota is used up" };
       }
-      if (free) return { allowed: true, day: null };
+      const tries = () => {
+        if (retry === undefined) return {};
+        // One alone; the others wait for what becomes of it.
+        retryAt.set(action, now + quotaRetry);
+        return { trial: action };
+      };
+      if (free) return { allowed: true, day: null, ...tries() };
       if (perDay !== undefined && used >= (priority === HIGH ? perDay : shared)) {
         usedUp = true;
         const left = used < perDay ? ", the rest is kept for high priority" : "";
         return { allowed: false, reason: `the daily budget of ${perDay} analyses is used up${left}` };
       }
       used += 1;
-      return { allowed: true, day: day ?? dayOf(now) };
+      return { allowed: true, day: day ?? dayOf(now), ...tries() };
     },
     giveBack(permit) {
+      if (permit.allowed && permit.trial !== undefined && retryAt.has(permit.trial))
+        retryAt.set(permit.trial, 0);
       if (permit.allowed && permit.day !== null && permit.day === day) used -= 1;
     },
-    denied(now) {
-      denied = true;
-      retryAt = now + quotaRetry;
-    },
-    accepted() {
-      denied = false;
+    denied: (action, now) => void retryAt.set(action, now + quotaRetry),
+    accepted: (action) => void retryAt.delete(action),
+    settle(charged, consumed, now) {
+      roll(now);
+      const by = Math.min(consumed, MAX_CONSUMED) - 1;
+      if (by === 0 || (by < 0 && charged !== day)) return null;
+      used = Math.max(0, used + by);
+      return { day: by < 0 ? charged : (day ?? dayOf(now)), by };
     },
     changes(now) {
       roll(now);
+      const denied = retryAt.size > 0;
       const changes: StateChange[] = [];
       if (usedUp !== told.usedUp) {
         changes.push(
@@ -137,7 +163,10 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
       if (denied !== told.denied) {
         changes.push(
           denied
-            ? { name: "quota_used_up", message: "VMRay's quota is used up: contents are only looked up" }
+            ? {
+                name: "quota_used_up",
+                message: `VMRay's quota is used up: no submissions for ${[...retryAt.keys()].join(", ")} are made`,
+              }
             : { name: "quota_back", message: "VMRay takes submissions again" },
         );
       }
@@ -153,7 +182,7 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
         usedUp,
         renewsAt: (Math.floor(now / DAY) + 1) * DAY,
         cheaper: settings.count_reputation ? "lookup" : "reputation",
-        quotaRetryAt: denied ? retryAt : null,
+        quotaRetryAt: retryAt.size === 0 ? null : Math.min(...retryAt.values()),
       };
     },
   };

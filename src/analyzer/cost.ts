@@ -14,6 +14,9 @@ export type Usage = {
   readonly analysis: number | null;
 };
 
+/** Of a submission that VMRay did not take. */
+export const NOTHING_USED: Usage = { quota: 0, reports: null, verdicts: null, analysis: null };
+
 /** The same calls; each tells `onCall` before it is made. Reading a list of several pages is one. */
 export function counted<T extends object>(client: T, onCall: () => void): T {
   return new Proxy(client, {

@@ -112,8 +112,8 @@ function callsText(analyzer: AnalyzerJson, screen: Screen, now: number): string 
 function budgetText(budget: AnalyzerJson["budget"], screen: Screen, now: number): string {
   const parts = [
     budget.per_day === null
-      ? `${budget.used} submissions today, no limit`
-      : `${budget.used} of ${budget.per_day} submissions today, ${budget.reserve} of them for high priority`,
+      ? `${budget.used} analyses today, no limit`
+      : `${budget.used} of ${budget.per_day} analyses today, ${budget.reserve} of them for high priority`,
     `new in ${until(budget.renews_at, now)}`,
   ];
   if (budget.per_day !== null) {
@@ -131,13 +131,12 @@ function quotaText({ quota }: AnalyzerJson): string {
   if (quota === null) return "not told by VMRay";
   const text = (
     what: string,
-    { limit, used }: { readonly limit: number | null; readonly used: number | null },
-  ) =>
-    used === null && (limit === null || limit === 0)
-      ? []
-      : [`${what} ${used ?? "?"} of ${limit === null ? "?" : limit === 0 ? "any number" : limit} used`];
+    { limit, used }: { readonly limit: number | string | null; readonly used: number | null },
+  ) => (used === null && typeof limit !== "number" ? [] : [`${what} ${used ?? "?"} of ${limit ?? "?"} used`]);
+  // Only a key has none by 0; a licence with 0 reports has no reports.
+  const key = quota.key.limit === 0 ? { ...quota.key, limit: "any number" } : quota.key;
   const parts = [
-    ...text("API key", quota.key),
+    ...text("API key", key),
     ...text("reports", quota.report),
     ...text("verdicts", quota.verdict),
     ...(quota.period === null ? [] : [`period: ${printable(quota.period)}`]),

@@ -19,6 +19,7 @@ import {
   type AnalysisJob,
   type AnalysisLane,
   type AnalysisProgress,
+  type Settlement,
   type Spool,
   type Urgency,
 } from "./spool.ts";
@@ -162,17 +163,7 @@ export function analysisStore(
           const insert = db.query("INSERT OR IGNORE INTO submissions (id, key) VALUES (?, ?)");
           for (const id of followed(progress)) insert.run(id, key);
         }
-        if (charge !== undefined) {
-          const { analyzer } = db
-            .query<{ analyzer: string }, [string]>("SELECT analyzer FROM analyses WHERE key = ?")
-            .get(key) ?? { analyzer: FIRST_ANALYZER };
-          const account = of(CHARGED, analyzer);
-          db.query("DELETE FROM counters WHERE name >= ? AND name < ?").run(account, account + charge);
-          db.query(
-            `INSERT INTO counters (name, value) VALUES (?, 1)
-             ON CONFLICT (name) DO UPDATE SET value = value + 1`,
-          ).run(account + charge);
-        }
+        if (charge !== undefined) settle(db, key, { day: charge, by: 1 });
       }),
 
     charged: async (day, analyzer = FIRST_ANALYZER) =>
@@ -200,8 +191,14 @@ export function analysisStore(
     finishedCursor: async (analyzer = FIRST_ANALYZER) =>
       read((db) => counter(db, of(FINISHED_CURSOR, analyzer))),
 
-    moveAnalysis: (key, analyzer, progress) =>
+    moveAnalysis: (key, analyzer, progress, settlement = null) =>
       write(["analyses"], (db) => {
+        const there = db.query<{ analyzer: string }, [string]>(
+          "SELECT analyzer FROM analyses WHERE key = ? AND open = 1",
+        );
+        if (settlement !== null && (there.get(key)?.analyzer ?? analyzer) !== analyzer) {
+          settle(db, key, settlement);
+        }
         db.query(
           `UPDATE analyses SET analyzer = ?, progress = ?, submitted = 0, lane = ?, next_at = ?, faults = 0
            WHERE key = ? AND open = 1`,
@@ -222,13 +219,14 @@ export function analysisStore(
       });
     },
 
-    finishAnalysis: (key, verdict, validUntil) =>
+    finishAnalysis: (key, verdict, validUntil, settlement = null) =>
       write(["analysed"], (db) => {
         const text = JSON.stringify(verdict);
         const before = db
           .query<{ progress: string }, [string]>("SELECT progress FROM analyses WHERE key = ? AND open = 1")
           .get(key);
         if (before === null) return;
+        if (settlement !== null) settle(db, key, settlement);
         db.query("UPDATE analyses SET open = 0, verdict = ?, valid_until = ? WHERE key = ?").run(
           text,
           validUntil,
@@ -261,6 +259,23 @@ export function analysisStore(
         else relooks.delivered(db, { ...part, artifact }, verdict, time);
       }),
   };
+}
+
+/** Charges the analyzer of an analysis; days before are forgotten, and what is given back to one of them is too. */
+function settle(db: Database, key: string, { day, by }: Settlement): void {
+  const { analyzer } = db
+    .query<{ analyzer: string }, [string]>("SELECT analyzer FROM analyses WHERE key = ?")
+    .get(key) ?? { analyzer: FIRST_ANALYZER };
+  const account = of(CHARGED, analyzer);
+  if (by > 0) {
+    db.query("DELETE FROM counters WHERE name >= ? AND name < ?").run(account, account + day);
+    db.query(
+      `INSERT INTO counters (name, value) VALUES (?1, ?2)
+       ON CONFLICT (name) DO UPDATE SET value = value + ?2`,
+    ).run(account + day, by);
+    return;
+  }
+  db.query("UPDATE counters SET value = max(0, value + ?) WHERE name = ?").run(by, account + day);
 }
 
 /** The submissions whose end moves the analysis on. */

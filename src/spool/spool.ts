@@ -141,7 +141,12 @@ export type AnalysisProgress = AnalysisState & {
   readonly tried?: readonly Tried[];
   /** What its last call met, where it waits for another one because of that. */
   readonly fault?: ContentFault | undefined;
+  /** The UTC day to which its submission is charged; missing where it is to none. */
+  readonly charged?: string;
 };
+
+/** What more (or less, if negative) a submission took than the one that it was charged as, and the UTC day of that. */
+export type Settlement = { readonly day: string; readonly by: number };
 
 type AnalysisState =
   | { readonly state: "queued" }
@@ -360,16 +365,27 @@ export type Spool = {
   ): Promise<readonly string[]>;
   /** The last cursor kept by submissionsFinished, null where there was none. */
   finishedCursor(analyzer?: string): Promise<number | null>;
-  /** Gives an analysis to another analyzer, to be begun there. */
-  moveAnalysis(key: string, analyzer: string, progress: AnalysisProgress): Promise<void>;
+  /** Gives an analysis to another analyzer, to be begun there; `settlement` is for the one that it leaves. */
+  moveAnalysis(
+    key: string,
+    analyzer: string,
+    progress: AnalysisProgress,
+    settlement?: Settlement | null,
+  ): Promise<void>;
   /** Analyses of analyzers that are none of `names` begin anew with the first of them. Gives how many. */
   adoptAnalyses(names: readonly [string, ...string[]]): Promise<number>;
   /**
    * Commits the verdict of a content and decides every artifact that waits for it; mails that wait for nothing
    * more move to analysed. Until `validUntil` the verdict serves later mails (null: not at all). Where earlier mails
    * within the time of `setRelooks` had another verdict for the content, they get this one and are judged again.
+   * `settlement` is charged with it.
    */
-  finishAnalysis(key: string, verdict: ContentVerdict, validUntil: number | null): Promise<void>;
+  finishAnalysis(
+    key: string,
+    verdict: ContentVerdict,
+    validUntil: number | null,
+    settlement?: Settlement | null,
+  ): Promise<void>;
 
   /** Until it is called nothing is looked at again. */
   setRelooks(settings: RelookSettings): Promise<void>;

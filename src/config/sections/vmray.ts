@@ -115,10 +115,14 @@ const budgetKey = () =>
     "How many submissions may be made. Where there is none left, contents are only looked up, and the verdict says so.",
     z
       .strictObject({
-        per_day: key("Submissions a day, from 00:00 UTC on.", whole(0, 1_000_000_000).optional(), {
-          fallback: "no limit",
-          example: 500,
-        }),
+        per_day: key(
+          "Analyses a day, from 00:00 UTC on, as VMRay counts them (`submission_consumed_quota`).",
+          whole(0, 1_000_000_000).optional(),
+          {
+            fallback: "no limit",
+            example: 500,
+          },
+        ),
         reserve: key("Percent of it that is kept for high priority.", whole(0, 100).prefault(10)),
         count_reputation: key(
           "Whether submissions for the reputation alone count. `false` where they cost nothing: then they go on, in place of analyses too, when the budget is used up.",

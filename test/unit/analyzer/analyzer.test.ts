@@ -847,6 +847,55 @@ describe("the budget", () => {
     expect(vmray.submissions().size).toBe(2);
   });
 
+  test("bug: is charged what VMRay says that a submission took, once, over restarts", async () => {
+    const here = await world();
+    let finished = false;
+    const client = scripted({
+      submission: async (id) =>
+        submission({
+          submission_id: id,
+          submission_sample_id: id,
+          submission_finished: finished,
+          ...(finished ? { submission_consumed_quota: 7, submission_quota_type: "report" } : {}),
+        }),
+    });
+    const budget = limited({ per_day: 10, reserve: 0 });
+    const first = here.start(client, budget);
+    const id = await here.mail(file("many members"));
+    await until(() => first.status().counts.submissions === 1, "the submission");
+    await until(() => here.lines.some(({ msg }) => msg === "submission followed"), "its answer");
+    expect(first.status().budget.usedToday).toBe(1);
+    await first.stop();
+    const second = here.start(client, budget);
+    finished = true;
+    expect((await here.verdicts(id))[0]?.cost).toMatchObject({ submissions: 1, quota: 7 });
+    expect(second.status().budget.usedToday).toBe(7);
+    await second.stop();
+    const third = here.start(client, budget);
+    await here.verdicts(await here.mail(file("some more")));
+    expect(third.status().budget.usedToday).toBe(14);
+    const [over] = await here.verdicts(await here.mail(file("beyond")));
+    expect(over?.reason).toStartWith("the daily budget of 10 analyses is used up");
+    expect(await here.spool.charged(new Date().toISOString().slice(0, 10))).toBe(14);
+  });
+
+  test("bug: stayed charged with submissions that VMRay did not take", async () => {
+    const here = await world();
+    let error = "Denied: quota exceeded";
+    const analyzer = here.start(
+      scripted({ submitFile: async () => answer({ errors: [{ error_msg: error }] }) }),
+      limited({ per_day: 10, reserve: 0 }),
+    );
+    const [denied] = await here.verdicts(await here.mail(file("denied")));
+    expect(denied?.reason).toStartWith("VMRay's quota is used up");
+    expect(denied?.cost).toMatchObject({ submissions: 1, quota: 0 });
+    await Bun.sleep(70);
+    error = "this type is not supported";
+    expect((await here.verdicts(await here.mail(file("refused"))))[0]?.outcome).toBe("failed");
+    expect(analyzer.status().budget.usedToday).toBe(0);
+    expect(await here.spool.charged(new Date().toISOString().slice(0, 10))).toBe(0);
+  });
+
   test("leaves free reputation in place of an analysis where that is configured", async () => {
     const here = await world();
     const actions: string[] = [];

@@ -74,18 +74,62 @@ describe("the budget", () => {
 
   test("makes no submission after VMRay refused one for its quota, until it is tried again and taken", () => {
     const budget = opened({});
-    budget.denied(DAY);
+    budget.denied("reputation", DAY);
     expect(budget.status(DAY)).toMatchObject({ usedUp: false, quotaRetryAt: DAY + 1_000 });
     expect(budget.take("reputation", HIGH, DAY + 999)).toEqual({
       allowed: false,
       reason: "VMRay's quota is used up",
     });
     expect(budget.changes(DAY).map(({ name }) => name)).toEqual(["quota_used_up"]);
-    expect(budget.take("dynamic", NORMAL, DAY + 1_000).allowed).toBe(true);
-    budget.denied(DAY + 1_000);
+    expect(budget.take("reputation", NORMAL, DAY + 1_000).allowed).toBe(true);
+    budget.denied("reputation", DAY + 1_000);
     expect(budget.changes(DAY + 1_000)).toEqual([]);
-    budget.accepted();
+    budget.accepted("reputation");
     expect(budget.changes(DAY + 1_000).map(({ name }) => name)).toEqual(["quota_back"]);
+  });
+
+  test("bug: a quota for reports that was used up held back URLs that take none", () => {
+    const budget = opened({});
+    budget.denied("dynamic", DAY);
+    expect(budget.take("dynamic", HIGH, DAY).allowed).toBe(false);
+    expect(budget.take("static", NORMAL, DAY).allowed).toBe(true);
+    expect(budget.take("reputation", NORMAL, DAY).allowed).toBe(true);
+    expect(budget.changes(DAY)[0]?.message).toBe(
+      "VMRay's quota is used up: no submissions for dynamic are made",
+    );
+    budget.accepted("reputation");
+    expect(budget.take("dynamic", HIGH, DAY).allowed).toBe(false);
+    expect(budget.changes(DAY)).toEqual([]);
+  });
+
+  test("bug: all that waited were sent at once when VMRay's quota was tried again", () => {
+    const budget = opened({ per_day: 100 });
+    budget.denied("dynamic", DAY);
+    const first = budget.take("dynamic", NORMAL, DAY + 1_000);
+    expect(first.allowed).toBe(true);
+    expect(budget.take("dynamic", NORMAL, DAY + 1_000).allowed).toBe(false);
+    // Where it was not sent another one tries.
+    budget.giveBack(first);
+    expect(budget.status(DAY).usedToday).toBe(0);
+    expect(budget.take("dynamic", NORMAL, DAY + 1_000).allowed).toBe(true);
+    expect(budget.take("dynamic", NORMAL, DAY + 1_999).allowed).toBe(false);
+    budget.accepted("dynamic");
+    expect(budget.take("dynamic", NORMAL, DAY + 1_999).allowed).toBe(true);
+  });
+
+  test("bug: a submission was charged as one, whatever VMRay said that it took", () => {
+    const today = "2026-11-24";
+    const budget = opened({ per_day: 100 }, 10);
+    expect(budget.settle(today, 1, DAY)).toBeNull();
+    expect(budget.settle(today, 61, DAY)).toEqual({ day: today, by: 60 });
+    expect(budget.status(DAY).usedToday).toBe(70);
+    expect(budget.settle(today, 0, DAY)).toEqual({ day: today, by: -1 });
+    expect(budget.status(DAY).usedToday).toBe(69);
+    // The day after has less for what turned out to be more, not more for what was less.
+    expect(budget.settle(today, 0, NEXT)).toBeNull();
+    expect(budget.settle(today, 3, NEXT)).toEqual({ day: "2026-11-25", by: 2 });
+    expect(budget.status(NEXT).usedToday).toBe(2);
+    expect(budget.settle("2026-11-25", 1e300, NEXT)).toEqual({ day: "2026-11-25", by: 99_999 });
   });
 
   test("is not known before the spool has said what was charged", () => {

@@ -158,9 +158,11 @@ describe("status", () => {
     expect(out).toMatch(/calls +look-ups made, submissions paused \(unreachable\), next in /);
     expect(out).toMatch(/waiting +1 lookups {2}0 urls {2}2 files {2}7 vmray {2}0 verdicts/);
     expect(out).toMatch(
-      /budget +412 of 500 submissions today, 50 of them for high priority; new in \S+; then reputation/,
+      /budget +412 of 500 analyses today, 50 of them for high priority; new in \S+; then reputation/,
     );
-    expect(out).toMatch(/quota +API key 412 of any number used; reports 412 of 1000 used; period: monthly/);
+    expect(out).toMatch(
+      /quota +API key 412 of any number used; reports 412 of 1000 used; verdicts 0 of 0 used; period: monthly/,
+    );
     expect(out).toMatch(/last fault +\S+ ago: VMRAY_UNREACHABLE: VMRay closed/);
     expect(out).not.toMatch(DANGEROUS);
     const [json] = parsedLines((await command("status", "--json")).out);
@@ -187,7 +189,7 @@ describe("status", () => {
           when_used_up: "reputation",
           quota_retry_at: null,
         },
-        quota: { key: { limit: 0, used: 412 }, verdict: { limit: null, used: null }, period: "monthly" },
+        quota: { key: { limit: 0, used: 412 }, verdict: { limit: 0, used: 0 }, period: "monthly" },
       },
       destinations: [{ name: "siem", state: "up", backlog: 2, delivered: 7, refused: 3, last_error: null }],
     });

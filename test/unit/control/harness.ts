@@ -43,7 +43,7 @@ export const EXTRA: ExtraStatus = {
     quota: {
       key: { limit: 0, used: 412 },
       report: { limit: 1_000, used: 411.5 },
-      verdict: { limit: null, used: null },
+      verdict: { limit: 0, used: 0 },
       period: "monthly",
     },
   },

@@ -110,7 +110,7 @@ describe("GetStatus", () => {
       quota: {
         key: { limit: 0n, used: 412n },
         report: { limit: 1000n, used: 412n },
-        verdict: {},
+        verdict: { limit: 0n, used: 0n },
         period: "monthly",
       },
     });

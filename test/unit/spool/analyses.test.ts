@@ -176,4 +176,25 @@ describe("an analysis", () => {
     expect(await Promise.all(["2026-11-23", "2026-11-24"].map((day) => spool.charged(day)))).toEqual([0, 2]);
     await spool.close();
   });
+
+  test("bug: charges what a submission took with the verdict, once, however often that is committed", async () => {
+    let spool = await open(folder.path);
+    const [zip, denied] = [attachment("zip"), attachment("denied")];
+    await want(spool, zip, denied);
+    const day = "2026-11-24";
+    for (const part of [zip, denied]) {
+      await spool.recordProgress(contentKey(part), { state: "submitting", charged: day }, 0, 0, day);
+    }
+    for (let n = 0; n < 2; n++) {
+      await spool.finishAnalysis(contentKey(zip), judged("clean"), null, { day, by: 59 });
+      await spool.moveAnalysis(contentKey(denied), "cloud", { state: "queued" }, { day, by: -1 });
+    }
+    await spool.close();
+    spool = await open(folder.path);
+    expect([await spool.charged(day), await spool.charged(day, "cloud")]).toEqual([60, 0]);
+    // What is given back to a day that is no longer counted is forgotten.
+    await spool.finishAnalysis(contentKey(denied), judged("clean"), null, { day: "2026-11-23", by: -1 });
+    expect(await spool.charged("2026-11-23", "cloud")).toBe(0);
+    await spool.close();
+  });
 });
