@@ -9,6 +9,7 @@ import { createOwnAlerts } from "./alert/own.ts";
 import { alertCursor, startAlerts } from "./alert/stage.ts";
 import type { AnalyzerStatus } from "./analyzer/analyzer.ts";
 import { startAnalyzers } from "./analyzer/analyzers.ts";
+import type { StateChange } from "./analyzer/budget.ts";
 import type { Config } from "./config/schema.ts";
 import { startControl } from "./control/server.ts";
 import { asSensorError, SensorError } from "./errors.ts";
@@ -223,7 +224,11 @@ async function startStages(
         vmray: config.vmray,
         writeContent: contents.write,
         tempDir: join(config.spool.path, "contents"),
-        announce: (name, message) => putState(spool, config, name, message),
+        announce: (changes, open, analyzer) => {
+          const composed = ({ name, message }: StateChange) =>
+            composeState(name, message, identity, Date.now());
+          return spool.tellStates(changes.map(composed), open, analyzer);
+        },
         log: log.with({ stage: "analyzer" }),
       }),
     );

@@ -21,7 +21,7 @@ import {
   type Tried,
 } from "../spool/spool.ts";
 import type { ContentVerdict } from "../verdict/verdict.ts";
-import { type BudgetStatus, createBudget, dayOf, type Permit } from "./budget.ts";
+import { type BudgetStatus, createBudget, dayOf, type Permit, type StateChange } from "./budget.ts";
 import type { Quota, VmrayClient } from "./client.ts";
 import { costOf, counted, NOTHING_USED } from "./cost.ts";
 import { createFeed } from "./feed.ts";
@@ -48,6 +48,7 @@ export type AnalyzerSpool = Pick<
   Spool,
   | "dueAnalyses"
   | "urgencies"
+  | "toldStates"
   | "nextAnalysisAt"
   | "recordProgress"
   | "charged"
@@ -96,8 +97,8 @@ export type AnalyzerOptions = {
   readonly writeContent: (mailId: string, sha256: string, toPath: string) => Promise<boolean>;
   /** A folder of the analyzer alone, for contents on their way. */
   readonly tempDir: string;
-  /** Makes a `sensor.state` event of this name and message. */
-  readonly announce: (name: string, message: string) => Promise<void>;
+  /** Commits `sensor.state` events, and with them what `toldStates` of the spool gives: what was told and is not over. */
+  readonly announce: (changes: readonly StateChange[], open: readonly string[]) => Promise<void>;
   readonly log: Log;
   readonly several?: OneOfSeveral;
   readonly now?: () => number;
@@ -287,6 +288,11 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   const urgency = { stale: false, reading: false, at: 0 };
   let stopping = false;
   let probing = false;
+  /** What was charged and told before is known. */
+  let loaded = false;
+  /** A pause was told before the start, and VMRay did not answer since. */
+  let unproven = false;
+  let telling: Promise<void> = Promise.resolve();
   let feeding = false;
   let asking = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -297,7 +303,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     urgency.stale = true;
     pump();
   });
-  fly(loadBudget());
+  fly(load());
   pump();
 
   // scheduling
@@ -316,7 +322,8 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     const at = now();
     report(at);
     if (urgency.stale && !urgency.reading && urgency.at <= at) fly(readUrgency(at));
-    if (reads.state(at) === "trial" && !probing) fly(probe());
+    const doubtful = reads.state(at) === "trial" || (unproven && reads.state(at) === "open");
+    if (doubtful && !probing) fly(probe());
     if (reads.state(at) === "open") {
       if (quotaAt <= at && !asking) fly(askQuota(at));
       if (mayFeed(at)) fly(readFeed(at));
@@ -475,11 +482,16 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     return new Set([...running.keys(), ...lanes.flatMap((each) => schedule.keys(each))]);
   }
 
-  async function loadBudget(): Promise<void> {
+  /** Takes up what was charged today, and what was told of the state and is not over. */
+  async function load(): Promise<void> {
     const day = dayOf(now());
     for (let faults = 1; !stopping; faults++) {
       try {
-        return budget.begin(day, await spool.charged(day));
+        const open = await spool.toldStates();
+        budget.begin(day, await spool.charged(day), open);
+        unproven = health.begin(open);
+        loaded = true;
+        return;
       } catch (thrown) {
         noteError(asSensorError(thrown), "the day's submissions cannot be read from the spool");
         await Bun.sleep(backoff(faults, 200, 5_000, random));
@@ -500,6 +512,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     } finally {
       probing = false;
     }
+    unproven = false;
     if (reads.pass(ticket)) log.info("VMRay answers again");
   }
 
@@ -538,21 +551,25 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     }
   }
 
-  /** Tells of what became different: once for each change. */
+  /** Tells of what became different: once for each change, over restarts too. */
   function report(at: number): void {
+    if (!loaded) return;
     const reason = reads.reason() ?? submits.reason();
     // A single submission that went wrong, with no other to try: VMRay may be well.
     const alone = submits.faults() === 1 && submits.state(at) === "trial" && reads.reason() === null;
     if (alone) health.rest();
-    const change = alone ? null : health.update(reason, lastFault.message, lastFault.ofAll, at);
-    for (const { name, message } of [...(change === null ? [] : [change]), ...budget.changes(at)]) {
-      log.info(message, { state: name });
-      fly(
-        commit(() => options.announce(name, message)).catch((thrown) => {
-          if (!stopping) noteError(asSensorError(thrown), "an event of the analyzer's state is lost");
-        }),
-      );
-    }
+    const unknown = alone || (unproven && reason === null);
+    const change = unknown ? null : health.update(reason, lastFault.message, lastFault.ofAll, at);
+    const changes = [...(change === null ? [] : [change]), ...budget.changes(at)];
+    if (changes.length === 0) return;
+    for (const { name, message } of changes) log.info(message, { state: name });
+    const open = [...health.open(), ...budget.open()];
+    telling = telling.then(() =>
+      commit(() => options.announce(changes, open)).catch((thrown) => {
+        if (!stopping) noteError(asSensorError(thrown), "an event of the analyzer's state is lost");
+      }),
+    );
+    fly(telling);
   }
 
   /** Shuts a gate; a line is logged when the reason is new, not for every call that met it. */

@@ -16,9 +16,16 @@ import {
   type AnalyzerStatus,
   startAnalyzer,
 } from "./analyzer.ts";
+import type { StateChange } from "./budget.ts";
 import { createVmrayClient } from "./client.ts";
 
-export type AnalyzersOptions = Pick<AnalyzerOptions, "writeContent" | "tempDir" | "announce"> & {
+export type AnalyzersOptions = Pick<AnalyzerOptions, "writeContent" | "tempDir"> & {
+  /** As that of one analyzer, whose name comes last. */
+  readonly announce: (
+    changes: readonly StateChange[],
+    open: readonly string[],
+    analyzer: string,
+  ) => Promise<void>;
   readonly spool: Spool;
   readonly vmray: Config["vmray"];
   readonly log: Log;
@@ -64,6 +71,7 @@ export function spoolOf(spool: Spool, name: string): AnalyzerSpool {
   return {
     dueAnalyses: (now, limit, leaveOut, lane) => spool.dueAnalyses(now, limit, leaveOut, lane, name),
     urgencies: spool.urgencies,
+    toldStates: () => spool.toldStates(name),
     nextAnalysisAt: (leaveOut, lane) => spool.nextAnalysisAt(leaveOut, lane, name),
     charged: (day) => spool.charged(day, name),
     submissionsFinished: (ids, cursor, now) => spool.submissionsFinished(ids, cursor, now, name),
@@ -105,7 +113,14 @@ export async function startAnalyzers(options: AnalyzersOptions): Promise<Analyze
         settings,
         writeContent: options.writeContent,
         tempDir: name === FIRST ? tempDir : join(tempDir, `analyzer-${name}`),
-        announce: (state, message) => announce(state, several ? `analyzer ${name}: ${message}` : message),
+        announce: (changes, open) =>
+          announce(
+            several
+              ? changes.map((each) => ({ ...each, message: `analyzer ${name}: ${each.message}` }))
+              : changes,
+            open,
+            name,
+          ),
         log: own,
         ...(several ? { several: { name, after: (tried) => nextOf(vmray.fallback, tried) } } : {}),
       });

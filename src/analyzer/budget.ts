@@ -6,7 +6,7 @@
  * to high priority. Time comes in; nothing here waits or calls.
  */
 import type { Settlement } from "../spool/spool.ts";
-import type { Action } from "../triage/plan.ts";
+import { ACTIONS, type Action } from "../triage/plan.ts";
 
 export type BudgetSettings = {
   /** Submissions a UTC day; undefined: no limit. */
@@ -49,8 +49,13 @@ export type BudgetStatus = {
 export type StateChange = { readonly name: string; readonly message: string };
 
 export type Budget = {
-  /** Says what was charged to `day` before; submissions are held back until it is known. */
-  begin(day: string, used: number): void;
+  /**
+   * Says what was charged to `day` before, and which states were told before the start; submissions are held back until
+   * it is known.
+   */
+  begin(day: string, used: number, open: readonly string[]): void;
+  /** Names of the states that were told and are not over, that of a quota with the action refused. */
+  open(): readonly string[];
   readonly known: boolean;
   /** Asks for one submission and, where it is allowed and costs something, takes it. */
   take(action: Action, priority: number, now: number): Permit;
@@ -74,6 +79,9 @@ export type Budget = {
 export const QUOTA_RETRY = 15 * 60_000;
 /** No submission takes more; a number of VMRay beyond it is a mistake. */
 const MAX_CONSUMED = 100_000;
+const USED_UP = "budget_used_up";
+/** With the action behind it. */
+const QUOTA_USED_UP = "quota_used_up.";
 const HIGH = 0;
 const DAY = 86_400_000;
 
@@ -86,6 +94,11 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
   const { per_day: perDay } = settings;
   const reserve = perDay === undefined ? 0 : Math.ceil((perDay * settings.reserve) / 100);
   const shared = (perDay ?? 0) - reserve;
+  // A new day, or another configuration since it was told.
+  const backAgain =
+    perDay === undefined
+      ? "analyses have no daily budget any more"
+      : `the daily budget of ${perDay} analyses is there again`;
   let day: string | null = null;
   let used = 0;
   let usedUp = false;
@@ -103,10 +116,19 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
   };
 
   return {
-    begin(of, before) {
+    begin(of, before, open) {
       day = of;
       used = before;
+      const refused = ACTIONS.filter((action) => open.includes(QUOTA_USED_UP + action));
+      told = { usedUp: open.includes(USED_UP), denied: refused.length > 0 };
+      // Over only when there is a budget again, or VMRay takes one.
+      usedUp ||= told.usedUp && perDay !== undefined && used >= shared;
+      for (const action of refused) if (!retryAt.has(action)) retryAt.set(action, 0);
     },
+    open: () => [
+      ...(told.usedUp ? [USED_UP] : []),
+      ...(told.denied ? [...retryAt.keys()].map((action) => QUOTA_USED_UP + action) : []),
+    ],
     get known() {
       return day !== null || perDay === undefined;
     },
@@ -154,10 +176,10 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
         changes.push(
           usedUp
             ? {
-                name: "budget_used_up",
+                name: USED_UP,
                 message: `the daily budget of ${perDay} analyses is used up: contents are only looked up until 00:00 UTC`,
               }
-            : { name: "budget_back", message: `a new day has its budget of ${perDay} analyses` },
+            : { name: "budget_back", message: backAgain },
         );
       }
       if (denied !== told.denied) {
@@ -182,7 +204,7 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
         usedUp,
         renewsAt: (Math.floor(now / DAY) + 1) * DAY,
         cheaper: settings.count_reputation ? "lookup" : "reputation",
-        quotaRetryAt: retryAt.size === 0 ? null : Math.min(...retryAt.values()),
+        quotaRetryAt: retryAt.size === 0 ? null : Math.max(now, Math.min(...retryAt.values())),
       };
     },
   };

@@ -12,6 +12,7 @@ import {
   submits,
 } from "../triage/plan.ts";
 import type { ContentVerdict } from "../verdict/verdict.ts";
+import { putEvents } from "./outbox.ts";
 import type { Relooks } from "./relooks.ts";
 import { decideWaiting, newChange, revise } from "./revisions.ts";
 import {
@@ -50,6 +51,8 @@ export type AnalysisStore = Pick<
   Spool,
   | "dueAnalyses"
   | "urgencies"
+  | "tellStates"
+  | "toldStates"
   | "nextAnalysisAt"
   | "recordProgress"
   | "charged"
@@ -72,6 +75,9 @@ export const FIRST_ANALYZER = "default";
 
 const CHARGED = "submissions.";
 const FINISHED_CURSOR = "feed.last_id";
+const TOLD = "told.";
+/** The first text after all that begin with TOLD. */
+const AFTER_TOLD = "told/";
 /** The counter of one analyzer; the names of those beside the first lie apart from all of its days. */
 const of = (counter: string, analyzer: string): string =>
   analyzer === FIRST_ANALYZER ? counter : `${analyzer}@${counter}`;
@@ -186,6 +192,26 @@ export function analysisStore(
           cursor,
         );
         return [...keys];
+      }),
+
+    tellStates: (events, open, analyzer = FIRST_ANALYZER) =>
+      write(["events"], (db) => {
+        putEvents(db, events);
+        db.query("DELETE FROM counters WHERE name >= ? AND name < ?").run(
+          of(TOLD, analyzer),
+          of(AFTER_TOLD, analyzer),
+        );
+        const insert = db.query("INSERT OR REPLACE INTO counters (name, value) VALUES (?, 1)");
+        for (const name of open) insert.run(of(TOLD, analyzer) + name);
+      }),
+
+    toldStates: async (analyzer = FIRST_ANALYZER) =>
+      read((db) => {
+        const [from, end] = [of(TOLD, analyzer), of(AFTER_TOLD, analyzer)];
+        return db
+          .query<{ name: string }, [string, string]>("SELECT name FROM counters WHERE name >= ? AND name < ?")
+          .all(from, end)
+          .map(({ name }) => name.slice(from.length));
       }),
 
     finishedCursor: async (analyzer = FIRST_ANALYZER) =>

@@ -363,6 +363,10 @@ export type Spool = {
     now: number,
     analyzer?: string,
   ): Promise<readonly string[]>;
+  /** Commits `sensor.state` events of an analyzer, with the names of all its states that were told and are not over. */
+  tellStates(events: readonly SensorEvent[], open: readonly string[], analyzer?: string): Promise<void>;
+  /** The names kept by the last tellStates. */
+  toldStates(analyzer?: string): Promise<readonly string[]>;
   /** The last cursor kept by submissionsFinished, null where there was none. */
   finishedCursor(analyzer?: string): Promise<number | null>;
   /** Gives an analysis to another analyzer, to be begun there; `settlement` is for the one that it leaves. */

@@ -171,6 +171,8 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
 
     dueAnalyses: remote("dueAnalyses"),
     urgencies: remote("urgencies"),
+    tellStates: remote("tellStates"),
+    toldStates: remote("toldStates"),
     nextAnalysisAt: remote("nextAnalysisAt"),
     recordProgress: remote("recordProgress"),
     charged: remote("charged"),

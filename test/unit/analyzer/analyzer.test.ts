@@ -11,6 +11,7 @@ import { makeWithSevenZip } from "../extract/archives/make.ts";
 import {
   answer,
   clientOf,
+  FAST,
   file,
   filesIn,
   hashOf,
@@ -948,6 +949,38 @@ describe("the state of the analyzer", () => {
     expect(here.news).toEqual(["analyzer_auth_failed"]);
     client = clientOf(vmray);
     for (const id of ids) await here.decided(id);
+    expect(here.news).toEqual(["analyzer_auth_failed", "analyzer_recovered"]);
+  });
+
+  test("that was told before a restart is told as over when VMRay answers, without a mail, and not before", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    const id = await here.mail(file("waits"));
+    const wrong = here.start(clientOf(vmray, "wrong-key"));
+    await until(() => here.news.length > 0, "the event");
+    await wrong.stop();
+    const still = here.start(clientOf(vmray, "wrong-key"));
+    await until(() => still.status().paused === "auth", "the pause");
+    await Bun.sleep(50);
+    await still.stop();
+    expect(here.news).toEqual(["analyzer_auth_failed"]);
+    await vmray.setDown(true);
+    const away = here.start(clientOf(vmray), { timing: { ...FAST, unreachableNews: 60_000 } });
+    await until(() => away.status().paused === "unreachable", "the other pause");
+    await away.stop();
+    expect(here.news).toEqual(["analyzer_auth_failed"]);
+    await vmray.setDown(false);
+    await here.spool.finishAnalysis(
+      `file:${hashOf("waits")}`,
+      { outcome: "skipped", verdict: "not_available", reason: "by hand", threat_names: [], vmray: null },
+      null,
+    );
+    await here.decided(id);
+    const right = here.start(clientOf(vmray));
+    await until(() => here.news.length > 1, "the end");
+    await right.stop();
+    here.start(clientOf(vmray));
+    await Bun.sleep(50);
     expect(here.news).toEqual(["analyzer_auth_failed", "analyzer_recovered"]);
   });
 

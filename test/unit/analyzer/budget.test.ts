@@ -4,11 +4,12 @@ import { type BudgetSettings, createBudget } from "../../../src/analyzer/budget.
 
 const DAY = Date.UTC(2026, 10, 24, 12);
 const NEXT = Date.UTC(2026, 10, 25, 0, 0, 1);
+const OPEN_QUOTA = ["quota_used_up.dynamic"];
 const [HIGH, NORMAL] = [0, 1];
 
-function opened(settings: Partial<BudgetSettings>, used = 0) {
+function opened(settings: Partial<BudgetSettings>, used = 0, open: readonly string[] = []) {
   const budget = createBudget({ reserve: 0, count_reputation: true, ...settings }, 1_000);
-  budget.begin("2026-11-24", used);
+  budget.begin("2026-11-24", used, open);
   return budget;
 }
 
@@ -50,6 +51,35 @@ describe("the budget", () => {
     expect(budget.changes(DAY)).toEqual([]);
     expect(budget.changes(NEXT).map(({ name }) => name)).toEqual(["budget_back"]);
     expect(budget.status(NEXT)).toMatchObject({ usedToday: 0, usedUp: false });
+  });
+
+  test("that was told as used up is told as back after a restart, once there is one again", () => {
+    const changes = (budget: ReturnType<typeof opened>, now: number) =>
+      budget.changes(now).map(({ name }) => name);
+    const same = opened({ per_day: 5, reserve: 20 }, 4, ["budget_used_up"]);
+    expect(changes(same, DAY)).toEqual([]);
+    expect(same.open()).toEqual(["budget_used_up"]);
+    same.take("dynamic", NORMAL, DAY);
+    expect(changes(same, DAY)).toEqual([]);
+    expect(changes(same, NEXT)).toEqual(["budget_back"]);
+    expect(same.open()).toEqual([]);
+    expect(changes(opened({ per_day: 5 }, 0, ["budget_used_up"]), DAY)).toEqual(["budget_back"]);
+    expect(opened({}, 9, ["budget_used_up"]).changes(DAY)).toEqual([
+      { name: "budget_back", message: "analyses have no daily budget any more" },
+    ]);
+  });
+
+  test("that was told as refused by VMRay is told as back when VMRay takes one after a restart", () => {
+    const budget = opened({}, 0, OPEN_QUOTA);
+    expect(budget.changes(DAY)).toEqual([]);
+    expect(budget.status(DAY).quotaRetryAt).toBe(DAY);
+    expect(budget.take("dynamic", NORMAL, DAY).allowed).toBe(true);
+    expect(budget.open()).toEqual(OPEN_QUOTA);
+    // The one that tries is on its way.
+    expect(budget.take("dynamic", NORMAL, DAY).allowed).toBe(false);
+    budget.accepted("dynamic");
+    expect(budget.changes(DAY).map(({ name }) => name)).toEqual(["quota_back"]);
+    expect(budget.open()).toEqual([]);
   });
 
   test("is not opened anew by a clock that is set back", () => {

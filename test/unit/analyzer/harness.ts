@@ -240,7 +240,10 @@ export async function world(now: () => number = Date.now): Promise<World> {
         spool,
         client,
         settings: SETTINGS,
-        announce: async (name) => void news.push(name),
+        async announce(changes, open) {
+          await spool.tellStates([], open);
+          news.push(...changes.map(({ name }) => name));
+        },
         async writeContent(_mailId, sha256, toPath) {
           const content = contents.get(sha256);
           if (content === undefined) return false;

@@ -58,3 +58,15 @@ test("a pause that is no news yet is forgotten while nothing is tried, one that 
   expect(health.update("unreachable", "reset", false, 80_000)).toBeNull();
   expect(name(health.update(null, "", false, 81_000))).toBe("analyzer_recovered");
 });
+
+test("what was told before a restart is not told again, and its end is told", () => {
+  const before = createHealth(timing);
+  before.update("auth", "401", true, 0);
+  expect(before.open()).toEqual(["analyzer_auth_failed"]);
+  const still = createHealth(timing);
+  expect(still.begin(before.open())).toBe(true);
+  expect(still.update("auth", "401", true, 100)).toBeNull();
+  expect(name(still.update(null, "", false, 200))).toBe("analyzer_recovered");
+  expect(still.open()).toEqual([]);
+  expect(createHealth(timing).begin(["budget_used_up"])).toBe(false);
+});

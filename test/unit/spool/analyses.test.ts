@@ -1,8 +1,10 @@
 /** Analyses in the spool: which verdict answers for which wish, in which order they are handed out, what is charged. */
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { composeState } from "../../../src/report/compose.ts";
 import { analysisKey } from "../../../src/spool/analyses.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
 import { contentKey, type PlannedArtifact, type Priority } from "../../../src/triage/plan.ts";
+import { NOON, SENSOR } from "../report/fixtures.ts";
 import { attachment, extractionOf, judged, open, someMail, temporaryFolder } from "./fixtures.ts";
 
 let folder: ReturnType<typeof temporaryFolder>;
@@ -22,6 +24,22 @@ async function want(spool: Spool, ...parts: readonly PlannedArtifact[]): Promise
 async function keys(spool: Spool): Promise<readonly string[]> {
   return (await spool.dueAnalyses(Date.now() + 1, 100, new Set())).map(({ key }) => key);
 }
+
+test("states that were told are kept with their event, for each analyzer, over a restart", async () => {
+  const first = await open(folder.path);
+  await first.tellStates([], ["analyzer_auth_failed", "budget_used_up"]);
+  await first.tellStates([], ["quota_used_up"], "cloud");
+  const event = composeState("analyzer_recovered", "VMRay answers again", SENSOR, NOON);
+  await first.tellStates([event], ["budget_used_up"]);
+  await first.close();
+  const spool = await open(folder.path);
+  expect((await spool.eventsAfter(0, 10)).map((each) => each.event)).toEqual([event]);
+  expect(await spool.toldStates()).toEqual(["budget_used_up"]);
+  expect(await spool.toldStates("cloud")).toEqual(["quota_used_up"]);
+  await spool.tellStates([], [], "cloud");
+  expect([await spool.toldStates(), await spool.toldStates("cloud")]).toEqual([["budget_used_up"], []]);
+  await spool.close();
+});
 
 describe("an analysis", () => {
   test("of a deeper kind answers for a shallower wish, and never the other way", async () => {
