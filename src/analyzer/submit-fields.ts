@@ -5,7 +5,7 @@
  * A field that nobody sets is left out: VMRay then follows the settings of the API key.
  */
 import type { Config } from "../config/schema.ts";
-import type { SubmitAction, SubmitParameters } from "../triage/plan.ts";
+import { isModeOf, type SubmitAction, type SubmitParameters } from "../triage/plan.ts";
 import type { FormField } from "./multipart.ts";
 
 export type SubmitDefaults = Pick<
@@ -46,7 +46,7 @@ export function submitFields(wanted: Wanted, defaults: SubmitDefaults): readonly
   const caching = parameters.analysis_caching ?? defaults.caching;
   const tags = [...defaults.tags, ...(parameters.tags ?? [])].filter((tag) => tag !== "");
   const values: readonly (readonly [name: string, value: Value])[] = [
-    ["analyzer_mode", modeOf(action, defaults)],
+    ["analyzer_mode", modeOf(action, parameters, defaults)],
     ["enable_reputation", action === "reputation" ? true : undefined],
     ["known_benign", known(defaults.known_benign)],
     ["known_malicious", known(defaults.known_malicious)],
@@ -69,7 +69,13 @@ export function submitFields(wanted: Wanted, defaults: SubmitDefaults): readonly
   return values.flatMap(([name, value]) => (value === undefined ? [] : [{ name, value: spelled(value) }]));
 }
 
-function modeOf(action: SubmitAction, defaults: SubmitDefaults): string | undefined {
+/** A mode of a rule that is for another action is none of this one: what is not detonated must stay so. */
+function modeOf(
+  action: SubmitAction,
+  { analyzer_mode: chosen }: SubmitParameters,
+  defaults: SubmitDefaults,
+): string | undefined {
+  if (chosen !== undefined && isModeOf(action, chosen)) return chosen;
   switch (action) {
     case "reputation":
       return "reputation";

@@ -22,10 +22,28 @@ export function submits(action: Action): action is SubmitAction {
 export const PRIORITIES = ["low", "normal", "high"] as const;
 export type Priority = (typeof PRIORITIES)[number];
 
+/**
+ * What an analysis is made of, by the action that it is for: `analyzer_mode` of VMRay. The first of each is what is asked
+ * for where nobody chooses; a dynamic one is then left to VMRay.
+ */
+export const ANALYZER_MODES = {
+  reputation: ["reputation"],
+  static: ["reputation_static", "static"],
+  dynamic: ["reputation_static_dynamic", "static_dynamic"],
+} as const satisfies Record<SubmitAction, readonly string[]>;
+export type AnalyzerMode = (typeof ANALYZER_MODES)[SubmitAction][number];
+
+/** True where the action may be done in this mode. */
+export function isModeOf(action: SubmitAction, mode: AnalyzerMode): boolean {
+  return ANALYZER_MODES[action].some((each) => each === mode);
+}
+
 /** How VMRay is to analyse a content; what is left out follows the `vmray` section, then VMRay's own settings. */
 export type SubmitParameters = {
   /** Longest run of a dynamic analysis, milliseconds. */
   readonly analysis_timeout?: number;
+  /** For an action that it is a mode of. */
+  readonly analyzer_mode?: AnalyzerMode;
   /** In addition to those of the `vmray` section. */
   readonly tags?: readonly string[];
   readonly archive_action?: "sample" | "compound_sample" | "separate_samples";

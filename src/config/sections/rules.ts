@@ -4,7 +4,7 @@ import { FACTS } from "../../extract/facts.ts";
 import { FLAGS } from "../../extract/flags.ts";
 import { LIST_KINDS, LIST_NAMES } from "../../triage/lists.ts";
 import { readAddressPattern, readHostPattern, readTypePattern } from "../../triage/patterns.ts";
-import { PRIORITIES } from "../../triage/plan.ts";
+import { ANALYZER_MODES, PRIORITIES } from "../../triage/plan.ts";
 import { type Problematic, readNetwork } from "../address.ts";
 import { noted } from "../note.ts";
 import { nearest } from "../suggest.ts";
@@ -149,6 +149,11 @@ const submitParameters = z.strictObject({
   analysis_timeout: key("Longest run of a dynamic analysis.", duration("1s", "1d").optional(), {
     example: "5m",
   }),
+  analyzer_mode: key(
+    "What the analysis is made of: `reputation_static_dynamic` or `static_dynamic` for `dynamic`, `reputation_static` or `static` for `static`. It does not change how deep the action goes.",
+    choice([...ANALYZER_MODES.dynamic, ...ANALYZER_MODES.static]).optional(),
+    { example: "static_dynamic" },
+  ),
   tags: key(
     "Tags in addition to those of `vmray.tags`.",
     z
@@ -232,7 +237,21 @@ function ruleConflicts(section: Unchecked): readonly Conflict[] {
       ? ineffective(["priority", "analyzer", "vmray"], "what is skipped is not sent")
       : []),
     ...(action === "lookup" ? ineffective(["vmray"], "a look-up submits nothing") : []),
+    ...modeConflicts(action, section.vmray),
   ];
+}
+
+function modeConflicts(action: unknown, vmray: unknown): readonly Conflict[] {
+  const mode: unknown =
+    typeof vmray === "object" && vmray !== null ? Reflect.get(vmray, "analyzer_mode") : undefined;
+  if (mode === undefined || (action !== "reputation" && action !== "static" && action !== "dynamic"))
+    return [];
+  const modes: readonly unknown[] = ANALYZER_MODES[action];
+  const message =
+    action === "reputation"
+      ? "has no effect: a reputation has one mode"
+      : `must be one of ${modes.join(", ")} for action: ${action}`;
+  return modes.includes(mode) ? [] : [{ path: ["vmray", "analyzer_mode"], message }];
 }
 
 export const triageRule = z

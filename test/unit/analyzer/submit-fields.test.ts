@@ -1,6 +1,7 @@
 /** What triage and configuration want of a submission, in the fields of the API. */
 import { expect, test } from "bun:test";
 import { type SubmitDefaults, submitFields, type Wanted } from "../../../src/analyzer/submit-fields.ts";
+import type { AnalyzerMode } from "../../../src/triage/plan.ts";
 import { SUBMIT_DEFAULTS } from "./harness.ts";
 
 function fields(wanted: Partial<Wanted>, defaults: Partial<SubmitDefaults> = {}): Record<string, string> {
@@ -21,6 +22,18 @@ test("each action has its analyzer mode; reputation asks for it by name", () => 
   });
   expect(fields({ action: "static" }).analyzer_mode).toBe("reputation_static");
   expect(fields({ kind: "url" }, { analyzer_mode: "static_dynamic" }).analyzer_mode).toBe("static_dynamic");
+});
+
+test("bug: the analyzer mode of a rule was not sent", () => {
+  const mode = (action: Wanted["action"], analyzer_mode: AnalyzerMode) =>
+    fields({ action, parameters: { analyzer_mode } }, { analyzer_mode: "reputation_static_dynamic" })
+      .analyzer_mode;
+  expect(mode("dynamic", "static_dynamic")).toBe("static_dynamic");
+  expect(mode("static", "static")).toBe("static");
+  // A rule without an action meets all of them; none goes deeper, or less deep, for its mode.
+  expect(mode("static", "static_dynamic")).toBe("reputation_static");
+  expect(mode("reputation", "static_dynamic")).toBe("reputation");
+  expect(mode("dynamic", "static")).toBe("reputation_static_dynamic");
 });
 
 test("the parameters of a rule weigh more than the configuration; tags of both are sent once", () => {
