@@ -16,6 +16,7 @@ import {
   type AnalysisLane,
   type AnalysisProgress,
   type ContentFault,
+  type Instead,
   type Settlement,
   type Spool,
   type Tried,
@@ -34,6 +35,7 @@ import {
   contentId,
   type Finish,
   failed,
+  insteadOf,
   isAgain,
   isQuotaDenial,
   lookUp,
@@ -669,12 +671,14 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     faults: number,
     charge?: string,
   ): Promise<void> {
-    const { key, spent, tried, charged, fault } = item;
+    const { key, spent, tried, charged, fault, job } = item;
+    const doubted = job.doubted === true && progress.state !== "submitted";
     const kept = {
       ...progress,
       spent: { ...spent },
       ...(tried.length === 0 ? {} : { tried }),
       ...(charged === null ? {} : { charged }),
+      ...(doubted ? { doubted } : {}),
       fault: fault ?? undefined,
     };
     await spool.recordProgress(key, kept, nextAt, faults, charge);
@@ -696,7 +700,8 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
           if (wait > 0) return hold(item, "look", at + wait);
         } else {
           const again = next.again === true ? { again: true } : {};
-          item.job = { ...item.job, progress: { state: "looked", at, lane, ...again } };
+          const seen = next.seen === true ? { seen: true } : {};
+          item.job = { ...item.job, progress: { state: "looked", at, lane, ...again, ...seen } };
         }
         item.fault = null;
         if (item.noted) await commit(() => record(item, item.job.progress, at, item.job.faults));
@@ -767,12 +772,12 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
 
   /** What the budget does not allow is not sent: the cheaper action is taken. */
   async function submit(item: Item, tickets: Tickets): Promise<Outcome> {
-    const permit = permitOf(item);
+    const { permit, instead } = permitOf(item);
     if (!permit.allowed) {
       const before = item.priority;
       await raise([item]);
       // What another mail wants more has the reserve.
-      if (item.priority < before) return { kind: "submit", again: isAgain(item.job) };
+      if (item.priority < before) return { kind: "submit", again: isAgain(item.job), seen: isSeen(item.job) };
       return notTaken(item, permit.reason, onlyLookedUp(permit.reason));
     }
     const file = item.job.artifact.kind === "attachment";
@@ -782,8 +787,9 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     try {
       const answer = await send(
         item.job,
+        instead,
         async () => {
-          await begin(item, permit);
+          await begin(item, permit, instead);
           begun = true;
         },
         ending.posts.signal,
@@ -796,9 +802,9 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       const next = await afterSubmit(clientFor(item), item.job, answer, now(), ending.posts.signal);
       const note = next.kind === "follow" ? (next.progress.note ?? "") : "";
       item.refused = next.kind !== "follow";
-      const { action } = item.job.artifact.decision;
-      if (next.kind === "denied") budget.denied(action, now());
-      else if (!isQuotaDenial(note)) budget.accepted(action);
+      const action = instead?.action ?? item.job.artifact.decision.action;
+      if (next.kind === "denied" || isQuotaDenial(note)) budget.denied(action, now());
+      else budget.accepted(action);
       const refused = next.kind === "finish" && next.verdict.outcome === "failed";
       return refused ? notTaken(item, next.verdict.reason ?? "VMRay refused the submission", next) : next;
     } catch (thrown) {
@@ -815,30 +821,29 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     }
   }
 
-  /** One that may have been sent before is paid already. */
-  function permitOf(item: Item): Permit {
+  /** One that may have been sent before is paid already, as what it was sent. */
+  function permitOf(item: Item): { readonly permit: Permit; readonly instead: Instead | null } {
     const { job } = item;
     const { action } = job.artifact.decision;
-    if (job.progress.state === "submitting") return { allowed: true, day: null };
+    if (job.progress.state === "submitting")
+      return { permit: { allowed: true, day: null }, instead: insteadOf(job) };
     const permit = budget.take(action, item.priority, now());
-    if (permit.allowed || (action !== "dynamic" && action !== "static")) return permit;
-    const cheaper = budget.take("reputation", item.priority, now());
-    if (cheaper.allowed && !settings.budget.count_reputation) {
-      const { artifact } = job;
-      const decision = { ...artifact.decision, action: "reputation" } as const;
-      item.job = { ...job, artifact: { ...artifact, decision } };
-      return cheaper;
-    }
-    budget.giveBack(cheaper);
-    return permit;
+    if (permit.allowed || settings.budget.count_reputation) return { permit, instead: null };
+    if (action !== "dynamic" && action !== "static") return { permit, instead: null };
+    // VMRay has asked for the reputation of what it has a sample of.
+    const cheaper = isSeen(job) ? permit : budget.take("reputation", item.priority, now());
+    return cheaper.allowed
+      ? { permit: cheaper, instead: { action: "reputation", why: permit.reason } }
+      : { permit, instead: null };
   }
 
   /** Commits that the POST may have been sent, and whom it is charged to. */
-  async function begin(item: Item, permit: Permit): Promise<void> {
+  async function begin(item: Item, permit: Permit, instead: Instead | null): Promise<void> {
     if (stopping) throw new Stopping();
     const progress: AnalysisProgress = {
       state: "submitting",
       ...(isAgain(item.job) ? { again: true } : {}),
+      ...(instead === null ? {} : { instead }),
     };
     const before = item.job.progress;
     if (before.state === "submitting") {
@@ -1054,6 +1059,11 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       counts: { ...counts },
     }),
   };
+}
+
+/** True where VMRay has a sample of it. */
+function isSeen({ progress }: AnalysisJob): boolean {
+  return progress.state === "looked" && (progress.again === true || progress.seen === true);
 }
 
 function circuitOf(gate: Gate, at: number): Circuit {

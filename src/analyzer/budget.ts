@@ -99,6 +99,7 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
     perDay === undefined
       ? "analyses have no daily budget any more"
       : `the daily budget of ${perDay} analyses is there again`;
+  const cheaper = settings.count_reputation ? "only looked up" : "only asked for their reputation";
   let day: string | null = null;
   let used = 0;
   let usedUp = false;
@@ -177,7 +178,7 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
           usedUp
             ? {
                 name: USED_UP,
-                message: `the daily budget of ${perDay} analyses is used up: contents are only looked up until 00:00 UTC`,
+                message: `the daily budget of ${perDay} analyses is used up: contents are ${cheaper} until 00:00 UTC`,
               }
             : { name: "budget_back", message: backAgain },
         );

@@ -21,11 +21,11 @@ const DEPTH_OF_MODE: ReadonlyMap<string, number> = new Map([
 /**
  * True where the submission is, or will be, analysed as deep as `wanted`: by its mode, or because it is one of ours that
  * wanted as much (VMRay then followed its own settings). True too where VMRay does not tell: old versions would analyse
- * it for each mail.
+ * it for each mail. Where VMRay took our last one only in part (`doubted`), one of ours is not.
  */
-export function isDeepEnough(submission: Submission, wanted: SubmitAction): boolean {
+export function isDeepEnough(submission: Submission, wanted: SubmitAction, doubted: boolean): boolean {
   const ours = actionOf(submission);
-  if (ours !== null && DEPTH[ours] >= DEPTH[wanted]) return true;
+  if (ours !== null && DEPTH[ours] >= DEPTH[wanted]) return !doubted;
   const mode = submission.submission_analyzer_mode_analyzer_mode ?? "";
   const depth = DEPTH_OF_MODE.get(mode) ?? (ours === null ? DEPTH.dynamic : DEPTH[ours]);
   return depth >= DEPTH[wanted];

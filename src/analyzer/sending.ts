@@ -9,11 +9,11 @@ import { open, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { SensorError } from "../errors.ts";
 import { extensionOf } from "../extract/file-type.ts";
-import type { AnalysisJob } from "../spool/spool.ts";
+import type { AnalysisJob, Instead } from "../spool/spool.ts";
 import { groupOf } from "../triage/groups.ts";
 import type { SubmitAnswer } from "./api-shapes.ts";
 import type { VmrayClient } from "./client.ts";
-import { correlationId, howSubmitted } from "./steps.ts";
+import { howSubmitted } from "./steps.ts";
 import { VmrayError } from "./vmray-error.ts";
 
 export type SenderOptions = {
@@ -24,9 +24,10 @@ export type SenderOptions = {
   readonly tempDir: string;
 };
 
-/** Null where the mail no longer has the content. */
+/** Null where the mail no longer has the content. `instead`: what is sent in place of what the policy wants. */
 export type Sender = (
   job: AnalysisJob,
+  instead: Instead | null,
   begin: () => Promise<void>,
   signal: AbortSignal,
 ) => Promise<SubmitAnswer | null>;
@@ -38,7 +39,12 @@ export function createSender({ client, writeContent, tempDir }: SenderOptions): 
   let sequence = 0;
   prepareTempDir(tempDir);
 
-  async function sendFile(job: AnalysisJob, begin: () => Promise<void>, signal: AbortSignal) {
+  async function sendFile(
+    job: AnalysisJob,
+    instead: Instead | null,
+    begin: () => Promise<void>,
+    signal: AbortSignal,
+  ) {
     if (job.artifact.kind !== "attachment") throw new SensorError("INTERNAL", "only files are uploaded");
     const { sha256, size, filename, type, password: value } = job.artifact.attachment;
     const isDocument = groupOf(type, extensionOf(filename)) === "documents";
@@ -55,7 +61,7 @@ export function createSender({ client, writeContent, tempDir }: SenderOptions): 
       }
       await begin();
       return await client.submitFile(
-        { ...howSubmitted(job, correlationId(job)), path, size, filename, password },
+        { ...howSubmitted(job, instead), path, size, filename, password },
         signal,
       );
     } catch (thrown) {
@@ -65,13 +71,10 @@ export function createSender({ client, writeContent, tempDir }: SenderOptions): 
     }
   }
 
-  return async (job, begin, signal) => {
-    if (job.artifact.kind !== "url") return sendFile(job, begin, signal);
+  return async (job, instead, begin, signal) => {
+    if (job.artifact.kind !== "url") return sendFile(job, instead, begin, signal);
     await begin();
-    return client.submitUrl(
-      { ...howSubmitted(job, correlationId(job)), url: job.artifact.url.normalized },
-      signal,
-    );
+    return client.submitUrl({ ...howSubmitted(job, instead), url: job.artifact.url.normalized }, signal);
   };
 }
 

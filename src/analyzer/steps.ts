@@ -6,7 +6,7 @@
  */
 import { createHash } from "node:crypto";
 import { SensorError } from "../errors.ts";
-import type { AnalysisJob, AnalysisProgress } from "../spool/spool.ts";
+import type { AnalysisJob, AnalysisProgress, Instead } from "../spool/spool.ts";
 import { type PlannedArtifact, submits } from "../triage/plan.ts";
 import { atLeast, type ContentVerdict } from "../verdict/verdict.ts";
 import type { Sample, Submission, SubmitAnswer } from "./api-shapes.ts";
@@ -39,8 +39,8 @@ export type Next =
       readonly lasting: boolean;
       readonly usage?: Usage;
     }
-  /** `again`: VMRay knows it, by an analysis that is too old or not as deep. */
-  | { readonly kind: "submit"; readonly again?: boolean }
+  /** `again`: VMRay knows it, by an analysis that is too old or not as deep; `seen`: it has a sample of it. */
+  | { readonly kind: "submit"; readonly again?: boolean; readonly seen?: boolean }
   | { readonly kind: "follow"; readonly progress: SubmittedProgress }
   /** VMRay did not take it, for its quota; `note` is what it said. */
   | { readonly kind: "denied"; readonly note: string }
@@ -76,11 +76,12 @@ export function correlationId(job: AnalysisJob): string {
   return `${job.createdAt.toString(36)}-${sha256(job.key).slice(0, 32)}`;
 }
 
-/** What the policy wants of the submission. Throws INTERNAL for a job that is not to be submitted. */
-export function howSubmitted(job: AnalysisJob, correlation: string): HowSubmitted {
-  const { action, parameters } = job.artifact.decision;
+/** What the policy wants of the submission, or what is done `instead`. Throws INTERNAL where nothing is submitted. */
+export function howSubmitted(job: AnalysisJob, instead: Instead | null): HowSubmitted {
+  const { action: wanted, parameters } = job.artifact.decision;
+  const action = instead?.action ?? wanted;
   if (!submits(action)) throw new SensorError("INTERNAL", "a content that is not to be submitted");
-  return { action, parameters, correlation, again: isAgain(job) };
+  return { action, parameters, correlation: correlationId(job), again: isAgain(job) };
 }
 
 /** True where the content is analysed anew, though VMRay knows it. */
@@ -170,11 +171,15 @@ export async function lookUp(
     };
   }
   const joined = await submissionToJoin(client, job, samples, signal);
-  if (joined?.own) return follow([joined.submission], now, null);
+  if (joined?.own) return follow([joined.submission], now, null, insteadOf(job));
   if (resumed) known = await finishKnown(client, job, samples, age, signal);
   if (known !== null && known !== "again") return known;
   if (joined !== null) return follow([joined.submission], now, null);
-  return known === "again" ? { kind: "submit", again: true } : { kind: "submit" };
+  return {
+    kind: "submit",
+    ...(known === "again" ? { again: true } : {}),
+    ...(samples.length > 0 ? { seen: true } : {}),
+  };
 }
 
 /** The verdict VMRay has of a content that could not be analysed anew, for `why`. */
@@ -221,7 +226,8 @@ async function finishKnown(
     lasting: true,
   });
   if (!submits(action)) return finish();
-  const deep = (all: readonly Submission[]) => all.filter((each) => isDeepEnough(each, action));
+  const doubted = job.doubted === true;
+  const deep = (all: readonly Submission[]) => all.filter((each) => isDeepEnough(each, action, doubted));
   let aged: Pick<VmrayClient, "submissionsOfSample"> = client;
   if (action !== "reputation" && known.verdict.verdict !== "malicious") {
     const others = newestOf(samples).filter((each) => each !== known.sample);
@@ -284,7 +290,7 @@ async function submissionToJoin(
   if (hasPassword(job)) return null;
   const { action } = job.artifact.decision;
   const inWork = submissions.find(
-    (each) => each.submission_finished === false && (!submits(action) || isDeepEnough(each, action)),
+    (each) => each.submission_finished === false && (!submits(action) || isDeepEnough(each, action, false)),
   );
   return inWork === undefined ? null : { submission: inWork, own: false };
 }
@@ -298,7 +304,19 @@ type Submitted = {
   readonly submission_sample_id?: number | null | undefined;
 };
 
-function follow(submissions: readonly Submitted[], now: number, note: string | null): Next {
+/** What is, or was, sent in place of what the policy wants. */
+export function insteadOf({ progress }: AnalysisJob): Instead | null {
+  return progress.state === "submitting" || progress.state === "submitted"
+    ? (progress.instead ?? null)
+    : null;
+}
+
+function follow(
+  submissions: readonly Submitted[],
+  now: number,
+  note: string | null,
+  instead: Instead | null = null,
+): Next {
   const all = [...new Set(submissions.map((each) => each.submission_id))];
   const first = all.slice(0, MAX_FOLLOWED);
   const samples = submissions.flatMap((each) => each.submission_sample_id ?? []);
@@ -310,6 +328,7 @@ function follow(submissions: readonly Submitted[], now: number, note: string | n
       sampleIds: [...new Set(samples)].slice(0, MAX_FOLLOWED),
       submittedAt: now,
       ...(note === null ? {} : { note }),
+      ...(instead === null ? {} : { instead }),
       ...(all.length > first.length ? { unfollowed: all.length - first.length } : {}),
     },
   };
@@ -328,7 +347,7 @@ export async function afterSubmit(
 ): Promise<Next> {
   const messages = [...new Set(answer.errors.map((each) => publicReason(each.error_msg)))];
   const note = messages.length === 0 ? null : oneLine(messages.join("; "));
-  if (answer.submissions.length > 0) return follow(answer.submissions, now, note);
+  if (answer.submissions.length > 0) return follow(answer.submissions, now, note, insteadOf(job));
   if (
     messages.some((message) => /not stored/i.test(message)) ||
     (note === null && answer.samples.length > 0)
@@ -397,7 +416,8 @@ export async function poll(
   });
   const judge = () => verdictOfParts(parts, kind, progress.note ?? null);
   const gaps: string[] = [];
-  const { unfollowed = 0 } = progress;
+  const { unfollowed = 0, instead } = progress;
+  if (instead !== undefined) gaps.push(`${instead.why}: only its reputation was asked for`);
   if (unfollowed > 0) gaps.push(`${unfollowed} more submissions that VMRay made of it were not followed`);
   // What is malicious cannot become worse by what is in it.
   if (judge().verdict.verdict !== "malicious") {
@@ -423,9 +443,10 @@ export async function poll(
   if (gaps.length > 0) return { ...(await finishPart(client, judged, gaps, signal)), usage };
   const verdict = await explained(client, judged, signal);
   const whole = progress.note === undefined && !judged.incomplete;
+  const partial = progress.note !== undefined && verdict.verdict !== "malicious";
   return {
     kind: "finish",
-    verdict,
+    verdict: partial ? { ...verdict, partial } : verdict,
     lasting: verdict.outcome === "judged" && (whole || verdict.verdict === "malicious"),
     usage,
   };

@@ -59,7 +59,7 @@ const COMMIT_EVERY_MS = 200;
 const COMMIT_EVERY_EVENTS = 500;
 const POLL_MS = 1000;
 /** While nothing more may be handed over: the end of a hand-over wakes the loop, other room has to be looked for. */
-const FULL_POLL_MS = 10;
+const FULL_POLL_MS = 20;
 const LIMITS_EVERY_MS = 1000;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 30_000;

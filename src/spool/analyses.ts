@@ -323,6 +323,7 @@ function laneAfter(progress: AnalysisProgress): AnalysisLane {
 
 function jobOf(row: AnalysisRecord): AnalysisJob {
   const artifact = JSON.parse(row.artifact) as PlannedArtifact;
+  const progress = JSON.parse(row.progress) as AnalysisProgress;
   const { decision } = artifact;
   return {
     key: row.key,
@@ -333,10 +334,11 @@ function jobOf(row: AnalysisRecord): AnalysisJob {
       ? { ...artifact, decision: { ...decision, action: "lookup" } }
       : artifact,
     mailId: row.mail_id,
-    progress: JSON.parse(row.progress) as AnalysisProgress,
+    progress,
     createdAt: row.created_at,
     nextAt: row.next_at,
     faults: row.faults,
+    ...(progress.doubted === true ? { doubted: true } : {}),
   };
 }
 
@@ -469,16 +471,18 @@ export function openAnalysis(
   time: number,
 ): void {
   const queued: AnalysisProgress = { state: "queued" };
+  const doubted: AnalysisProgress = { ...queued, doubted: true };
   const { changes } = db
     .query(
       `INSERT INTO analyses (key, open, mail, n, progress, created_at, next_at, priority, turn, analyzer)
        VALUES (?1, 1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)
-       ON CONFLICT (key) DO UPDATE SET open = 1, mail = ?2, n = ?3, progress = ?4, submitted = 0, lane = 0,
+       ON CONFLICT (key) DO UPDATE SET open = 1, mail = ?2, n = ?3, submitted = 0, lane = 0,
+         progress = CASE WHEN coalesce(progress ->> '$.note', progress ->> '$.doubted') IS NULL THEN ?4 ELSE ?9 END,
          created_at = ?5, next_at = ?5, priority = ?6, turn = ?7, faults = 0, verdict = NULL, valid_until = NULL,
          analyzer = ?8
        WHERE open = 0`,
     )
-    .run(key, mail, n, JSON.stringify(queued), time, priority, turn, analyzer);
+    .run(key, mail, n, JSON.stringify(queued), time, priority, turn, analyzer, JSON.stringify(doubted));
   if (changes > 0) return;
   db.query(
     `UPDATE analyses SET priority = min(priority, ?2), turn = min(turn, ?3)

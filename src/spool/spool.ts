@@ -143,10 +143,15 @@ export type AnalysisProgress = AnalysisState & {
   readonly fault?: ContentFault | undefined;
   /** The UTC day to which its submission is charged; missing where it is to none. */
   readonly charged?: string;
+  /** VMRay took our last submission of it only in part: that is not as deep as it was to be. */
+  readonly doubted?: boolean;
 };
 
 /** What more (or less, if negative) a submission took than the one that it was charged as, and the UTC day of that. */
 export type Settlement = { readonly day: string; readonly by: number };
+
+/** What was submitted in place of what the policy wants, and `why`, a clause. */
+export type Instead = { readonly action: "reputation"; readonly why: string };
 
 type AnalysisState =
   | { readonly state: "queued" }
@@ -156,12 +161,19 @@ type AnalysisState =
       readonly at: number;
       readonly lane: "send" | "upload";
       readonly again?: boolean;
+      /** VMRay has a sample of it, without a verdict that counts. */
+      readonly seen?: boolean;
     }
   /**
    * The POST may have been sent. After a restart: look whether VMRay has it before sending it again, and not before
    * `resendAt`: until then the first one may still arrive. Missing while nothing is known of how it ended.
    */
-  | { readonly state: "submitting"; readonly again?: boolean; readonly resendAt?: number }
+  | {
+      readonly state: "submitting";
+      readonly again?: boolean;
+      readonly resendAt?: number;
+      readonly instead?: Instead;
+    }
   | {
       readonly state: "submitted";
       readonly sampleIds: readonly number[];
@@ -173,6 +185,7 @@ type AnalysisState =
       readonly runningSince?: number;
       /** What VMRay said when it took the submission only in part (a quota). */
       readonly note?: string;
+      readonly instead?: Instead;
       /** Submissions of the answer beyond those in `submissionIds`. */
       readonly unfollowed?: number;
     };
@@ -196,6 +209,8 @@ export type AnalysisJob = {
   readonly nextAt: number;
   /** Consecutive faults. */
   readonly faults: number;
+  /** As in AnalysisProgress. */
+  readonly doubted?: boolean;
 };
 
 /** Where an analysis stands among the others of its lane, as in AnalysisJob. */

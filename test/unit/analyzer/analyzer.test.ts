@@ -3,10 +3,12 @@ import { describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { EICAR, EICAR_THREAT_NAME, MARKER_PREFIX } from "../../../src/analyzer/simulator/judgement.ts";
+import { readScenario } from "../../../src/analyzer/simulator/scenario.ts";
 import { correlationId } from "../../../src/analyzer/steps.ts";
 import { VmrayError } from "../../../src/analyzer/vmray-error.ts";
 import { SensorError } from "../../../src/errors.ts";
 import type { PlannedArtifact } from "../../../src/triage/plan.ts";
+import { judge } from "../../../src/verdict/judge.ts";
 import { makeWithSevenZip } from "../extract/archives/make.ts";
 import {
   answer,
@@ -543,11 +545,37 @@ describe("when VMRay", () => {
           }),
       }),
     );
-    const [verdict] = await here.verdicts(await here.mail(file("part")));
-    expect(verdict).toMatchObject({ outcome: "judged", verdict: "clean" });
+    const row = await here.decided(await here.mail(file("part")));
+    const verdict = row.artifacts[0]?.verdict;
+    expect(verdict).toMatchObject({ outcome: "judged", verdict: "clean", partial: true });
     expect(verdict?.reason).toContain("Denied: quota");
+    expect(judge(row)).toMatchObject({ verdict: "clean", complete: false });
+    // No other one is tried until VMRay may take it again, and the event says so.
+    const [other] = await here.verdicts(await here.mail(file("another")));
+    expect(other).toMatchObject({ verdict: "not_available" });
+    expect(analyzer.status().counts.submissions).toBe(1);
+    await until(() => here.news.length > 0, "the event");
+    expect(here.news).toEqual(["quota_used_up"]);
+    await Bun.sleep(70);
     await here.verdicts(await here.mail(file("part")));
     expect(analyzer.status().counts.submissions).toBe(2);
+  });
+
+  test("takes only the reputation for its quota, the file is analysed once there is quota again, not taken as known", async () => {
+    const reports = (left: number) => readScenario(`quota: {reports: ${left}}`, "test");
+    const vmray = await simulator({ scenario: reports(0) });
+    const here = await world();
+    const analyzer = here.start(clientOf(vmray));
+    const first = await here.decided(await here.mail(file("denied")));
+    expect(first.artifacts[0]?.verdict).toMatchObject({ verdict: "clean", partial: true });
+    const second = await here.decided(await here.mail(file("denied")));
+    expect(second.artifacts[0]?.verdict).toMatchObject({ verdict: "clean", partial: true });
+    expect(analyzer.status().counts.submissions).toBe(1);
+    vmray.setScenario(reports(10));
+    await Bun.sleep(70);
+    const [third] = await here.verdicts(await here.mail(file("denied")));
+    expect(third).toMatchObject({ verdict: "clean", cost: { submissions: 1 } });
+    expect(third?.partial).toBeUndefined();
   });
 
   test("has stored the content before, what it knows about it counts", async () => {
@@ -908,8 +936,58 @@ describe("the budget", () => {
     });
     here.start(client, limited({ per_day: 1, reserve: 0, count_reputation: false }));
     await here.decided(await here.mail(file("analysed")));
-    await here.decided(await here.mail(file("asked for its reputation")));
+    const row = await here.decided(await here.mail(file("asked for its reputation")));
     expect(actions).toEqual(["dynamic", "reputation"]);
+    expect(row.artifacts[0]?.verdict).toMatchObject({
+      verdict: "clean",
+      partial: true,
+      reason: "the daily budget of 1 analyses is used up: only its reputation was asked for",
+    });
+    expect(judge(row)).toMatchObject({ verdict: "clean", complete: false });
+  });
+
+  test("that is back has analysed what was asked for its reputation, which it is once", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    const used = here.start(clientOf(vmray), limited({ per_day: 0, count_reputation: false }));
+    for (let n = 0; n < 2; n++) {
+      const [verdict] = await here.verdicts(await here.mail(file("cheaper")));
+      expect(verdict).toMatchObject({ verdict: "clean", partial: true });
+    }
+    expect(used.status().counts.submissions).toBe(1);
+    await used.stop();
+    here.start(clientOf(vmray), limited({ per_day: 1, reserve: 0, count_reputation: false }));
+    const [verdict] = await here.verdicts(await here.mail(file("cheaper")));
+    expect(verdict).toMatchObject({ verdict: "clean", cost: { submissions: 1 } });
+    expect(verdict?.partial).toBeUndefined();
+  });
+
+  test("that is used up stays so for what was being sent for its reputation when the sensor was killed", async () => {
+    const here = await world();
+    const id = await here.mail(file("killed"));
+    const sent: string[] = [];
+    const hanging = scripted({
+      submitFile: async ({ action }, signal) => {
+        sent.push(action);
+        return hang(signal);
+      },
+    });
+    const budget = limited({ per_day: 0, count_reputation: false });
+    const killed = here.start(hanging, budget);
+    await until(() => sent.length === 1, "the POST");
+    await killed.stop();
+    here.start(
+      scripted({
+        submitFile: async ({ action }) => {
+          sent.push(action);
+          return answer({ submissions: [{ submission_id: 1, submission_sample_id: 1 }] });
+        },
+      }),
+      { settings: { ...budget.settings, resend_after: 0 } },
+    );
+    const row = await here.decided(id);
+    expect(sent).toEqual(["reputation", "reputation"]);
+    expect(row.artifacts[0]?.verdict).toMatchObject({ verdict: "clean", partial: true });
   });
 });
 

@@ -40,14 +40,16 @@ describe("a submission", () => {
     [null, ["reputation", "static", "dynamic"]],
   ])("with the mode %s is deep enough for %p", (text, enough) => {
     const actions: readonly SubmitAction[] = ["reputation", "static", "dynamic"];
-    expect(actions.filter((action) => isDeepEnough(mode(text), action))).toEqual(enough as SubmitAction[]);
+    expect(actions.filter((action) => isDeepEnough(mode(text), action, false))).toEqual(
+      enough as SubmitAction[],
+    );
   });
   test("of ours is as deep as we wanted it, whatever VMRay's own settings made of it", () => {
-    expect(isDeepEnough(mode("reputation_static", '{"email_sensor_action":"dynamic"}'), "dynamic")).toBe(
-      true,
-    );
-    expect(isDeepEnough(mode(null, '{"email_sensor_action":"static"}'), "dynamic")).toBe(false);
-    expect(isDeepEnough(mode(null, '{"email_sensor_action":"__proto__"}'), "dynamic")).toBe(true);
+    expect(
+      isDeepEnough(mode("reputation_static", '{"email_sensor_action":"dynamic"}'), "dynamic", false),
+    ).toBe(true);
+    expect(isDeepEnough(mode(null, '{"email_sensor_action":"static"}'), "dynamic", false)).toBe(false);
+    expect(isDeepEnough(mode(null, '{"email_sensor_action":"__proto__"}'), "dynamic", false)).toBe(true);
   });
 });
 

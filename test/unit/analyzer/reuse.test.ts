@@ -74,7 +74,11 @@ describe("a look-up", () => {
     lookUp(known.client, job(content), NOW, signal, LIMITS);
 
   test("has what is too old submitted anew", async () => {
-    expect(await next(knowing("clean", ago(60), [ago(8)]))).toEqual({ kind: "submit", again: true });
+    expect(await next(knowing("clean", ago(60), [ago(8)]))).toEqual({
+      kind: "submit",
+      again: true,
+      seen: true,
+    });
     expect(await next(knowing("clean", ago(60), [ago(1)]))).toMatchObject({ kind: "finish" });
   });
   test("takes a verdict of any age where the policy wants no more than it", async () => {
