@@ -123,7 +123,7 @@ export const CATALOGUE = {
   },
   ALERT_REFUSED: {
     permanent: true,
-    meaning: "The mail relay refused an alert for good (5xx).",
+    meaning: "The mail relay refused an alert for good (5xx), or did not take it for a day.",
     remedy: "Check `alerts[].relay`, the sender and the recipients.",
   },
   ALERT_UNREACHABLE: {

@@ -24,18 +24,22 @@ const openOn = (spool: Pick<Spool, "alertNotes" | "putAlertNotes">, change = {},
   openLedger({ destination: "alert:soc", settings: alertConfig(change), spool, now });
 
 let count = 0;
-/** Records a mail with a content of its own for so many recipients. */
-function record(ledger: Ledger, recipients: number, part = malicious) {
+/** Records a mail with a content of its own for so many recipients; gives what records it again. */
+function record(ledger: Ledger, recipients: number, part = malicious): (other: Ledger) => void {
   count += 1;
+  const own = `content ${count}`;
   const to = Array.from({ length: recipients }, (_, n) => `r${n}@example.org`);
   const row = mailRow([file("x.zip", part)]);
   const event = verdictEvent({ ...row, envelope: { ...row.envelope, to } });
-  ledger.record(
-    keepEvent(event, "malicious", ["attachment"]),
-    [`content ${count}`],
-    to.map((address) => ({ address, fixed: false, yours: true })),
-    to,
-  );
+  const recordIn = (one: Ledger) =>
+    one.record(
+      keepEvent(event, "malicious", ["attachment"]),
+      [own],
+      to.map((address) => ({ address, fixed: false, yours: true })),
+      to,
+    );
+  recordIn(ledger);
+  return recordIn;
 }
 
 const big = content({
@@ -103,7 +107,7 @@ test("a crash between two pieces leaves each note whole, and the event recorded 
       await spool.putAlertNotes(destination, notes);
     },
   });
-  record(ledger, 1000);
+  const recordAgain = record(ledger, 1000);
   await expect(ledger.save()).rejects.toThrow("killed");
   const again = await openOn(spool);
   const notes = again.due(Date.now()).map((id) => again.begin(id));
@@ -113,6 +117,9 @@ test("a crash between two pieces leaves each note whole, and the event recorded 
     expect(note?.rows[0]?.event.attachments).toHaveLength(1);
     expect(note?.recipients).toHaveLength(200);
   }
+  recordAgain(again);
+  expect(again.waiting()).toBe(1000);
+  expect(new Set(again.due(Date.now()).map((id) => again.begin(id)?.mails))).toEqual(new Set([1]));
   // The ledger that lives on writes the rest with the next save.
   left = 100;
   await ledger.save();
