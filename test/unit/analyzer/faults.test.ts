@@ -110,6 +110,40 @@ describe("a submission that reaches VMRay after the sensor gave it up", () => {
     expect(analyzer.status().budget.usedToday).toBe(1);
   });
 
+  test("is committed as open before each POST, so that a kill waits anew, and charged with the first alone", async () => {
+    const here = await world();
+    const steps: string[] = [];
+    const spool = {
+      ...here.spool,
+      recordProgress: async (...of: Parameters<typeof here.spool.recordProgress>) => {
+        await here.spool.recordProgress(...of);
+        const [, progress, , , charge] = of;
+        const late = progress.state === "submitting" && progress.resendAt !== undefined ? ", late" : "";
+        steps.push(`${progress.state}${late}${charge === undefined ? "" : ", charged"}`);
+      },
+    };
+    const usual = scripted({});
+    const client = scripted({
+      submitFile: async (content, signal) => {
+        steps.push("POST");
+        if (steps.filter((each) => each === "POST").length === 1)
+          throw new VmrayError("VMRAY_UNREACHABLE", "no answer within 30 s");
+        return usual.submitFile(content, signal);
+      },
+    });
+    const id = await here.mail(file("twice"));
+    here.start(client, { spool, settings: { ...SETTINGS, resend_after: 50 } });
+    await here.decided(id);
+    expect(steps.filter((step, at) => step !== steps[at - 1])).toEqual([
+      "submitting, charged",
+      "POST",
+      "submitting, late",
+      "submitting",
+      "POST",
+      "submitted",
+    ]);
+  });
+
   test.each([
     ["no answer within 30 s", "VMRAY_UNREACHABLE", null, true],
     ["bad gateway", "VMRAY_UNREACHABLE", 502, true],
