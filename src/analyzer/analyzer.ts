@@ -54,6 +54,7 @@ export type AnalyzerSpool = Pick<
   | "nextAnalysisAt"
   | "recordProgress"
   | "charged"
+  | "chargedMails"
   | "submissionsFinished"
   | "finishedCursor"
   | "moveAnalysis"
@@ -490,7 +491,8 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     for (let faults = 1; !stopping; faults++) {
       try {
         const open = await spool.toldStates();
-        budget.begin(day, await spool.charged(day), open);
+        const mails = settings.budget.per_day === undefined ? [] : await spool.chargedMails(day);
+        budget.begin(day, await spool.charged(day), open, mails);
         unproven = health.begin(open);
         loaded = true;
         return;
@@ -827,11 +829,11 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     const { action } = job.artifact.decision;
     if (job.progress.state === "submitting")
       return { permit: { allowed: true, day: null }, instead: insteadOf(job) };
-    const permit = budget.take(action, item.priority, now());
+    const permit = budget.take(action, item.priority, now(), job.mailId);
     if (permit.allowed || settings.budget.count_reputation) return { permit, instead: null };
     if (action !== "dynamic" && action !== "static") return { permit, instead: null };
     // VMRay has asked for the reputation of what it has a sample of.
-    const cheaper = isSeen(job) ? permit : budget.take("reputation", item.priority, now());
+    const cheaper = isSeen(job) ? permit : budget.take("reputation", item.priority, now(), job.mailId);
     return cheaper.allowed
       ? { permit: cheaper, instead: { action: "reputation", why: permit.reason } }
       : { permit, instead: null };
@@ -913,8 +915,8 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   }
 
   /** What its submission took beside what it was charged as; `consumed` is null where VMRay does not say. */
-  function settlementOf({ charged }: Item, consumed: number | null, at: number): Settlement | null {
-    return charged === null || consumed === null ? null : budget.settle(charged, consumed, at);
+  function settlementOf({ charged, job }: Item, consumed: number | null, at: number): Settlement | null {
+    return charged === null || consumed === null ? null : budget.settle(charged, consumed, at, job.mailId);
   }
 
   /** Until when the verdict serves later mails, null for not at all. */

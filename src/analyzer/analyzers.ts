@@ -74,6 +74,7 @@ export function spoolOf(spool: Spool, name: string): AnalyzerSpool {
     toldStates: () => spool.toldStates(name),
     nextAnalysisAt: (leaveOut, lane) => spool.nextAnalysisAt(leaveOut, lane, name),
     charged: (day) => spool.charged(day, name),
+    chargedMails: (day) => spool.chargedMails(day, name),
     submissionsFinished: (ids, cursor, now) => spool.submissionsFinished(ids, cursor, now, name),
     finishedCursor: () => spool.finishedCursor(name),
     recordProgress: spool.recordProgress,

@@ -5,7 +5,7 @@
  * of the verdict as what VMRay says they took; here is what that comes to, kept in memory. A share of the budget is left
  * to high priority. Time comes in; nothing here waits or calls.
  */
-import type { Settlement } from "../spool/spool.ts";
+import type { MailUse, Settlement } from "../spool/spool.ts";
 import { ACTIONS, type Action } from "../triage/plan.ts";
 
 export type BudgetSettings = {
@@ -13,6 +13,8 @@ export type BudgetSettings = {
   readonly per_day?: number | undefined;
   /** Percent of it that only high priority may use. */
   readonly reserve: number;
+  /** Percent of `per_day` that the parts of one mail may use, one analysis at least. */
+  readonly per_mail: number;
   /** False where submissions for the reputation alone cost nothing: they are neither counted nor held back. */
   readonly count_reputation: boolean;
 };
@@ -24,6 +26,8 @@ export type Permit =
       readonly day: string | null;
       /** After a refusal, the one that tries whether VMRay takes submissions again. */
       readonly trial?: Action;
+      /** The mail on whose share it goes. */
+      readonly mail?: string;
     }
   /** Why not, a sentence without a full stop. */
   | { readonly allowed: false; readonly reason: string };
@@ -51,14 +55,14 @@ export type StateChange = { readonly name: string; readonly message: string };
 export type Budget = {
   /**
    * Says what was charged to `day` before, and which states were told before the start; submissions are held back until
-   * it is known.
+   * it is known. `mails`: how much of it each mail used that is still being analysed.
    */
-  begin(day: string, used: number, open: readonly string[]): void;
+  begin(day: string, used: number, open: readonly string[], mails?: readonly MailUse[]): void;
   /** Names of the states that were told and are not over, that of a quota with the action refused. */
   open(): readonly string[];
   readonly known: boolean;
-  /** Asks for one submission and, where it is allowed and costs something, takes it. */
-  take(action: Action, priority: number, now: number): Permit;
+  /** Asks for one submission of a part of `mail` and, where it is allowed and costs something, takes it. */
+  take(action: Action, priority: number, now: number, mail: string): Permit;
   /** Gives back what was taken and not used. */
   giveBack(permit: Permit): void;
   /** VMRay refused a submission for its quota: none for this action is made until one is tried again. */
@@ -66,10 +70,10 @@ export type Budget = {
   /** VMRay took a submission for this action. */
   accepted(action: Action): void;
   /**
-   * Of one that was charged to `charged`: VMRay says that it took `consumed`. Gives what is to be charged with it, null
+   * Of one for `mail` that was charged to `charged`: VMRay says that it took `consumed`. Gives what is to be charged with it, null
    * for nothing. More is charged to the present day, less is given back to the day charged.
    */
-  settle(charged: string, consumed: number, now: number): Settlement | null;
+  settle(charged: string, consumed: number, now: number, mail: string): Settlement | null;
   /** Changes since the last call. */
   changes(now: number): readonly StateChange[];
   status(now: number): BudgetStatus;
@@ -106,6 +110,18 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
   /** When each action that VMRay refused is tried again: reports and verdicts have quotas of their own. */
   const retryAt = new Map<Action, number>();
   let told = { usedUp: false, denied: false };
+  const mailLimit =
+    perDay === undefined
+      ? Number.POSITIVE_INFINITY
+      : Math.max(1, Math.floor((perDay * settings.per_mail) / 100));
+  /** What each mail used of the day, as many as there were analyses at most. */
+  const ofMail = new Map<string, number>();
+  const chargeMail = (mail: string, by: number) => {
+    if (perDay === undefined) return;
+    const uses = (ofMail.get(mail) ?? 0) + by;
+    if (uses > 0) ofMail.set(mail, uses);
+    else ofMail.delete(mail);
+  };
 
   const roll = (now: number) => {
     const today = dayOf(now);
@@ -114,12 +130,14 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
     day = today;
     used = 0;
     usedUp = false;
+    ofMail.clear();
   };
 
   return {
-    begin(of, before, open) {
+    begin(of, before, open, mails = []) {
       day = of;
       used = before;
+      for (const { mail, uses } of mails) chargeMail(mail, uses);
       const refused = ACTIONS.filter((action) => open.includes(QUOTA_USED_UP + action));
       told = { usedUp: open.includes(USED_UP), denied: refused.length > 0 };
       // Over only when there is a budget again, or VMRay takes one.
@@ -133,7 +151,7 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
     get known() {
       return day !== null || perDay === undefined;
     },
-    take(action, priority, now) {
+    take(action, priority, now, mail) {
       roll(now);
       const free = action === "reputation" && !settings.count_reputation;
       const retry = retryAt.get(action);
@@ -152,21 +170,31 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
         const left = used < perDay ? ", the rest is kept for high priority" : "";
         return { allowed: false, reason: `the daily budget of ${perDay} analyses is used up${left}` };
       }
+      if ((ofMail.get(mail) ?? 0) >= mailLimit) {
+        return {
+          allowed: false,
+          reason: `one mail may use ${mailLimit} of the daily budget of ${perDay} analyses`,
+        };
+      }
       used += 1;
-      return { allowed: true, day: day ?? dayOf(now), ...tries() };
+      chargeMail(mail, 1);
+      return { allowed: true, day: day ?? dayOf(now), mail, ...tries() };
     },
     giveBack(permit) {
       if (permit.allowed && permit.trial !== undefined && retryAt.has(permit.trial))
         retryAt.set(permit.trial, 0);
-      if (permit.allowed && permit.day !== null && permit.day === day) used -= 1;
+      if (!permit.allowed || permit.day === null || permit.day !== day) return;
+      used -= 1;
+      if (permit.mail !== undefined) chargeMail(permit.mail, -1);
     },
     denied: (action, now) => void retryAt.set(action, now + quotaRetry),
     accepted: (action) => void retryAt.delete(action),
-    settle(charged, consumed, now) {
+    settle(charged, consumed, now, mail) {
       roll(now);
       const by = Math.min(consumed, MAX_CONSUMED) - 1;
       if (by === 0 || (by < 0 && charged !== day)) return null;
       used = Math.max(0, used + by);
+      chargeMail(mail, by);
       return { day: by < 0 ? charged : (day ?? dayOf(now)), by };
     },
     changes(now) {

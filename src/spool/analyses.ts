@@ -20,6 +20,7 @@ import {
   type AnalysisJob,
   type AnalysisLane,
   type AnalysisProgress,
+  type MailUse,
   type Settlement,
   type Spool,
   type Urgency,
@@ -56,6 +57,7 @@ export type AnalysisStore = Pick<
   | "nextAnalysisAt"
   | "recordProgress"
   | "charged"
+  | "chargedMails"
   | "submissionsFinished"
   | "finishedCursor"
   | "moveAnalysis"
@@ -174,6 +176,17 @@ export function analysisStore(
 
     charged: async (day, analyzer = FIRST_ANALYZER) =>
       read((db) => counter(db, of(CHARGED, analyzer) + day) ?? 0),
+
+    chargedMails: async (day, analyzer = FIRST_ANALYZER) =>
+      read((db) =>
+        db
+          .query<MailUse, [string, string, string]>(
+            `SELECT m.id AS mail, count(*) AS uses FROM analyses a JOIN mails m ON m.seq = a.mail
+             WHERE a.mail IN (SELECT mail FROM analyses WHERE open = 1 AND analyzer = ?)
+               AND a.analyzer = ? AND json_extract(a.progress, '$.charged') = ? GROUP BY m.id`,
+          )
+          .all(analyzer, analyzer, day),
+      ),
 
     submissionsFinished: (ids, cursor, time, analyzer = FIRST_ANALYZER) =>
       write(["analyses"], (db) => {

@@ -153,6 +153,9 @@ export type Settlement = { readonly day: string; readonly by: number };
 /** What was submitted in place of what the policy wants, and `why`, a clause. */
 export type Instead = { readonly action: "reputation"; readonly why: string };
 
+/** Submissions that were made for the parts of one mail. */
+export type MailUse = { readonly mail: string; readonly uses: number };
+
 type AnalysisState =
   | { readonly state: "queued" }
   /** VMRay did not know it `at` that time, or (`again`) what it knew was too old; it waits to be submitted. */
@@ -368,6 +371,8 @@ export type Spool = {
   ): Promise<void>;
   /** Submissions charged to a UTC day so far. Days before the last one charged are forgotten. */
   charged(day: string, analyzer?: string): Promise<number>;
+  /** Of mails with analyses that are not finished: how many submissions of theirs were charged to the day. */
+  chargedMails(day: string, analyzer?: string): Promise<readonly MailUse[]>;
   /**
    * VMRay finished these submissions: the analyses that wait for them move to `read`, due at `now`. Together with
    * it `cursor` is kept. Gives their keys.

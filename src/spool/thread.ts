@@ -176,6 +176,7 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
     nextAnalysisAt: remote("nextAnalysisAt"),
     recordProgress: remote("recordProgress"),
     charged: remote("charged"),
+    chargedMails: remote("chargedMails"),
     submissionsFinished: remote("submissionsFinished"),
     finishedCursor: remote("finishedCursor"),
     moveAnalysis: remote("moveAnalysis"),

@@ -124,6 +124,10 @@ const budgetKey = () =>
           },
         ),
         reserve: key("Percent of it that is kept for high priority.", whole(0, 100).prefault(10)),
+        per_mail: key(
+          "Percent of `per_day` that one mail may use, one analysis at least, so that no mail with hundreds of links uses up the day. What goes beyond is treated as if the budget were used up.",
+          whole(1, 100).prefault(20),
+        ),
         count_reputation: key(
           "Whether submissions for the reputation alone count. `false` where they cost nothing: then they go on, in place of analyses too, when the budget is used up.",
           flag().prefault(true),

@@ -565,14 +565,14 @@ describe("when VMRay", () => {
     const reports = (left: number) => readScenario(`quota: {reports: ${left}}`, "test");
     const vmray = await simulator({ scenario: reports(0) });
     const here = await world();
-    const analyzer = here.start(clientOf(vmray));
+    const analyzer = here.start(clientOf(vmray), { timing: { ...FAST, quotaRetry: 1_200 } });
     const first = await here.decided(await here.mail(file("denied")));
     expect(first.artifacts[0]?.verdict).toMatchObject({ verdict: "clean", partial: true });
     const second = await here.decided(await here.mail(file("denied")));
     expect(second.artifacts[0]?.verdict).toMatchObject({ verdict: "clean", partial: true });
     expect(analyzer.status().counts.submissions).toBe(1);
     vmray.setScenario(reports(10));
-    await Bun.sleep(70);
+    await Bun.sleep(1_250);
     const [third] = await here.verdicts(await here.mail(file("denied")));
     expect(third).toMatchObject({ verdict: "clean", cost: { submissions: 1 } });
     expect(third?.partial).toBeUndefined();
@@ -832,7 +832,10 @@ describe("a more urgent mail that wants what is in hand already", () => {
   test("gives it the reserve of the budget, even at the last moment", async () => {
     const here = await world();
     const wanted = url("http://wanted.example/");
-    const settings = { ...SETTINGS, budget: { per_day: 1, reserve: 100, count_reputation: true } };
+    const settings = {
+      ...SETTINGS,
+      budget: { per_day: 1, reserve: 100, per_mail: 100, count_reputation: true },
+    };
     const ids = [await here.mail(wanted)];
     const client = scripted({
       samplesBySha256: async () => {
@@ -923,6 +926,24 @@ describe("the budget", () => {
     expect((await here.verdicts(await here.mail(file("refused"))))[0]?.outcome).toBe("failed");
     expect(analyzer.status().budget.usedToday).toBe(0);
     expect(await here.spool.charged(new Date().toISOString().slice(0, 10))).toBe(0);
+  });
+
+  test("bug: a mail with hundreds of links left nothing of the day for the mails after it", async () => {
+    const here = await world();
+    const settings = { per_day: 20, reserve: 0, per_mail: 20 };
+    const analyzer = here.start(scripted({}), limited(settings));
+    const links = Array.from({ length: 30 }, (_, n) => url(`https://host-${n}.example/`));
+    const verdicts = await here.verdicts(await here.mail(...links));
+    const held = verdicts.filter(({ reason }) =>
+      reason?.startsWith("one mail may use 4 of the daily budget of 20 analyses: only looked up"),
+    );
+    expect(held).toHaveLength(26);
+    expect(held.every(({ verdict }) => verdict === "not_available")).toBe(true);
+    expect(analyzer.status().counts.submissions).toBe(4);
+    const [next] = await here.verdicts(await here.mail(file("behind the links")));
+    expect(next?.verdict).toBe("clean");
+    expect(here.news).toEqual([]);
+    await analyzer.stop();
   });
 
   test("leaves free reputation in place of an analysis where that is configured", async () => {

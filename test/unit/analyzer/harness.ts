@@ -45,7 +45,7 @@ export const SETTINGS: AnalyzerOptions["settings"] = {
   give_up_after: 60_000,
   queue_limit: 600_000,
   reuse_results: { malicious: 1e13, suspicious: 1e13, clean: 1e13 },
-  budget: { reserve: 10, count_reputation: true },
+  budget: { reserve: 10, per_mail: 100, count_reputation: true },
   cache: { malicious: 60_000, suspicious: 60_000, clean: 60_000, failed: 0 },
 };
 

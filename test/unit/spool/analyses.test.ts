@@ -195,6 +195,29 @@ describe("an analysis", () => {
     await spool.close();
   });
 
+  test("says what mails that are not done had of the day, over a restart", async () => {
+    let spool = await open(folder.path);
+    const parts = Array.from({ length: 4 }, (_, n) => attachment(`part ${n}`));
+    await want(spool, ...parts);
+    const done = attachment("done");
+    await want(spool, done);
+    const day = "2026-11-24";
+    for (const part of [parts[0], parts[1], done]) {
+      const key = contentKey(part as PlannedArtifact);
+      await spool.recordProgress(key, { state: "submitting", charged: day }, 0, 0, day);
+    }
+    await spool.finishAnalysis(contentKey(parts[0] as PlannedArtifact), judged("clean"), null);
+    await spool.finishAnalysis(contentKey(done), judged("clean"), null);
+    await spool.close();
+    spool = await open(folder.path);
+    expect((await spool.chargedMails(day)).map(({ uses }) => uses)).toEqual([2]);
+    expect([await spool.chargedMails("2026-11-25"), await spool.chargedMails(day, "cloud")]).toEqual([
+      [],
+      [],
+    ]);
+    await spool.close();
+  });
+
   test("bug: charges what a submission took with the verdict, once, however often that is committed", async () => {
     let spool = await open(folder.path);
     const [zip, denied] = [attachment("zip"), attachment("denied")];
