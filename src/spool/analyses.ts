@@ -12,9 +12,10 @@ import {
   submits,
 } from "../triage/plan.ts";
 import type { ContentVerdict } from "../verdict/verdict.ts";
+import { leavesMembersOpen, lookUpMembers } from "./members.ts";
 import { putEvents } from "./outbox.ts";
 import type { Relooks } from "./relooks.ts";
-import { decideWaiting, newChange, revise } from "./revisions.ts";
+import { askRecheck, decideWaiting, newChange, revise } from "./revisions.ts";
 import {
   ANALYSIS_LANES,
   type AnalysisJob,
@@ -23,6 +24,7 @@ import {
   type MailUse,
   type Settlement,
   type Spool,
+  type SpoolTopic,
   type Urgency,
 } from "./spool.ts";
 import type { StoreAccess } from "./store-access.ts";
@@ -258,13 +260,15 @@ export function analysisStore(
       });
     },
 
-    finishAnalysis: (key, verdict, validUntil, settlement = null) =>
-      write(["analysed"], (db) => {
+    finishAnalysis: async (key, verdict, validUntil, settlement = null) => {
+      const reached = (opened: boolean): readonly SpoolTopic[] =>
+        opened ? ["analysed", "analyses"] : ["analysed"];
+      await write(reached, (db): boolean => {
         const text = JSON.stringify(verdict);
         const before = db
           .query<{ progress: string }, [string]>("SELECT progress FROM analyses WHERE key = ? AND open = 1")
           .get(key);
-        if (before === null) return;
+        if (before === null) return false;
         if (settlement !== null) settle(db, key, settlement);
         db.query("UPDATE analyses SET open = 0, verdict = ?, valid_until = ? WHERE key = ?").run(
           text,
@@ -277,14 +281,16 @@ export function analysisStore(
           for (const id of followed(progress)) forget.run(id, key);
         }
         const time = now();
+        const opened = openMembers(db, key, verdict, time);
         decideWaiting(db, key, verdict, newChange(time));
+        if (opened.malicious.length > 0) askRecheck(db, opened.malicious, "completed", newChange(time));
         const part = db
           .query<PartRecord, [string]>(
             `SELECT r.mail, r.n, r.content, r.artifact FROM analyses a
              JOIN artifacts r ON r.mail = a.mail AND r.n = a.n WHERE a.key = ? AND r.content IS NOT NULL`,
           )
           .get(key);
-        if (part === null) return;
+        if (part === null) return opened.waiting;
         const artifact = JSON.parse(part.artifact) as PlannedArtifact;
         const content = contentKey(artifact);
         const again = key.startsWith(AGAIN);
@@ -296,7 +302,9 @@ export function analysisStore(
         }
         if (again) relooks.looked(db, part.content, verdict);
         else relooks.delivered(db, { ...part, artifact }, verdict, time);
-      }),
+        return opened.waiting;
+      });
+    },
   };
 }
 
@@ -315,6 +323,35 @@ function settle(db: Database, key: string, { day, by }: Settlement): void {
     return;
   }
   db.query("UPDATE counters SET value = max(0, value + ?) WHERE name = ?").run(by, account + day);
+}
+
+/**
+ * Looks up by themselves the members of the files that wait for the analysis `key`, where its verdict says too little
+ * of them. Gives whether analyses were queued, and the mails in which a member is known to be malicious.
+ */
+function openMembers(
+  db: Database,
+  key: string,
+  verdict: ContentVerdict,
+  time: number,
+): { readonly waiting: boolean; readonly malicious: readonly number[] } {
+  const malicious: number[] = [];
+  let queued = false;
+  if (key.startsWith(AGAIN) || !leavesMembersOpen(verdict)) return { waiting: queued, malicious };
+  const holders = db
+    .query<{ mail: number; n: number }, [string]>(
+      `SELECT r.mail, r.n FROM artifacts r JOIN mails m ON m.seq = r.mail
+       WHERE r.key = ? AND r.verdict IS NULL AND m.state = 'analysing'`,
+    )
+    .all(key);
+  const wait = db.query("UPDATE mails SET waiting = waiting + ? WHERE seq = ?");
+  for (const { mail, n } of holders) {
+    const members = lookUpMembers(db, mail, n, time);
+    if (members.waiting > 0) wait.run(members.waiting, mail);
+    queued ||= members.waiting > 0;
+    if (members.malicious) malicious.push(mail);
+  }
+  return { waiting: queued, malicious };
 }
 
 /** The submissions whose end moves the analysis on. */

@@ -23,7 +23,7 @@ import type { Extraction, OriginalEnvelope } from "../extract/extraction.ts";
 import { addressKey } from "../extract/unwrap/addresses.ts";
 import type { Envelope, RawMail } from "../intake/mail.ts";
 import type { Log } from "../log.ts";
-import { contentKey } from "../triage/plan.ts";
+import { contentKey, submits } from "../triage/plan.ts";
 import { alertStore } from "./alerts.ts";
 import { AGAIN, analysisKey, analysisStore, knownVerdict, skipped, wantAnalysis } from "./analyses.ts";
 import { createBody, largeFile } from "./body.ts";
@@ -32,6 +32,7 @@ import { createDenials, type Denials } from "./denials.ts";
 import { spoolFault } from "./faults.ts";
 import { forgetExpired, listStore } from "./lists.ts";
 import { count, firstId, type MailRecord, mailRow } from "./mail-rows.ts";
+import { leavesMembersOpen, lookUpMembers } from "./members.ts";
 import { lastSeq, outboxStore, putEvents } from "./outbox.ts";
 import { createParsingNotes } from "./parsing-notes.ts";
 import { createRelooks } from "./relooks.ts";
@@ -87,9 +88,10 @@ export async function openSpool(
   }
 
   const subscribers = new Map<SpoolTopic, Set<() => void>>();
-  const write = async <T>(topics: readonly SpoolTopic[], work: (db: Database) => T): Promise<T> => {
+  const write: StoreAccess["write"] = async (topics, work) => {
     const result = await store.write(work);
-    for (const topic of topics) for (const wake of subscribers.get(topic) ?? []) wake();
+    const reached = typeof topics === "function" ? topics(result) : topics;
+    for (const topic of reached) for (const wake of subscribers.get(topic) ?? []) wake();
     return result;
   };
 
@@ -219,6 +221,7 @@ export async function openSpool(
         const time = now();
         let waiting = 0;
         let malicious = sender?.list === "deny";
+        const open: number[] = [];
         for (const [n, artifact] of plan.entries()) {
           const verdict =
             artifact.decision.action === "skip"
@@ -230,6 +233,8 @@ export async function openSpool(
               : analysisKey(artifact);
           if (verdict === null) waiting += 1;
           malicious ||= verdict?.verdict === "malicious";
+          if (verdict !== null && submits(artifact.decision.action) && leavesMembersOpen(verdict))
+            open.push(n);
           const content = contentId(contentKey(artifact));
           db.query(
             "INSERT INTO artifacts (mail, n, key, artifact, verdict, content) VALUES (?, ?, ?, ?, ?, ?)",
@@ -244,6 +249,11 @@ export async function openSpool(
           if (verdict !== null && artifact.decision.action !== "skip") {
             relooks.delivered(db, { mail: row.seq, n, content, artifact }, verdict, time);
           }
+        }
+        for (const n of open) {
+          const members = lookUpMembers(db, row.seq, n, time);
+          waiting += members.waiting;
+          malicious ||= members.malicious;
         }
         const { attachments: _attachments, urls: _urls, ...kept } = extraction;
         db.query(

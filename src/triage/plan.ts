@@ -19,6 +19,11 @@ export function submits(action: Action): action is SubmitAction {
   return action !== "skip" && action !== "lookup";
 }
 
+/** Rule of a file that is left out because what it lies in is analysed as a whole. */
+export const IN_ANALYSED_FILE = "default.in_analysed_file";
+/** Rule of one that is looked up because that could not be judged. */
+export const IN_UNJUDGED_FILE = "default.in_unjudged_file";
+
 export const PRIORITIES = ["low", "normal", "high"] as const;
 export type Priority = (typeof PRIORITIES)[number];
 

@@ -15,6 +15,7 @@ import { entryText, type ListEntry, type Lists } from "./lists.ts";
 import {
   type Action,
   type Decision,
+  IN_ANALYSED_FILE,
   type Plan,
   type PlannedArtifact,
   type SenderHit,
@@ -157,7 +158,8 @@ function planAttachments(
     const listed = attachment.size === 0 ? EMPTY : byList(lists.matchAttachment(attachment));
     const holder = around[depth - 1];
     const decision = listed ?? decideInside(attachment, holder, decide);
-    const covers = decision.rule === WHOLE ? (holder?.covers ?? []) : (COVERED[decision.action] ?? []);
+    const covers =
+      decision.rule === IN_ANALYSED_FILE ? (holder?.covers ?? []) : (COVERED[decision.action] ?? []);
     around.splice(depth, around.length, { attachment, decision, covers });
     const password = attachment.password ?? passwords.get(attachment) ?? null;
     return { kind: "attachment", attachment: { ...attachment, password }, decision };
@@ -171,7 +173,6 @@ type Decided = {
   readonly covers: readonly Action[];
 };
 
-const WHOLE = "default.in_analysed_file";
 const LISTED = "default.in_listed_file";
 const EMPTY: Decision = { action: "skip", rule: "default.empty", reason: "The file is empty." };
 const BY_MEMBER: Decision = {
@@ -204,7 +205,11 @@ function decideInside(
   }
   if (password !== null && password !== holder.attachment.password) return own;
   if (!holder.covers.includes(own.action)) return own;
-  return { action: "skip", rule: WHOLE, reason: `The file lies in ${place} that is analysed as a whole.` };
+  return {
+    action: "skip",
+    rule: IN_ANALYSED_FILE,
+    reason: `The file lies in ${place} that is analysed as a whole.`,
+  };
 }
 
 /** For archives and documents that need no password: the first of what lies in them, which VMRay may have use for. */

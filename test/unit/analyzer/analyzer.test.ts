@@ -946,6 +946,27 @@ describe("the budget", () => {
     await analyzer.stop();
   });
 
+  test("that is used up leaves what VMRay knows of the members of a new archive: malware in it is found", async () => {
+    const vmray = await simulator();
+    const here = await world();
+    const before = here.start(clientOf(vmray));
+    await here.verdicts(await here.mail(file(EICAR)));
+    await before.stop();
+    const later = await world();
+    later.start(clientOf(vmray), limited({ per_day: 0 }));
+    const archive = zip(Buffer.from("a new archive"), null);
+    const member = file(EICAR);
+    if (archive.kind === "url" || member.kind === "url") throw new Error("files are wanted");
+    const inside: PlannedArtifact = {
+      ...member,
+      attachment: { ...member.attachment, path: ["a.zip"], within: "archive" },
+      decision: { action: "skip", rule: "default.in_analysed_file", reason: "It is analysed as a whole." },
+    };
+    const row = await later.decided(await later.mail(archive, inside));
+    expect(row.artifacts.map(({ verdict }) => verdict?.verdict)).toEqual(["not_available", "malicious"]);
+    expect(judge(row).verdict).toBe("malicious");
+  });
+
   test("leaves free reputation in place of an analysis where that is configured", async () => {
     const here = await world();
     const actions: string[] = [];
