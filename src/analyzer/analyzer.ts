@@ -653,7 +653,10 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       }
     } else {
       counts.lookups += 1;
-      next = await lookUp(clientFor(item), job, now(), signal, settings.reuse_results);
+      const { reuse_results } = settings;
+      const reuse = job.anew === true ? { ...reuse_results, suspicious: 0, clean: 0 } : reuse_results;
+      next = await lookUp(clientFor(item), job, now(), signal, reuse);
+      if (job.anew === true && next.kind === "submit") next = { ...next, again: true };
     }
     reads.pass(tickets.reads);
     return next;

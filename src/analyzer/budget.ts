@@ -87,6 +87,7 @@ const USED_UP = "budget_used_up";
 /** With the action behind it. */
 const QUOTA_USED_UP = "quota_used_up.";
 const HIGH = 0;
+const LOW = 2;
 const DAY = 86_400_000;
 
 /** The UTC day, `2026-11-24`. */
@@ -165,6 +166,13 @@ export function createBudget(settings: BudgetSettings, quotaRetry: number = QUOT
         return { trial: action };
       };
       if (free) return { allowed: true, day: null, ...tries() };
+      // Whatever the day may still bring comes first.
+      if (perDay !== undefined && priority > LOW && used >= Math.floor(shared / 2)) {
+        return {
+          allowed: false,
+          reason: `second looks are submitted in the first half of the daily budget of ${perDay} analyses`,
+        };
+      }
       if (perDay !== undefined && used >= (priority === HIGH ? perDay : shared)) {
         usedUp = true;
         const left = used < perDay ? ", the rest is kept for high priority" : "";

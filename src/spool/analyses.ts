@@ -124,7 +124,7 @@ export function analysisStore(
         );
         return [...found].flatMap((key) => {
           const row = job.get(key);
-          return row === null ? [] : [jobOf(row)];
+          return row === null ? [] : [jobOf(row, relooks.submits())];
         });
       }),
 
@@ -294,13 +294,15 @@ export function analysisStore(
         const artifact = JSON.parse(part.artifact) as PlannedArtifact;
         const content = contentKey(artifact);
         const again = key.startsWith(AGAIN);
-        if (relooks.changed(db, part.content, verdict)) {
+        // A new reputation is no reason to call harmless what an analysis found to be bad.
+        const worse = again && progress.state === "submitted";
+        if (relooks.changed(db, part.content, verdict, worse)) {
           const since = relooks.since(db, time);
           const revision = { content, key: again ? null : key, verdict, since };
           revise(db, revision, again ? "relook" : "late", newChange(time));
           if (again) renewKnown(db, content, verdict, validUntil);
         }
-        if (again) relooks.looked(db, part.content, verdict);
+        if (again) relooks.looked(db, part.content, verdict, worse);
         else relooks.delivered(db, { ...part, artifact }, verdict, time);
         return opened.waiting;
       });
@@ -371,18 +373,24 @@ function laneAfter(progress: AnalysisProgress): AnalysisLane {
   }
 }
 
-function jobOf(row: AnalysisRecord): AnalysisJob {
+/** `submitLooks`: second looks are submitted where that may be. */
+function jobOf(row: AnalysisRecord, submitLooks: boolean): AnalysisJob {
   const artifact = JSON.parse(row.artifact) as PlannedArtifact;
   const progress = JSON.parse(row.progress) as AnalysisProgress;
   const { decision } = artifact;
+  const again = row.key.startsWith(AGAIN);
+  // What was begun goes on, whatever the configuration says now.
+  const begun = progress.state !== "queued";
+  const anew = again && artifact.kind === "url" && submits(decision.action) && (submitLooks || begun);
   return {
     key: row.key,
     lane: ANALYSIS_LANES[row.lane] ?? "look",
     priority: row.priority,
     turn: row.turn,
-    artifact: row.key.startsWith(AGAIN)
-      ? { ...artifact, decision: { ...decision, action: "lookup" } }
+    artifact: again
+      ? { ...artifact, decision: { ...decision, action: anew ? "reputation" : "lookup" } }
       : artifact,
+    ...(anew ? { anew } : {}),
     mailId: row.mail_id,
     progress,
     createdAt: row.created_at,

@@ -9,7 +9,7 @@
 import type { Database } from "bun:sqlite";
 import { contentKey, type PlannedArtifact } from "../triage/plan.ts";
 import { partVerdict } from "../verdict/judge.ts";
-import type { ContentVerdict, Verdict } from "../verdict/verdict.ts";
+import { atLeast, type ContentVerdict, type Verdict } from "../verdict/verdict.ts";
 import { FIRST_ANALYZER, openAgain } from "./analyses.ts";
 import { firstId } from "./mail-rows.ts";
 import type { RelookSettings, Spool } from "./spool.ts";
@@ -20,10 +20,12 @@ export type Relooks = {
   readonly start: Spool["startRelooks"];
   /** Milliseconds in which verdicts are kept true; null until that is known. */
   window(): number | null;
+  /** True where second looks at URLs are submitted. */
+  submits(): boolean;
   /** The analyzers there are: what was judged by another one is looked up at the first. */
   setAnalyzers(names: readonly string[]): void;
-  /** True where earlier mails know the content by another verdict. */
-  changed(db: Database, content: Uint8Array, verdict: ContentVerdict): boolean;
+  /** True where earlier mails know the content by another verdict; `worse`: by a better one. */
+  changed(db: Database, content: Uint8Array, verdict: ContentVerdict, worse: boolean): boolean;
   /** `seq` of the oldest mail whose verdict is kept true. */
   since(db: Database, time: number): number;
   /** A part of a mail that just came got its verdict. */
@@ -38,8 +40,8 @@ export type Relooks = {
     verdict: ContentVerdict,
     time: number,
   ): void;
-  /** A second look is over. */
-  looked(db: Database, content: Uint8Array, verdict: ContentVerdict): void;
+  /** A second look is over; `worse`: it counts only where it found something worse. */
+  looked(db: Database, content: Uint8Array, verdict: ContentVerdict, worse: boolean): void;
 };
 
 type Due = {
@@ -53,6 +55,13 @@ type Due = {
   /** Null while the part has none, or the mail is no longer kept. */
   readonly verdict: string | null;
 };
+
+function verdictOf(db: Database, content: Uint8Array): Verdict | null {
+  return (
+    db.query<{ verdict: Verdict }, [Uint8Array]>("SELECT verdict FROM relooks WHERE content = ?").get(content)
+      ?.verdict ?? null
+  );
+}
 
 export function createRelooks({ read, write }: StoreAccess): Relooks {
   let settings: RelookSettings = { for: 0, first: 0 };
@@ -71,6 +80,8 @@ export function createRelooks({ read, write }: StoreAccess): Relooks {
       settings = given;
       known = true;
     },
+
+    submits: () => settings.submit === true,
 
     window: () => (known ? settings.for : null),
 
@@ -98,13 +109,11 @@ export function createRelooks({ read, write }: StoreAccess): Relooks {
       });
     },
 
-    changed: (db, content, verdict) => {
+    changed: (db, content, verdict, worse) => {
       const told = partVerdict(verdict);
       if (settings.for === 0 || told === "not_available") return false;
-      const row = db
-        .query<{ verdict: Verdict }, [Uint8Array]>("SELECT verdict FROM relooks WHERE content = ?")
-        .get(content);
-      return row !== null && row.verdict !== told;
+      const before = verdictOf(db, content);
+      return before !== null && before !== told && (!worse || !atLeast(before, told));
     },
 
     since: (db, time) =>
@@ -125,9 +134,10 @@ export function createRelooks({ read, write }: StoreAccess): Relooks {
       ).run(content, mail, n, told, next, time + settings.for);
     },
 
-    looked: (db, content, verdict) => {
+    looked: (db, content, verdict, worse) => {
       const told = partVerdict(verdict);
-      if (told === "not_available") return;
+      if (told === "not_available" || (worse && atLeast(verdictOf(db, content) ?? "not_available", told)))
+        return;
       db.query(
         `UPDATE relooks SET verdict = ?2, next_at = CASE WHEN ?2 = 'malicious' THEN NULL ELSE next_at END
          WHERE content = ?1`,

@@ -87,6 +87,8 @@ export type RelookSettings = {
   readonly for: number;
   /** Milliseconds to the first second look; each later one has twice the wait. */
   readonly first: number;
+  /** True where URLs that may be submitted are submitted anew for their reputation, if a look-up finds nothing bad. */
+  readonly submit?: boolean;
 };
 
 /** A mail that shares a content with another one. */
@@ -210,6 +212,8 @@ export type AnalysisJob = {
   readonly createdAt: number;
   /** Not before this time. */
   readonly nextAt: number;
+  /** A second look that is submitted, where a look-up finds nothing bad, whatever VMRay knows. */
+  readonly anew?: boolean;
   /** Consecutive faults. */
   readonly faults: number;
   /** As in AnalysisProgress. */

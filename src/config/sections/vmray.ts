@@ -274,6 +274,10 @@ export const vmraySection = z
             "Time to the first look. Each later one has twice the wait.",
             duration("1s", "30d").prefault("10m"),
           ),
+          submit: key(
+            "Submit URLs anew for their reputation at each look, past VMRay's cache, where the look-up finds nothing bad. Each takes quota.",
+            flag().prefault(false),
+          ),
         })
         .prefault({}),
     ),

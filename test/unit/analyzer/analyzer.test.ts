@@ -1033,6 +1033,59 @@ describe("the budget", () => {
   });
 });
 
+describe("a second look that is submitted", () => {
+  test("is sent once for each look, past VMRay's cache, over a restart, and not for what is known to be bad", async () => {
+    const here = await world();
+    await here.spool.setRelooks({ for: 3_600_000, first: 1, submit: true });
+    const sent: { action: string; again: boolean | undefined; correlation: string }[] = [];
+    let [finished, bad] = [true, false];
+    const submissionOf = (id: number) =>
+      submission({
+        submission_id: id,
+        submission_sample_id: 1,
+        submission_finished: finished || id === 1,
+        submission_finish_time: "2026-01-01T00:00:00",
+        submission_submission_metadata: JSON.stringify({ email_sensor: sent[id - 1]?.correlation }),
+      });
+    const known = () => sample({ sample_id: 1, sample_verdict: bad ? "malicious" : "clean" });
+    const client = scripted({
+      samplesBySha256: async () => (sent.length === 0 ? [] : [known()]),
+      sample: async () => known(),
+      submissionsOfSample: async () => sent.map((_, n) => submissionOf(n + 1)),
+      submission: async (id) => submissionOf(id),
+      submitUrl: async ({ action, again, correlation }) => {
+        sent.push({ action, again, correlation });
+        return answer({ submissions: [{ submission_id: sent.length, submission_sample_id: 1 }] });
+      },
+    });
+    const first = here.start(client);
+    await here.verdicts(await here.mail(url("https://armed.example/")));
+    finished = false;
+    await Bun.sleep(10);
+    expect(await here.spool.startRelooks(Date.now(), 10)).toBe(1);
+    await until(() => sent.length === 2, "the second submission");
+    await until(
+      () => here.lines.filter(({ msg }) => msg === "submission followed").length === 2,
+      "its answer",
+    );
+    await first.stop();
+    here.start(client);
+    finished = true;
+    const judged = () => here.lines.filter(({ msg }) => msg === "content judged");
+    await until(() => judged().length === 2, "its verdict");
+    expect(sent).toMatchObject([
+      { action: "reputation", again: false },
+      { action: "reputation", again: true },
+    ]);
+    bad = true;
+    await Bun.sleep(10);
+    await here.spool.startRelooks(Date.now(), 10);
+    await until(() => judged().length === 3, "the verdict of the look-up");
+    expect(judged()[2]?.verdict).toBe("malicious");
+    expect(sent).toHaveLength(2);
+  });
+});
+
 describe("the verdict of a failed analysis", () => {
   test.each([
     [0, 2],

@@ -195,6 +195,15 @@ describe("the budget", () => {
     expect(budget.take("dynamic", NORMAL, DAY, "mail 2").allowed).toBe(true);
   });
 
+  test("leaves the second half of the day to new mails where second looks are submitted", () => {
+    const budget = opened({ per_day: 10, reserve: 20 }, 3);
+    const [LOOK, LOW] = [3, 2];
+    expect(budget.take("reputation", LOOK, DAY, "mail 1").allowed).toBe(true);
+    expect(budget.take("reputation", LOOK, DAY, "mail 1")).toMatchObject({ allowed: false });
+    expect(budget.changes(DAY)).toEqual([]);
+    expect(budget.take("reputation", LOW, DAY, "mail 1").allowed).toBe(true);
+  });
+
   test("is not known before the spool has said what was charged", () => {
     expect(createBudget({ per_day: 5, reserve: 0, per_mail: 100, count_reputation: true }).known).toBe(false);
     expect(createBudget({ reserve: 0, per_mail: 100, count_reputation: true }).known).toBe(true);

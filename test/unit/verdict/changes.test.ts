@@ -159,6 +159,56 @@ describe("a content whose verdict changes", () => {
     expect((await events(at.spool)).filter(({ type }) => type === "verdict.changed")).toEqual([]);
   });
 
+  test("bug: a second look never submitted a URL, so that only others could find it armed", async () => {
+    const at = await place();
+    await at.spool.setRelooks({ for: 24 * HOUR, first: 600_000, submit: true });
+    const rated = { ...link, decision: { ...link.decision, action: "lookup" } } as const;
+    const looked: PlannedArtifact =
+      rated.kind === "url"
+        ? { ...rated, url: { ...rated.url, normalized: "https://looked.example/" } }
+        : rated;
+    await takenApart(at, [link, looked]);
+    await at.spool.finishAnalysis(key, known("suspicious"), null);
+    await at.spool.finishAnalysis(`lookup:${contentKey(looked)}`, known("clean"), null);
+    await judgeAll(at);
+    at.clock.now += 600_000;
+    expect(await at.spool.startRelooks(at.clock.now, 10)).toBe(2);
+    const due = async () => {
+      const jobs = await at.spool.dueAnalyses(at.clock.now, 10, new Set());
+      return jobs.map(({ key: of, anew, priority, artifact }) => [
+        of,
+        anew,
+        priority,
+        artifact.decision.action,
+      ]);
+    };
+    expect((await due()).toSorted()).toEqual([
+      // Whoever wants it only looked up has it only looked up.
+      [AGAIN + contentKey(looked), undefined, 3, "lookup"],
+      [AGAIN + contentKey(link), true, 3, "reputation"],
+    ]);
+    const again = AGAIN + contentKey(link);
+    const submitted = { state: "submitted", submissionIds: [7], sampleIds: [], submittedAt: 1 } as const;
+    // What is begun is ended, whatever the configuration says after a restart.
+    await at.spool.recordProgress(again, { state: "submitting", again: true }, at.clock.now, 0);
+    await at.spool.setRelooks({ for: 24 * HOUR, first: 600_000, submit: false });
+    expect(await due()).toContainEqual([again, true, 3, "reputation"]);
+    // A better reputation refutes no analysis; a worse one counts.
+    await at.spool.recordProgress(again, submitted, at.clock.now, 0);
+    await at.spool.finishAnalysis(again, known("clean"), null);
+    await judgeAll(at);
+    const changes = async () => (await events(at.spool)).filter(({ type }) => type === "verdict.changed");
+    expect(await changes()).toEqual([]);
+    at.clock.now += 1_200_000;
+    await at.spool.startRelooks(at.clock.now, 10);
+    await at.spool.recordProgress(again, submitted, at.clock.now, 0);
+    await at.spool.finishAnalysis(again, known("malicious"), null);
+    await judgeAll(at);
+    expect(await changes()).toMatchObject([
+      { verdict: "malicious", change: { because: "relook", from: "suspicious", to: "malicious" } },
+    ]);
+  });
+
   test("has every mail with it judged again: each gets an event that names the others", async () => {
     const at = await place();
     const [anna, ben] = await delivered(at, ["anna@example.org", "ben@example.org"]);
