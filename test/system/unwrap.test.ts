@@ -48,17 +48,25 @@ const startSensor = (extract: Readonly<Record<string, unknown>> = {}): Promise<T
     config: { extract, siem: [{ name: "siem", syslog: `tcp://127.0.0.1:${siem.tcpPort}` }] },
   });
 
-const verdicts = (): readonly SensorEvent[] =>
-  siem
-    .messages()
-    .map((line) => JSON.parse(line) as SensorEvent)
-    .filter(({ type }) => type === "mail.verdict");
+const events = (): readonly SensorEvent[] => siem.messages().map((line) => JSON.parse(line) as SensorEvent);
+const verdicts = (): readonly SensorEvent[] => events().filter(({ type }) => type === "mail.verdict");
 
-/** The one event of the mail with this Message-ID. */
+/** What a SIEM knows of the mail with this Message-ID once no part of it is being analysed: a bad one is told early. */
 const verdictOf = (messageId: string): Promise<SensorEvent> =>
-  waitFor(`the verdict of ${messageId}`, () =>
-    verdicts().find((event) => event.mail?.message_id === messageId),
-  );
+  waitFor(`the verdict of ${messageId}`, () => {
+    const told = events().filter(({ mail, type }) => mail?.message_id === messageId && /verdict/.test(type));
+    const parts = new Map(
+      told
+        .flatMap(({ attachments = [] }) => attachments)
+        .map((part) => [`${part.path.join("/")} ${part.sha256}`, part]),
+    );
+    const links = new Map(told.flatMap(({ urls = [] }) => urls).map((link) => [link.url, link]));
+    const [attachments, urls] = [[...parts.values()], [...links.values()]];
+    const last = told.at(-1);
+    if (last === undefined || [...attachments, ...urls].some(({ outcome }) => outcome === "pending"))
+      return undefined;
+    return { ...last, attachments, urls };
+  });
 
 async function send(port: number, content: Uint8Array, to: readonly string[] = ["bob@example.org"]) {
   const sent = await sendMails(port, [{ key: "m", from: "alice@example.com", to, content }]);
