@@ -10,7 +10,7 @@ import type { Delivery } from "./transport.ts";
 /** About as long as a client may be kept waiting for its greeting. */
 const LONGEST_TURN_MS = 20;
 /** Events whose messages are not made yet, held in memory; give or take one batch. */
-const MAX_UNMADE = 500;
+const MAX_UNMADE = 2000;
 
 /**
  * A carrier that is handed events whose messages are made already, batch after batch in their order, with a pause for
@@ -39,7 +39,7 @@ export function pacedCarrier<Made>(
   let prepared: Promise<void> = Promise.resolve();
   let lastFault: Delivery | null = null;
   let unmade = 0;
-  /** From the bound on until all are made: what is read on for one batch alone is read again for the next. */
+  /** From the bound on until half of it: what is read on for one batch alone is read again for the next. */
   let enough = false;
   return {
     ...carrier,
@@ -51,7 +51,7 @@ export function pacedCarrier<Made>(
       prepared = prepared.then(() => prepare(events));
       await prepared;
       unmade -= events.length;
-      enough &&= unmade > 0;
+      enough &&= unmade > MAX_UNMADE / 2;
       try {
         // A batch in front of it comes again: this one must not overtake it.
         if (lastFault !== null && lastFault !== faultBefore) return { ...lastFault, delivered: 0 };

@@ -75,8 +75,8 @@ test("a backlog whose messages take long to make is not read into memory as a wh
   await real.close();
   folder.remove();
   expect(made).toBeGreaterThan(500);
-  expect(most).toBeLessThanOrEqual(1000);
-  expect(read).toBeLessThan(made + 1100);
+  expect(most).toBeLessThanOrEqual(2500);
+  expect(read).toBeLessThan(made + 3000);
 });
 
 test("messages that take long to make leave room for others, and keep the order of their batches", async () => {
