@@ -43,3 +43,23 @@ export function createSleeper(): Sleeper {
     },
   };
 }
+
+/**
+ * Does `turn` again and again until it is stopped, each time after the milliseconds that the turn before it gave. A turn
+ * throws nothing. Stopping waits for the one under way.
+ */
+export function repeat(turn: () => Promise<number>): { stop(): Promise<void> } {
+  const sleeper = createSleeper();
+  let stopped = false;
+  const run = async () => {
+    while (!stopped) await sleeper.sleep(await turn());
+  };
+  const running = run();
+  return {
+    async stop() {
+      stopped = true;
+      sleeper.wake();
+      await running;
+    },
+  };
+}

@@ -6,7 +6,7 @@
  */
 import { asSensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
-import { createSleeper } from "../sleeper.ts";
+import { repeat } from "../sleeper.ts";
 import type { GoneDestination, Spool } from "../spool/spool.ts";
 import { composeState, type SensorIdentity } from "./compose.ts";
 
@@ -25,8 +25,6 @@ export function startGone(options: {
   const log = options.log.with({ stage: "report" });
   const now = options.now ?? Date.now;
   const told = new Set<string>();
-  const sleeper = createSleeper();
-  let stopped = false;
 
   const look = async (gone: GoneDestination): Promise<void> => {
     const { destination, goneAt, waiting } = gone;
@@ -47,24 +45,14 @@ export function startGone(options: {
     }
   };
 
-  const run = async () => {
-    while (!stopped) {
-      try {
-        for (const gone of await spool.keepDestinations(names, now())) await look(gone);
-      } catch (thrown) {
-        log.warn("no look at destinations that are gone", faultFields(asSensorError(thrown)));
-      }
-      await sleeper.sleep(LOOK_EVERY_MS);
+  return repeat(async () => {
+    try {
+      for (const gone of await spool.keepDestinations(names, now())) await look(gone);
+    } catch (thrown) {
+      log.warn("no look at destinations that are gone", faultFields(asSensorError(thrown)));
     }
-  };
-  const running = run();
-  return {
-    async stop() {
-      stopped = true;
-      sleeper.wake();
-      await running;
-    },
-  };
+    return LOOK_EVERY_MS;
+  });
 }
 
 function givenUp({ destination, waiting, span }: GoneDestination): string | null {

@@ -7,7 +7,7 @@
  */
 import { asSensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
-import { createSleeper } from "../sleeper.ts";
+import { repeat } from "../sleeper.ts";
 import type { Spool } from "../spool/spool.ts";
 import type { DenyList } from "../triage/files.ts";
 
@@ -26,8 +26,6 @@ export function startDenials(options: {
   const { spool } = options;
   const log = options.log.with({ stage: "lists" });
   const names = options.files.map(({ name }) => name);
-  const sleeper = createSleeper();
-  let stopped = false;
   let left = [...options.files];
 
   /** True where there was something to do. */
@@ -41,28 +39,18 @@ export function startDenials(options: {
     return true;
   };
 
-  const run = async () => {
-    let named = false;
-    while (!stopped) {
-      try {
-        if (!named) await spool.keepDenyFiles(names);
-        named = true;
-        const looked = await lookThrough();
-        const mails = await spool.applyDenials(MAILS);
-        if (mails > 0) log.debug("what is new on a deny list is applied to earlier mails", { mails });
-        if (!looked && mails === 0) await sleeper.sleep(EVERY_MS);
-      } catch (thrown) {
-        log.warn("deny lists are not applied to earlier mails for now", faultFields(asSensorError(thrown)));
-        await sleeper.sleep(FAULT_PAUSE_MS);
-      }
+  let named = false;
+  return repeat(async () => {
+    try {
+      if (!named) await spool.keepDenyFiles(names);
+      named = true;
+      const looked = await lookThrough();
+      const mails = await spool.applyDenials(MAILS);
+      if (mails > 0) log.debug("what is new on a deny list is applied to earlier mails", { mails });
+      return looked || mails > 0 ? 0 : EVERY_MS;
+    } catch (thrown) {
+      log.warn("deny lists are not applied to earlier mails for now", faultFields(asSensorError(thrown)));
+      return FAULT_PAUSE_MS;
     }
-  };
-  const running = run();
-  return {
-    async stop() {
-      stopped = true;
-      sleeper.wake();
-      await running;
-    },
-  };
+  });
 }

@@ -6,7 +6,7 @@
  */
 import { asSensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
-import { createSleeper } from "../sleeper.ts";
+import { repeat } from "../sleeper.ts";
 import type { Spool } from "../spool/spool.ts";
 
 const EVERY_MS = 1_000;
@@ -20,25 +20,13 @@ export function startRelooks(options: {
 }): { stop(): Promise<void> } {
   const log = options.log.with({ stage: "relook" });
   const now = options.now ?? Date.now;
-  const sleeper = createSleeper();
-  let stopped = false;
-  const run = async () => {
-    while (!stopped) {
-      try {
-        const started = await options.spool.startRelooks(now(), BATCH);
-        if (started > 0) log.debug("contents are looked up again", { contents: started });
-      } catch (thrown) {
-        log.warn("no contents are looked up again for now", faultFields(asSensorError(thrown)));
-      }
-      await sleeper.sleep(EVERY_MS);
+  return repeat(async () => {
+    try {
+      const started = await options.spool.startRelooks(now(), BATCH);
+      if (started > 0) log.debug("contents are looked up again", { contents: started });
+    } catch (thrown) {
+      log.warn("no contents are looked up again for now", faultFields(asSensorError(thrown)));
     }
-  };
-  const running = run();
-  return {
-    async stop() {
-      stopped = true;
-      sleeper.wake();
-      await running;
-    },
-  };
+    return EVERY_MS;
+  });
 }

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { SensorEvent } from "../../src/report/event.ts";
-import { type Analyzer, binaryPath, launchSensor, startAnalyzer } from "./lib/binary.ts";
+import { type Analyzer, binaryPath, launchSensor, obey, startAnalyzer } from "./lib/binary.ts";
 import { openPlace, type Place, runToEnd, waitFor } from "./lib/place.ts";
 import { startRsyslog } from "./lib/rsyslog.ts";
 import { sendMails, type TestMail } from "./lib/smtp.ts";
@@ -30,15 +30,6 @@ function mail(key: string, filename: string): TestMail {
     "",
   ].join("\r\n");
   return { key, from: "billing@sender.example", to, content };
-}
-
-async function obey(analyzer: Analyzer, scenario: object): Promise<void> {
-  const answer = await fetch(`${analyzer.url}/simulator/scenario`, {
-    method: "PUT",
-    headers: { authorization: `api_key ${analyzer.apiKey}` },
-    body: JSON.stringify(scenario),
-  });
-  if (!answer.ok) throw new Error(`the simulator refuses the scenario: ${await answer.text()}`);
 }
 
 test("each attachment goes to the analyzer it is for, once, whatever dies meanwhile", async () => {

@@ -8,7 +8,14 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { listenForMail, type SunkMail } from "../../src/commands/demo/mail-sink.ts";
 import type { SensorEvent } from "../../src/report/event.ts";
-import { type Analyzer, binaryPath, launchSensor, startAnalyzer, type TestSensor } from "./lib/binary.ts";
+import {
+  type Analyzer,
+  binaryPath,
+  launchSensor,
+  obey,
+  startAnalyzer,
+  type TestSensor,
+} from "./lib/binary.ts";
 import { openPlace, type Place, runToEnd, waitFor } from "./lib/place.ts";
 import { type Rsyslog, startRsyslog } from "./lib/rsyslog.ts";
 import { sendMails, type TestMail } from "./lib/smtp.ts";
@@ -62,16 +69,6 @@ async function peers(
     },
   });
   return { siem, analyzer, sensor, alerts };
-}
-
-async function obey(analyzer: Analyzer, scenario: object): Promise<void> {
-  const answer = await fetch(`${analyzer.url}/simulator/scenario`, {
-    method: "PUT",
-    headers: { authorization: `api_key ${analyzer.apiKey}` },
-    // JSON is YAML too.
-    body: JSON.stringify(scenario),
-  });
-  if (!answer.ok) throw new Error(`the simulator refuses the scenario: ${await answer.text()}`);
 }
 
 function mail(

@@ -85,6 +85,17 @@ export async function startAnalyzer(
   };
 }
 
+/** Has a running simulator go by another scenario. */
+export async function obey(analyzer: Pick<Analyzer, "url" | "apiKey">, scenario: object): Promise<void> {
+  const answer = await fetch(`${analyzer.url}/simulator/scenario`, {
+    method: "PUT",
+    headers: { authorization: `api_key ${analyzer.apiKey}` },
+    // JSON is YAML too.
+    body: JSON.stringify(scenario),
+  });
+  if (!answer.ok) throw new Error(`the simulator refuses the scenario: ${await answer.text()}`);
+}
+
 export type TestSensor = {
   readonly smtpPort: number;
   /** Of the control service: a unix socket. */
