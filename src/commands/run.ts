@@ -23,12 +23,15 @@ SIGHUP             reads the configuration again; a bad one is logged and the ol
     const config = await loadConfig(path, process.env);
     const out = createLineWriter(process.stdout.fd);
     const log = createLog(config.log.level, out.write);
-    const sensor = await startSensor(config, log);
-
-    let reloading: Promise<void> = Promise.resolve();
+    // Signals count from here on: one that comes while the sensor starts waits for it, and kills nothing.
+    const signal = new Promise<string>((resolve) => {
+      for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => resolve(name));
+    });
+    const starting = startSensor(config, log);
+    let reloading: Promise<unknown> = starting.catch(() => undefined);
     process.on("SIGHUP", () => {
       reloading = reloading
-        .then(async () => sensor.reload(await loadConfig(path, process.env)))
+        .then(async () => (await starting).reload(await loadConfig(path, process.env)))
         .catch((thrown) =>
           log.error(
             "the configuration was not reloaded, the old one stays",
@@ -36,9 +39,7 @@ SIGHUP             reads the configuration again; a bad one is logged and the ol
           ),
         );
     });
-    const signal = new Promise<string>((resolve) => {
-      for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => resolve(name));
-    });
+    const sensor = await starting;
     const end = await Promise.race([signal, sensor.failed]);
     if (end instanceof SensorError) {
       log.error("the sensor cannot go on and ends, to be started anew", faultFields(end));

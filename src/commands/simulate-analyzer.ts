@@ -162,7 +162,7 @@ async function run(args: readonly string[]): Promise<ExitCode> {
     process.once("SIGINT", resolve);
     process.once("SIGTERM", resolve);
   });
-  const simulator = await startSimulator({
+  const starting = startSimulator({
     ...options,
     ...(scenarioPath === undefined ? {} : { scenario: await loadScenario(scenarioPath) }),
     ...(statePath === undefined ? {} : { statePath }),
@@ -171,7 +171,8 @@ async function run(args: readonly string[]): Promise<ExitCode> {
   const reload = async (): Promise<void> => {
     if (scenarioPath === undefined) return;
     try {
-      simulator.setScenario(await loadScenario(scenarioPath));
+      const scenario = await loadScenario(scenarioPath);
+      (await starting).setScenario(scenario);
       process.stdout.write("the scenario was read anew\n");
     } catch (fault) {
       if (!(fault instanceof SensorError)) throw fault;
@@ -179,6 +180,7 @@ async function run(args: readonly string[]): Promise<ExitCode> {
     }
   };
   process.on("SIGHUP", reload);
+  const simulator = await starting;
   process.stdout.write(`analyzer simulator listening on ${simulator.url}
 This is a simulator, not a VMRay Analyzer: it analyses nothing, verdicts follow fixed rules (--help).
 To use it, put the key into a file and name both in the configuration of the sensor:

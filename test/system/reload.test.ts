@@ -1,11 +1,12 @@
 /** Configurations that change under the running binary: what waits for a destination is not lost by it. */
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
-import { launchSensor, startAnalyzer, type TestSensor } from "./lib/binary.ts";
+import { join } from "node:path";
+import { binaryPath, launchSensor, startAnalyzer, type TestSensor } from "./lib/binary.ts";
 import { mails } from "./lib/mails.ts";
-import { freePort, openPlace, type Place, waitFor } from "./lib/place.ts";
-import { sendMails } from "./lib/smtp.ts";
+import { freePort, openPlace, type Place, start, waitFor } from "./lib/place.ts";
+import { greeting, sendMails } from "./lib/smtp.ts";
 
 let place: Place;
 beforeEach(() => {
@@ -97,3 +98,27 @@ test("events that wait for a SIEM outlive a reload that fails, and a wrong name 
   expect(new Set(verdictsIn(text()))).toEqual(new Set(sent.map(({ key }) => key)));
   expect(await sensor.stop()).toBe(0);
 }, 90_000);
+
+test("a signal that comes while the sensor starts waits for it: SIGHUP ended it, between its greeting and the end of its start", async () => {
+  const analyzer = await startAnalyzer(place);
+  const sensor = await launchSensor(place, { analyzer });
+  expect(await sensor.stop()).toBe(0);
+  const starting = async (name: string) => {
+    rmSync(sensor.spoolPath, { recursive: true });
+    mkdirSync(sensor.spoolPath);
+    const life = start(place, name, [binaryPath(), "run", "--config", sensor.configPath]);
+    await waitFor("the spool to be opened", () =>
+      existsSync(join(sensor.spoolPath, "lock")) ? true : undefined,
+    );
+    expect(life.stdout()).toBe("");
+    return life;
+  };
+  const hup = await starting("hup");
+  process.kill(hup.pid, "SIGHUP");
+  await waitFor("the reload", () => (hup.stdout().includes('"configuration reloaded"') ? true : undefined));
+  await greeting(sensor.smtpPort);
+  expect(await hup.stop()).toBe(0);
+  const term = await starting("term");
+  expect(await term.stop()).toBe(0);
+  expect(term.stdout()).toContain('"sensor stopped"');
+}, 60_000);
