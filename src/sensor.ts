@@ -25,7 +25,7 @@ import { siemCursor, startReporting } from "./report/outbox.ts";
 import type { Spool } from "./spool/spool.ts";
 import { startSweep } from "./spool/sweep.ts";
 import { openSpoolThread } from "./spool/thread.ts";
-import { loadPolicy } from "./triage/files.ts";
+import { type LoadedPolicy, loadPolicy } from "./triage/files.ts";
 import { joinLists } from "./triage/lists.ts";
 import { openRunTimeLists, type RunTimeLists } from "./triage/run-time.ts";
 import { triage } from "./triage/triage.ts";
@@ -62,6 +62,8 @@ const INTAKE_GRACE = 5_000;
 /** Starts a sensor in this process. Throws SensorError where it cannot: nothing is left running then. */
 export async function startSensor(first: Config, log: Log): Promise<Sensor> {
   let config = first;
+  const policyOf = ({ triage }: Config) => loadPolicy(triage, log.with({ stage: "triage" }));
+  let policy = await policyOf(config);
   const spool = await openSpoolThread(spoolSettings(config), log.with({ stage: "spool" }));
   const runTime = await openRunTimeLists(spool).catch(async (thrown: unknown) => {
     await spool.close();
@@ -74,7 +76,7 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
   let added: readonly string[] = [];
   try {
     added = await spool.addDestinations(cursorsOf(config));
-    ({ stages, control } = await startStages(config, spool, runTime, log));
+    ({ stages, control } = await startStages(config, policy, spool, runTime, log));
     intake = await startIntake(config.smtp, spool, log);
     await putState(spool, config, "started", `email-sensor ${VERSION} takes mails`);
     stages.unshift(watchGone(config, spool, log));
@@ -115,30 +117,32 @@ export async function startSensor(first: Config, log: Log): Promise<Sensor> {
       );
       if (kept.length > 0) log.warn("changes of these keys need a restart", { keys: kept.join(", ") });
       const next: Config = { ...written, spool: config.spool, log: config.log };
-      const old = config;
+      // While the old stages still work: lists take their time, and a bad one changes nothing.
+      const nextPolicy = await policyOf(next);
       const intakeBefore = intakeIdentity;
       const intakeNow = identityOf(next.smtp);
       const addedNow = await spool.addDestinations(cursorsOf(next));
       await stopAll(stages, log);
       stages = [];
       try {
-        ({ stages, control } = await startStages(next, spool, runTime, log));
+        ({ stages, control } = await startStages(next, nextPolicy, spool, runTime, log));
         if (intakeNow !== intakeBefore) {
           await intake?.stop(INTAKE_GRACE);
           intake = await startIntake(next.smtp, spool, log);
           intakeIdentity = intakeNow;
         }
         config = next;
+        policy = nextPolicy;
         stages.unshift(watchGone(config, spool, log));
       } catch (thrown) {
         await stopAll(stages, log);
         await forget(addedNow, spool, log);
-        ({ stages, control } = await startStages(old, spool, runTime, log));
+        ({ stages, control } = await startStages(config, policy, spool, runTime, log));
         if (intake === null || intakeNow !== intakeBefore) {
           await intake?.stop(0);
-          intake = await startIntake(old.smtp, spool, log);
+          intake = await startIntake(config.smtp, spool, log);
         }
-        stages.unshift(watchGone(old, spool, log));
+        stages.unshift(watchGone(config, spool, log));
         throw thrown;
       }
       log.info("configuration reloaded");
@@ -169,6 +173,7 @@ async function forget(destinations: readonly string[], spool: Spool, log: Log): 
 /** Everything behind the intake, in the order in which it is to be stopped. */
 async function startStages(
   config: Config,
+  { policy, lists: fileLists, denyLists }: LoadedPolicy,
   spool: Spool,
   runTime: RunTimeLists,
   log: Log,
@@ -180,9 +185,7 @@ async function startStages(
     return stage;
   };
   try {
-    const loaded = await loadPolicy(config.triage, log.with({ stage: "triage" }));
-    const { policy } = loaded;
-    const lists = joinLists([runTime.lists, loaded.lists]);
+    const lists = joinLists([runTime.lists, fileLists]);
     started("retention", startSweep(spool, log));
     const secret = alertSecret(config.spool.path);
     const reporting = started(
@@ -196,7 +199,7 @@ async function startStages(
     );
     await spool.setRelooks(config.vmray.relook);
     started("second looks", startRelooks({ spool, log }));
-    started("denials", startDenials({ spool, files: loaded.denyLists, log }));
+    started("denials", startDenials({ spool, files: denyLists, log }));
     let whyWaiting = (): string | null => null;
     started(
       "verdicts",

@@ -122,3 +122,34 @@ test("a signal that comes while the sensor starts waits for it: SIGHUP ended it,
   expect(await term.stop()).toBe(0);
   expect(term.stdout()).toContain('"sensor stopped"');
 }, 60_000);
+
+test("a reload with a list file that cannot be read left a sensor that took mails and judged none", async () => {
+  const analyzer = await startAnalyzer(place, { queued: "0ms", work: "0ms" });
+  const file = join(place.path, "deny.txt");
+  writeFileSync(file, "first.example\n");
+  const lists = [{ list: "deny", kind: "domain", file }];
+  const sensor = await launchSensor(place, { analyzer, config: { triage: { lists } } });
+  let sent = 0;
+  const verdictOn = async (link: string) => {
+    sent += 1;
+    const content = `From: a@sender.example\r\nSubject: ${sent}\r\n\r\n${link}\r\n`;
+    const mail = { key: String(sent), from: "a@sender.example", to: ["b@example.org"], content };
+    expect((await sendMails(sensor.smtpPort, [mail])).refused).toEqual([]);
+    const told = () =>
+      sensor.log().filter(({ stage, verdict }) => stage === "verdict" && verdict !== undefined);
+    return (await waitFor("the verdict", () => told()[sent - 1])).verdict;
+  };
+  const unchanged = () => reload(sensor, () => {});
+
+  expect(await verdictOn("http://first.example/")).toBe("malicious");
+  // As an editor for Windows writes it, and half of a copy.
+  writeFileSync(file, Buffer.from("\ufefffirst.example\r\nsecond.example\r\n", "utf16le"));
+  expect(await unchanged()).toContain("the old one stays");
+  expect(await verdictOn("http://first.example/")).toBe("malicious");
+  rmSync(file);
+  expect(await unchanged()).toContain("the old one stays");
+  expect(await verdictOn("http://second.example/")).toBe("clean");
+  writeFileSync(file, "\ufefffirst.example\r\nsecond.example\r\n");
+  expect(await unchanged()).toBe("configuration reloaded");
+  expect(await verdictOn("http://second.example/")).toBe("malicious");
+}, 60_000);
