@@ -436,9 +436,14 @@ export async function poll(
     }
   }
   if (kind === "url" && judge().verdict.verdict === "not_available") {
-    parts = await withLookups(client, parts, signal);
+    parts = await askedAbout(parts, async (id) => ({ lookups: await client.reputationLookups(id, signal) }));
   }
-  if (judge().verdict.outcome === "failed") parts = await withFaults(client, parts, signal);
+  if (judge().verdict.outcome === "failed") {
+    // Why, where VMRay had errors and said no more.
+    parts = await askedAbout(parts, async (id, part) =>
+      lacksReason(part) ? { faults: await client.analysisFaults(id, signal) } : {},
+    );
+  }
   const judged = judge();
   if (gaps.length > 0) return { ...(await finishPart(client, judged, gaps, signal)), usage };
   const verdict = await explained(client, judged, signal);
@@ -496,30 +501,15 @@ async function isRunning(client: VmrayClient, submission: Submission, signal: Ab
   return jobs === null || jobs.length === 0 || jobs.some((each) => each !== "queued" && each !== "pending");
 }
 
-async function withLookups(
-  client: VmrayClient,
+/** The parts with what `ask` finds out about the submission of each, one after another. */
+async function askedAbout(
   parts: readonly FinishedPart[],
-  signal: AbortSignal,
+  ask: (id: number, part: FinishedPart) => Promise<Partial<FinishedPart>>,
 ): Promise<FinishedPart[]> {
   const filled: FinishedPart[] = [];
   for (const part of parts) {
     const id = part.submission?.submission_id;
-    filled.push(id === undefined ? part : { ...part, lookups: await client.reputationLookups(id, signal) });
-  }
-  return filled;
-}
-
-/** Asks why, where VMRay had errors and said no more. */
-async function withFaults(
-  client: VmrayClient,
-  parts: readonly FinishedPart[],
-  signal: AbortSignal,
-): Promise<FinishedPart[]> {
-  const filled: FinishedPart[] = [];
-  for (const part of parts) {
-    const id = part.submission?.submission_id;
-    const faults = id !== undefined && lacksReason(part) ? await client.analysisFaults(id, signal) : [];
-    filled.push({ ...part, faults });
+    filled.push(id === undefined ? part : { ...part, ...(await ask(id, part)) });
   }
   return filled;
 }

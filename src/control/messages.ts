@@ -24,8 +24,8 @@ import {
   type MailSummary,
   type Status,
 } from "../../gen/emailsensor/v1/sensor.ts";
-import type { Circuit } from "../analyzer/analyzer.ts";
 import type { Allowance } from "../analyzer/client.ts";
+import type { Circuit } from "../analyzer/pauses.ts";
 import type { MailFacts } from "../extract/extraction.ts";
 import type { Envelope } from "../intake/mail.ts";
 import type { EventPart, SensorEvent } from "../report/event.ts";

@@ -15,7 +15,7 @@ import {
   Destination_State,
   Judgement_Outcome,
 } from "../../gen/emailsensor/v1/sensor.ts";
-import type { Circuit } from "../analyzer/analyzer.ts";
+import type { Circuit } from "../analyzer/pauses.ts";
 import type { Container, OriginalEnvelope } from "../extract/extraction.ts";
 import type { EventType, Outcome } from "../report/event.ts";
 import type { ChangeCause, MailState } from "../spool/spool.ts";

@@ -2,12 +2,7 @@
 import { afterEach } from "bun:test";
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import {
-  type Analyzer,
-  type AnalyzerOptions,
-  type AnalyzerTiming,
-  startAnalyzer,
-} from "../../../src/analyzer/analyzer.ts";
+import { type Analyzer, type AnalyzerOptions, startAnalyzer } from "../../../src/analyzer/analyzer.ts";
 import * as shapes from "../../../src/analyzer/api-shapes.ts";
 import { createVmrayClient, type VmrayClient } from "../../../src/analyzer/client.ts";
 import type { ConnectionSettings } from "../../../src/analyzer/connection.ts";
@@ -17,6 +12,7 @@ import {
   startSimulator,
 } from "../../../src/analyzer/simulator/simulator.ts";
 import type { SubmitDefaults } from "../../../src/analyzer/submit-fields.ts";
+import type { AnalyzerTiming } from "../../../src/analyzer/timing.ts";
 import { VmrayError } from "../../../src/analyzer/vmray-error.ts";
 import { createLog } from "../../../src/log.ts";
 import type { MailRow, Spool } from "../../../src/spool/spool.ts";
