@@ -2,6 +2,7 @@
 import { describe, expect, test } from "bun:test";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { dayOf } from "../../../src/analyzer/budget.ts";
 import { EICAR, EICAR_THREAT_NAME, MARKER_PREFIX } from "../../../src/analyzer/simulator/judgement.ts";
 import { readScenario } from "../../../src/analyzer/simulator/scenario.ts";
 import { correlationId } from "../../../src/analyzer/steps.ts";
@@ -18,6 +19,8 @@ import {
   filesIn,
   hashOf,
   modeOf,
+  movableClock,
+  QUOTA_RETRY,
   SETTINGS,
   sample,
   scripted,
@@ -31,6 +34,8 @@ import {
 
 const hang = (signal?: AbortSignal) =>
   new Promise<never>((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+/** No quota is tried again while the test goes on, but where it moves the clock. */
+const PATIENT = { timing: { ...FAST, quotaRetry: QUOTA_RETRY } };
 const unreachable = () => new VmrayError("VMRAY_UNREACHABLE", "VMRay has a fault: HTTP 500", { status: 500 });
 
 describe("a file", () => {
@@ -514,8 +519,9 @@ describe("when VMRay", () => {
 
   test("refuses a submission for its quota, contents are only looked up for a while and the account is not named", async () => {
     const vmray = await simulator();
-    const here = await world();
-    here.start(clientOf(vmray));
+    const clock = movableClock();
+    const here = await world(clock.now);
+    here.start(clientOf(vmray), PATIENT);
     vmray.refuseNext(
       1,
       "Denied: The vmray quota for account 7 (ACME) is exceeded. (5/5 used by joe@acme.example)",
@@ -528,14 +534,15 @@ describe("when VMRay", () => {
     }
     expect(vmray.submissions().size).toBe(0);
     expect(JSON.stringify(here.lines)).not.toMatch(/ACME|joe/);
-    await Bun.sleep(70);
+    clock.move(QUOTA_RETRY);
     expect((await here.verdicts(await here.mail(file("within quota"))))[0]?.verdict).toBe("clean");
     await until(() => here.news.length === 2, "the events");
     expect(here.news).toEqual(["quota_used_up", "quota_back"]);
   });
 
   test("takes only a part for its quota, that part is followed, and its verdict serves no later mail", async () => {
-    const here = await world();
+    const clock = movableClock();
+    const here = await world(clock.now);
     const analyzer = here.start(
       scripted({
         submitFile: async () =>
@@ -544,6 +551,7 @@ describe("when VMRay", () => {
             submissions: [{ submission_id: 1, submission_sample_id: 1 }],
           }),
       }),
+      PATIENT,
     );
     const row = await here.decided(await here.mail(file("part")));
     const verdict = row.artifacts[0]?.verdict;
@@ -556,7 +564,7 @@ describe("when VMRay", () => {
     expect(analyzer.status().counts.submissions).toBe(1);
     await until(() => here.news.length > 0, "the event");
     expect(here.news).toEqual(["quota_used_up"]);
-    await Bun.sleep(70);
+    clock.move(QUOTA_RETRY);
     await here.verdicts(await here.mail(file("part")));
     expect(analyzer.status().counts.submissions).toBe(2);
   });
@@ -564,15 +572,16 @@ describe("when VMRay", () => {
   test("takes only the reputation for its quota, the file is analysed once there is quota again, not taken as known", async () => {
     const reports = (left: number) => readScenario(`quota: {reports: ${left}}`, "test");
     const vmray = await simulator({ scenario: reports(0) });
-    const here = await world();
-    const analyzer = here.start(clientOf(vmray), { timing: { ...FAST, quotaRetry: 1_200 } });
+    const clock = movableClock();
+    const here = await world(clock.now);
+    const analyzer = here.start(clientOf(vmray), PATIENT);
     const first = await here.decided(await here.mail(file("denied")));
     expect(first.artifacts[0]?.verdict).toMatchObject({ verdict: "clean", partial: true });
     const second = await here.decided(await here.mail(file("denied")));
     expect(second.artifacts[0]?.verdict).toMatchObject({ verdict: "clean", partial: true });
     expect(analyzer.status().counts.submissions).toBe(1);
     vmray.setScenario(reports(10));
-    await Bun.sleep(1_250);
+    clock.move(QUOTA_RETRY);
     const [third] = await here.verdicts(await here.mail(file("denied")));
     expect(third).toMatchObject({ verdict: "clean", cost: { submissions: 1 } });
     expect(third?.partial).toBeUndefined();
@@ -908,24 +917,25 @@ describe("the budget", () => {
     expect(third.status().budget.usedToday).toBe(14);
     const [over] = await here.verdicts(await here.mail(file("beyond")));
     expect(over?.reason).toStartWith("the daily budget of 10 analyses is used up");
-    expect(await here.spool.charged(new Date().toISOString().slice(0, 10))).toBe(14);
+    expect(await here.spool.charged(dayOf(Date.now()))).toBe(14);
   });
 
   test("bug: stayed charged with submissions that VMRay did not take", async () => {
-    const here = await world();
+    const clock = movableClock();
+    const here = await world(clock.now);
     let error = "Denied: quota exceeded";
     const analyzer = here.start(
       scripted({ submitFile: async () => answer({ errors: [{ error_msg: error }] }) }),
-      limited({ per_day: 10, reserve: 0 }),
+      { ...limited({ per_day: 10, reserve: 0 }), ...PATIENT },
     );
     const [denied] = await here.verdicts(await here.mail(file("denied")));
     expect(denied?.reason).toStartWith("VMRay's quota is used up");
     expect(denied?.cost).toMatchObject({ submissions: 1, quota: 0 });
-    await Bun.sleep(70);
+    clock.move(QUOTA_RETRY);
     error = "this type is not supported";
     expect((await here.verdicts(await here.mail(file("refused"))))[0]?.outcome).toBe("failed");
     expect(analyzer.status().budget.usedToday).toBe(0);
-    expect(await here.spool.charged(new Date().toISOString().slice(0, 10))).toBe(0);
+    expect(await here.spool.charged(dayOf(clock.now()))).toBe(0);
   });
 
   test("bug: a mail with hundreds of links left nothing of the day for the mails after it", async () => {

@@ -263,6 +263,20 @@ export async function world(now: () => number = Date.now): Promise<World> {
   };
 }
 
+/** Times of a pool that the test waits out by moving the clock, never by sleeping. */
+export const QUOTA_RETRY = 600_000;
+
+/** A clock that goes on and can be moved. */
+export function movableClock(): { now(): number; move(ms: number): void } {
+  let ahead = 0;
+  return {
+    now: () => Date.now() + ahead,
+    move(ms) {
+      ahead += ms;
+    },
+  };
+}
+
 /** Waits for what the test expects to come about. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
   const end = performance.now() + 3000;
