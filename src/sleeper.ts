@@ -15,7 +15,7 @@ export async function pause(sleeper: Sleeper, milliseconds: number, stopped: () 
   const until = performance.now() + milliseconds;
   while (!stopped() && performance.now() < until) {
     sleeper.forget();
-    await sleeper.sleep(until - performance.now());
+    await sleeper.sleep(Math.max(0, until - performance.now()));
   }
 }
 

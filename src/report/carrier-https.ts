@@ -199,7 +199,12 @@ function startTrial() {
           "SIEM_UNREACHABLE",
           `it refuses every event, so none is given up: ${first.reason}`,
         );
-        return { delivered: first.index, fault: fault ?? all, ...(refused.length > 0 && { refused }) };
+        return {
+          delivered: first.index,
+          fault: fault ?? all,
+          ...(fault === null && { doubt: first.reason }),
+          ...(refused.length > 0 && { refused }),
+        };
       }
       const lost = [...refused, ...doubted];
       return { delivered: reached, fault, ...(lost.length > 0 && { refused: lost }) };

@@ -5,6 +5,10 @@
  * carrier and moves the durable cursor behind what was carried. Several hand-overs may be open at once. A fault of
  * the destination is logged once and everything not carried is handed over again after a growing pause; a fault of
  * the spool likewise. At least once, in order; a crash repeats at most what the cursor had not passed.
+ *
+ * A receiver that refuses what is handed over, with no other event beside it that it takes, is down, too. But where one
+ * event waits alone, it is passed after a few tries, once for each type of events, if the receiver took one of that type
+ * before.
  */
 import { asSensorError, SensorError } from "../errors.ts";
 import { faultFields, type Log } from "../log.ts";
@@ -61,6 +65,10 @@ const POLL_MS = 1000;
 /** While nothing more may be handed over: the end of a hand-over wakes the loop, other room has to be looked for. */
 const FULL_POLL_MS = 20;
 const LIMITS_EVERY_MS = 1000;
+/** Reads at one look at the limits, so that counting what is wanted of a long backlog holds nobody up. */
+const COUNT_READS = 20;
+/** How often an event that waits alone is refused before it is passed; with the pauses, within four seconds. */
+const LONE_TRIES = 5;
 const FIRST_PAUSE_MS = 200;
 const LONGEST_PAUSE_MS = 30_000;
 
@@ -78,7 +86,7 @@ export type Position = {
   readonly last?: number;
 };
 
-/** What may wait for a destination; what goes beyond is given up, the oldest first. */
+/** What may wait for a destination, of what it wants; what goes beyond is given up, the oldest first. */
 export type QueueLimits = {
   readonly maxEvents?: number | undefined;
   /** Milliseconds since the time of the event. */
@@ -143,6 +151,12 @@ export function startDelivery(options: {
   let committing: Promise<void> | null = null;
   let commitTimer: Timer | null = null;
   let open: Handover[] = [];
+  /** Types of which one was taken since one of them was passed because it was refused alone. */
+  const takenTypes = new Set<string>();
+  /** The event that waits alone and is refused, and how often in a row. */
+  let lone = { id: "", tries: 0 };
+  /** How many wanted events wait behind `carried` up to `to`; null while fewer wait in all than may. */
+  let counted: { readonly to: number; readonly wanted: number } | null = null;
 
   const sleeper = createSleeper();
   const unsubscribe = spool.subscribe("events", sleeper.wake);
@@ -173,9 +187,16 @@ export function startDelivery(options: {
   const commitLater = (milliseconds: number) => {
     commitTimer ??= setTimeout(() => void commitNow(), Math.max(0, milliseconds));
   };
-  const passTo = (seq: number) => {
-    if (seq <= carried) return;
+  /** `events` of those up to `seq` were wanted. */
+  const moveTo = (seq: number, events: number) => {
     carried = seq;
+    if (counted !== null) {
+      counted = seq > counted.to ? null : { to: counted.to, wanted: counted.wanted - events };
+    }
+  };
+  const passTo = (seq: number, events: number) => {
+    if (seq <= carried) return;
+    moveTo(seq, events);
     if (carried - committed >= COMMIT_EVERY_EVENTS) void commitNow();
     else commitLater(COMMIT_EVERY_MS);
   };
@@ -191,6 +212,7 @@ export function startDelivery(options: {
       const reason = reasons.get(index);
       if (reason === undefined) {
         delivered += 1;
+        takenTypes.add(type);
         log.info("event delivered", { mail_id: mailId, event_id: id, type });
       } else {
         refused += 1;
@@ -208,6 +230,15 @@ export function startDelivery(options: {
     state = "up";
   };
 
+  /** Whether the fault is not the receiver's: it refuses the one event that waits, and took others of its type. */
+  const refusesOne = ({ delivered: count, doubt }: Delivery, { events }: Handover): boolean => {
+    const [only] = events;
+    if (doubt === undefined || only === undefined || count > 0) return false;
+    if (events.length > 1 || open.length > 1) return false;
+    lone = { id: only.id, tries: lone.id === only.id ? lone.tries + 1 : 1 };
+    return lone.tries >= LONE_TRIES && takenTypes.delete(only.type);
+  };
+
   /** Takes the results in, oldest first. True where there was a fault: what is open is to be done again. */
   const takeResults = (): boolean => {
     for (;;) {
@@ -218,14 +249,20 @@ export function startDelivery(options: {
       const reasons = new Map(first.result.refused?.map(({ index, reason }) => [index, reason]));
       if (count > 0) goUp(first.events.slice(0, count), reasons);
       if (fault !== null) {
+        if (!stopped && refusesOne(first.result, first)) {
+          goUp(first.events, new Map([[0, first.result.doubt ?? ""]]));
+          passTo(first.end, 1);
+          open.shift();
+          continue;
+        }
         const last = first.events[count - 1];
-        if (last !== undefined) passTo(last.seq);
+        if (last !== undefined) passTo(last.seq, count);
         retryAfter = first.result.retryAfter ?? 0;
         // What a stop interrupts is no fault of the destination.
         if (!stopped) goDown(fault);
         return true;
       }
-      passTo(first.end);
+      passTo(first.end, first.events.length);
       open.shift();
     }
   };
@@ -275,13 +312,13 @@ export function startDelivery(options: {
     if (stopped || broken()) return from;
     if (last === undefined) {
       // Retention may have taken what was to be delivered.
-      if (from < lastSeq && lastSeq < Number.POSITIVE_INFINITY && open.length === 0) passTo(lastSeq);
+      if (from < lastSeq && lastSeq < Number.POSITIVE_INFINITY && open.length === 0) passTo(lastSeq, 0);
       return from;
     }
     const wants = events.filter(wanted);
     if (wants.length === 0) {
       const latest = open.at(-1);
-      if (latest === undefined) passTo(last.seq);
+      if (latest === undefined) passTo(last.seq, 0);
       else latest.end = last.seq;
       return last.seq;
     }
@@ -307,35 +344,51 @@ export function startDelivery(options: {
     }
   };
 
+  /** How many more wanted events wait than may; counted on at each call, and 0 until all are counted. */
+  const excessOver = async (most: number): Promise<number> => {
+    const newest = await spool.lastSeq();
+    if (newest - carried <= most) {
+      counted = null;
+      return 0;
+    }
+    let { to, wanted: count } = counted ?? { to: carried, wanted: 0 };
+    for (let reads = 0; to < newest && reads < COUNT_READS && !stopped; reads += 1) {
+      const events = await spool.eventsAfter(to, READ_BATCH);
+      to = events.at(-1)?.seq ?? newest;
+      count += events.filter(wanted).length;
+    }
+    counted = { to, wanted: count };
+    return to < newest ? 0 : Math.max(0, count - most);
+  };
+
   let lookedAt = Number.NEGATIVE_INFINITY;
-  /** Whether more waits than may; looked at once a second. */
-  const overLimits = async (): Promise<boolean> => {
+  /** How many are to be given up, 0 where only those that are too old; null where none. Looked at once a second. */
+  const overLimits = async (): Promise<number | null> => {
     const { limits } = options;
-    if (limits === undefined || performance.now() - lookedAt < LIMITS_EVERY_MS) return false;
-    if (limits.maxEvents !== undefined && (await spool.lastSeq()) - carried > limits.maxEvents) return true;
-    const [oldest] = limits.maxAge === undefined ? [] : await spool.eventsAfter(carried, 1);
-    if (oldest !== undefined && tooOld(oldest.event)) return true;
+    if (limits === undefined || performance.now() - lookedAt < LIMITS_EVERY_MS) return null;
+    const { maxEvents, maxAge } = limits;
+    const excess = maxEvents === undefined ? 0 : await excessOver(maxEvents);
+    // A tenth more than must be, so that it is not done for each.
+    if (maxEvents !== undefined && excess > 0) return excess + Math.ceil(maxEvents * 0.1);
+    const [oldest] = maxAge === undefined ? [] : await spool.eventsAfter(carried, 1);
+    if (oldest !== undefined && tooOld(oldest.event)) return 0;
     lookedAt = performance.now();
-    return false;
+    return null;
   };
   const tooOld = ({ time }: SensorEvent): boolean =>
     options.limits?.maxAge !== undefined && Date.parse(time) < Date.now() - options.limits.maxAge;
 
-  /** Gives up the oldest events, a tenth more than must be so that it is not done for each; resolves to how far. */
-  const giveUp = async (): Promise<number> => {
+  /** Gives up the `most` oldest events that are wanted, and all that are too old; resolves to how far. */
+  const giveUp = async (most: number): Promise<number> => {
     const { limits } = options;
     if (limits === undefined) return carried;
-    const newest = await spool.lastSeq();
-    const { maxEvents } = limits;
-    const end =
-      maxEvents !== undefined && newest - carried > maxEvents ? newest - Math.floor(maxEvents * 0.9) : 0;
     const lost: { count: number; first?: SensorEvent; last?: SensorEvent } = { count: 0 };
     let reached = carried;
     for (let more = true; more && !stopped; ) {
       const events = await spool.eventsAfter(reached, READ_BATCH);
       more = events.length > 0;
       for (const one of events) {
-        if (one.seq > end && !tooOld(one.event)) {
+        if (lost.count >= most && !tooOld(one.event)) {
           more = false;
           break;
         }
@@ -347,7 +400,7 @@ export function startDelivery(options: {
       }
     }
     if (lost.first === undefined || lost.last === undefined) {
-      passTo(reached);
+      passTo(reached, 0);
     } else {
       const [first, last] = [lost.first, lost.last];
       const message =
@@ -359,7 +412,7 @@ export function startDelivery(options: {
         first_event_id: first.id,
         last_event_id: last.id,
       });
-      carried = Math.max(carried, reached);
+      moveTo(reached, lost.count);
       committed = Math.max(committed, reached);
     }
     lookedAt = performance.now();
@@ -381,13 +434,14 @@ export function startDelivery(options: {
       }
       if (carried >= lastSeq) return;
       try {
-        if (await overLimits()) {
+        const over = await overLimits();
+        if (over !== null) {
           if (open.length > 0) {
             // First what is under way: nothing may be given up that has arrived.
             await sleeper.sleep(POLL_MS);
             continue;
           }
-          read = await giveUp();
+          read = await giveUp(over);
         }
         const reached = full() ? read : await readOn(read);
         spoolFaults = 0;

@@ -116,21 +116,28 @@ export function createRelpTransport(settings: StreamSettings): Transport {
 
   const fault = (message: string, cause?: unknown) => new SensorError("SIEM_UNREACHABLE", message, { cause });
 
-  const cut = (connection: Connection, why: SensorError) => {
+  /** `doubted` was refused where nothing else was taken. */
+  const cut = (connection: Connection, why: SensorError, doubted?: Sending & { readonly reason: string }) => {
     if (connection.closed) return;
     connection.closed = true;
     clearInterval(connection.watch);
     kept.drop(connection);
     connection.socket.destroy();
     for (const entry of connection.unanswered.values()) if ("done" in entry) entry.done();
-    for (const call of connection.calls.splice(0)) settle(call, why);
+    for (const call of connection.calls.splice(0)) settle(call, why, doubted);
   };
 
-  const settle = ({ answered, refused, ...call }: Call, fault: SensorError | null) => {
-    const first = answered.indexOf(false);
-    const delivered = first === -1 ? answered.length : first;
-    const lost = refused.filter(({ index }) => index < delivered);
-    call.settle({ delivered, fault, ...(lost.length > 0 && { refused: lost }) });
+  const settle = (of: Call, fault: SensorError | null, doubted?: Sending & { readonly reason: string }) => {
+    const first = of.answered.indexOf(false);
+    const delivered = first === -1 ? of.answered.length : first;
+    const lost = of.refused.filter(({ index }) => index < delivered);
+    const doubts = doubted?.call === of && doubted.index === delivered;
+    of.settle({
+      delivered,
+      fault,
+      ...(doubts && { doubt: doubted.reason }),
+      ...(lost.length > 0 && { refused: lost }),
+    });
   };
 
   const settleOne = (connection: Connection, { call, index }: Sending) => {
@@ -156,7 +163,7 @@ export function createRelpTransport(settings: StreamSettings): Transport {
     const again = () => {
       connection.doubted.delete(sending);
       if (connection.closed) return;
-      if (!takesOthers()) return cut(connection, why);
+      if (!takesOthers()) return cut(connection, why, { ...sending, reason });
       connection.waiting.unshift(sending);
       pump(connection);
     };

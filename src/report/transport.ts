@@ -12,6 +12,11 @@ export type Delivery = {
   readonly fault: SensorError | null;
   /** Among `delivered`: what did not arrive and never will. */
   readonly refused?: readonly Refusal[];
+  /**
+   * With a fault: why the first that was not delivered was refused, where it is unknown whether that one is at fault or
+   * the receiver, which took no other.
+   */
+  readonly doubt?: string;
   /** Milliseconds the receiver wants to be left alone for. */
   readonly retryAfter?: number;
 };

@@ -173,12 +173,14 @@ describe("a webhook", () => {
     );
     const sender = carrier(url);
     const fault = { code: "SIEM_UNREACHABLE", message: expect.stringContaining("refuses every event") };
-    expect(await sender.carry(events("bad"))).toMatchObject({ delivered: 0, fault });
+    const doubt = expect.stringContaining("no such field");
+    expect(await sender.carry(events("bad"))).toMatchObject({ delivered: 0, fault, doubt });
     const many = Array.from({ length: 100 }, () => "bad");
     expect(await sender.carry(events(...many))).toMatchObject({ delivered: 0, fault });
     expect(await sender.carry(events("good", ...many, "good"))).toEqual({
       delivered: 1,
       fault: expect.objectContaining(fault),
+      doubt,
       retryAfter: 0,
     });
     expect(seen.length).toBeLessThan(100);

@@ -480,6 +480,79 @@ describe("delivery", () => {
     await loop.stop();
   });
 
+  test("counts for its limit what the destination wants, not what waits beside it unwanted", async () => {
+    const spool = await someSpool(["d"]);
+    await spool.putEvents(states(12_000));
+    const { open, carrier } = manual();
+    const { log } = recordingLog();
+    const wants = ({ state }: SensorEvent) => Number(state?.message) % 10 === 0;
+    const loop = startDelivery({
+      ...{ destination: "d", name: "d", spool, log, carrier, batch: 10, maxOpen: 10, wants },
+      limits: limitsOf({ maxEvents: 1200 }),
+    });
+    await until(() => open.length === 1);
+    expect(open[0]?.events[0]?.state?.message).toBe("0");
+    // Nine of ten are unwanted, and the first ten that are wanted arrive.
+    open.splice(0)[0]?.settle({ delivered: 10, fault: null });
+    await until(() => open.length === 1);
+    expect(open[0]?.events[0]?.state?.message).toBe("100");
+    await spool.putEvents(states(1000, 12_000));
+    await Bun.sleep(1200);
+    open.splice(0)[0]?.settle({ delivered: 0, fault: down });
+    // 1290 of those that are wanted wait: 90 too many, and a tenth of 1200.
+    await until(() => open.length === 1);
+    expect(open[0]?.events[0]?.state?.message).toBe("2200");
+    const [told] = await spool.eventsAfter(13_000, 1);
+    expect(told?.event.state?.message).toStartWith("210 events for d were given up by its queue limits");
+    expect(await spool.cursor("d")).toBe(2191);
+    await loop.stop();
+  });
+
+  test("passes an event that waits alone and is refused, once for each type that was taken before", async () => {
+    const spool = await someSpool(["d"]);
+    const { log, lines } = recordingLog();
+    const tries: string[] = [];
+    let poison: readonly string[] = ["1", "2"];
+    const told: string[] = [];
+    const loop = startDelivery({
+      ...{ destination: "d", name: "d", spool, log, batch: 10, wants: () => true },
+      onRefused: ({ id }, reason) => told.push(`${id} ${reason}`),
+      carrier: {
+        carry: async (events): Promise<Delivery> => {
+          const messages = events.map(({ state }) => state?.message ?? "");
+          tries.push(messages.join());
+          const at = messages.findIndex((message) => poison.includes(message));
+          if (at === -1) return { delivered: events.length, fault: null };
+          return { delivered: at, fault: down, ...(at === 0 && { doubt: "400 no" }) };
+        },
+        close: async () => {},
+      },
+    });
+    const put = async (n: number) => {
+      const [event] = states(1, n);
+      await spool.putEvents(event === undefined ? [] : [event]);
+      return event?.id ?? "";
+    };
+    await put(0);
+    await until(() => tries.length === 1);
+    const first = await put(1);
+    await until(() => told.length > 0, 10_000);
+    expect(told).toEqual([`${first} 400 no`]);
+    expect(tries).toEqual(["0", ...Array<string>(5).fill("1")]);
+    expect(await loop.status()).toMatchObject({ state: "up", backlog: 0, delivered: 1, refused: 1 });
+    expect(lines).toContainEqual(expect.objectContaining({ code: "SIEM_REFUSED", event_id: first }));
+    // None of its type was taken since: the receiver may be set up wrongly.
+    await put(2);
+    await until(() => tries.filter((one) => one === "2").length === 6, 20_000);
+    expect(await loop.status()).toMatchObject({ state: "down", backlog: 1, refused: 1 });
+    poison = [];
+    await put(3);
+    await until(() => tries.at(-1) === "2,3", 20_000);
+    await until(() => lines.some(({ msg }) => msg === "the destination is up again"));
+    expect(await loop.status()).toMatchObject({ state: "up", backlog: 0, delivered: 3, refused: 1 });
+    await loop.stop();
+  }, 60_000);
+
   test("gives up what is too old, and nothing that is under way", async () => {
     const spool = await someSpool(["d"]);
     const time = new Date(Date.now() - 59_000).toISOString();
