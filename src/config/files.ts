@@ -4,7 +4,8 @@
  * Faults are told in words that complete "PATH ...", without a word of what is in the file.
  */
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { open, stat } from "node:fs/promises";
+import { open, readlink, realpath, stat } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
 import { MAX_LOGO_BYTES, readLogo } from "../alert/logo.ts";
 import { asSensorError, fileFault, SensorError } from "../errors.ts";
 import { compileTemplate } from "../report/formats/template.ts";
@@ -13,6 +14,8 @@ import { printable } from "./problem.ts";
 
 const MAX_SECRET = 64 * 1024;
 const MAX_FILE = 1024 * 1024;
+/** Symbolic links that are followed one after the other to a file that is not there yet; Linux has 40. */
+const MAX_LINKS = 40;
 /** A million domains or hashes with comments. */
 const MAX_LIST_FILE = 128 * 1024 * 1024;
 
@@ -183,6 +186,22 @@ export async function checkFile(path: string, kind: FileKind, now: Date): Promis
       return fault === null ? NOTHING : { problem: `is no good template: ${fault}`, warning: null };
     }
   }
+}
+
+/** Where a file lies behind all symbolic links, as far as can be seen, whether it is there already or not. */
+export async function realFile(path: string, hops: number = MAX_LINKS): Promise<string> {
+  const found = await realpath(path).catch(unlessFile);
+  if (found !== null) return found;
+  // A link may lead to a file that is made later.
+  const target = hops > 0 ? await readlink(path).catch(unlessFile) : null;
+  if (target !== null) return realFile(resolve(dirname(path), target), hops - 1);
+  const folder = dirname(path);
+  return folder === path ? path : join(await realFile(folder, hops), basename(path));
+}
+
+function unlessFile(thrown: unknown): null {
+  faultOf(thrown);
+  return null;
 }
 
 /** True where a certificate and a private key, both good for themselves, belong together. */

@@ -11,11 +11,11 @@ import { SensorError } from "../errors.ts";
 import { rehearse } from "../report/rehearsal.ts";
 import { adviceOn } from "./advice.ts";
 import { type ConfigDocument, readDocument } from "./document.ts";
-import { checkFile, keyFits, loadSecret, readBounded, templateFault, utf8 } from "./files.ts";
+import { checkFile, keyFits, loadSecret, readBounded, realFile, templateFault, utf8 } from "./files.ts";
 import { CONFIG_KEYS, type Key } from "./keys.ts";
 import type { KeyNote } from "./note.ts";
 import { formatProblem, type Path, type Position, type Problem, pathText, printable } from "./problem.ts";
-import { type Config, schema } from "./schema.ts";
+import { type Config, schema, sharedPaths } from "./schema.ts";
 import { nearest } from "./suggest.ts";
 
 const MAX_CONFIG = 1024 * 1024;
@@ -216,6 +216,16 @@ function keyPairs({ smtp, vmray, siem }: Config) {
   ];
 }
 
+/** Files that two destinations write through symbolic links. */
+async function linkedFiles({ siem }: Config, document: ConfigDocument): Promise<readonly Found[]> {
+  const paths = siem.map(({ file }) => (file === undefined ? null : realFile(file.path)));
+  return sharedPaths(await Promise.all(paths)).map(({ path, message }) => ({
+    path,
+    at: document.position(path),
+    message: `${message}, through a symbolic link`,
+  }));
+}
+
 /** What samples of events show of destinations and alerts. What came from the environment may be a secret. */
 function rehearsals({ siem, alerts }: Config, document: ConfigDocument) {
   const at = (
@@ -279,6 +289,7 @@ export async function checkConfig(path: string, env: Environment, now = new Date
         message: `does not belong to ${named}`,
       });
     }
+    problems.push(...(await linkedFiles(parsed.data, document)));
   }
   const warnings = [...byFile.warnings];
   if (parsed.success && problems.length === 0) {

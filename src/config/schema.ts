@@ -83,10 +83,16 @@ function unknownAnalyzers(config: Unchecked): readonly Conflict[] {
 /** Files that another destination writes as well, or would rename its own to. */
 function sharedFiles(section: Unchecked): readonly Conflict[] {
   const entries: readonly unknown[] = Array.isArray(section.siem) ? section.siem : [];
-  const paths = entries.map((entry) => {
-    const path = part(part(entry, "file"), "path");
-    return typeof path === "string" ? resolve(path) : null;
-  });
+  return sharedPaths(
+    entries.map((entry) => {
+      const path = part(part(entry, "file"), "path");
+      return typeof path === "string" ? resolve(path) : null;
+    }),
+  );
+}
+
+/** The same for the paths of the entries of `siem`, null where one writes no file. */
+export function sharedPaths(paths: readonly (string | null)[]): readonly Conflict[] {
   const ofOne = (path: string, other: string) =>
     path === other || (path.startsWith(`${other}.`) && /^\d+$/.test(path.slice(other.length + 1)));
   return paths.flatMap((path, index) => {

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: placeholders of the configuration file
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadSecret } from "../../../src/config/files.ts";
@@ -353,4 +353,32 @@ describe("a second look", () => {
     const local = `vmray: {url: v.example.org, api_key: '\${K}'}\nsiem: [{name: a, https: {kind: webhook, url: 'http://127.0.0.1:8/'}}]`;
     expect((await check(local, { K: "k" })).warnings).toEqual([]);
   });
+});
+
+test("two destinations whose files meet through a symbolic link were let start", async () => {
+  const at = (name: string) => join(folder, name);
+  await mkdir(at("data"));
+  await symlink(at("data"), at("linked"));
+  await writeFile(at("data/there.json"), "");
+  await symlink("data/there.json", at("there.json"));
+  await symlink(at("linked/later.json"), at("data/first.json"));
+  const pairs = [
+    ["data/a.json", "linked/a.json"],
+    ["data/b.json", "linked/b.json.3"],
+    ["there.json", "data/there.json"],
+    ["data/first.json", "data/later.json"],
+    ["linked/new/c.json", "data/new/c.json"],
+  ];
+  for (const [one = "", other = ""] of pairs) {
+    const { problems } = await check(
+      `${VMRAY}siem:\n  - {name: a, file: {path: ${at(one)}}}\n  - {name: b, file: {path: ${at(other)}}}\n`,
+    );
+    expect(problems).toEqual([
+      "4:22: siem[1].file.path: is written by siem[0] already, through a symbolic link",
+    ]);
+  }
+  const { config } = await check(
+    `${VMRAY}siem:\n  - {name: a, file: {path: ${at("linked/a.json")}}}\n  - {name: b, file: {path: ${at("data/b.json")}}}\n`,
+  );
+  expect(config?.siem[0]?.file?.path).toBe(at("linked/a.json"));
 });
