@@ -1,5 +1,5 @@
 /**
- * The file carrier: events become lines of a file, flushed to disk before they count as delivered.
+ * The file carrier: events become lines of a file, flushed to disk before they count as delivered, as is its name.
  *
  * The file is appended to and rotated by size and age: FILE becomes FILE.1, FILE.1 becomes FILE.2, and so on. Where
  * somebody else moved or removed it (logrotate) it is made anew. What a fault or a crash left of a line is cut off
@@ -7,7 +7,8 @@
  * break that does not look like these lines is nobody's to cut: it gets its line break. A full disk is a fault of the
  * destination: its events wait.
  */
-import { type FileHandle, open, rename, stat, unlink } from "node:fs/promises";
+import { type FileHandle, open, realpath, rename, stat, unlink } from "node:fs/promises";
+import { dirname } from "node:path";
 import { ignoreMissing, SensorError } from "../errors.ts";
 import type { Carrier } from "./delivery.ts";
 import type { SensorEvent } from "./event.ts";
@@ -32,6 +33,7 @@ const HEAD_BYTES = 16;
 
 type Opened = {
   readonly file: FileHandle;
+  readonly device: number;
   readonly inode: number;
   readonly since: number;
   size: number;
@@ -60,7 +62,7 @@ export function createFileCarrier(
   const current = async (): Promise<Opened> => {
     if (opened !== null) {
       const found = await stat(settings.path).catch(() => null);
-      if (found?.ino === opened.inode) {
+      if (found?.ino === opened.inode && found.dev === opened.device) {
         // Somebody may have emptied it (copytruncate).
         if (found.size < opened.size) Object.assign(opened, { size: found.size, tail: null });
         return opened;
@@ -71,10 +73,13 @@ export function createFileCarrier(
     try {
       const found = await file.stat();
       if (!found.isFile()) throw new Error("it is no plain file");
+      // A new file, or one of which nobody knows whether its name is on disk.
+      if (found.size === 0) await flushFolder(settings.path);
       const at = await wholeLines(file, found.size);
       const born = found.birthtimeMs > 0 ? found.birthtimeMs : found.ctimeMs;
       opened = {
         file,
+        device: found.dev,
         inode: found.ino,
         since: found.size === 0 ? now() : born,
         size: found.size,
@@ -176,6 +181,19 @@ export function createFileCarrier(
       await close();
     },
   };
+}
+
+/** Without this a power cut may take a new file back, with all that was flushed into it. */
+async function flushFolder(path: string): Promise<void> {
+  const folder = await open(dirname(await realpath(path)), "r");
+  try {
+    await folder.sync();
+  } catch (thrown) {
+    // Not every file system has a way to do it.
+    if (!(thrown instanceof Error && "code" in thrown && thrown.code === "EINVAL")) throw thrown;
+  } finally {
+    await folder.close();
+  }
 }
 
 async function removed(path: string): Promise<boolean> {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, spyOn, test } from "bun:test";
 import {
   appendFileSync,
   existsSync,
@@ -10,6 +10,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
+import { type FileHandle, open } from "node:fs/promises";
 import { join } from "node:path";
 import { createFileCarrier, type FileSettings } from "../../../src/report/carrier-file.ts";
 import { composeState } from "../../../src/report/compose.ts";
@@ -72,6 +73,25 @@ describe("a file of events", () => {
     time += 2_000;
     await writer.carry(events("c"));
     expect([linesOf(`${path}.1`), linesOf(path)]).toEqual([["a", "b"], ["c"]]);
+  });
+
+  test("was not there after a power cut though its lines were flushed: its name was not", async () => {
+    const handle = await open(folder.path, "r");
+    const flushed: (number | undefined)[] = [];
+    const size = () => (existsSync(path) ? statSync(path).size : undefined);
+    const spy = spyOn(Object.getPrototypeOf(handle) as FileHandle, "sync").mockImplementation(async () => {
+      flushed.push(size());
+    });
+    try {
+      const writer = carrier({ maxSize: 10 });
+      for (const text of ["one", "two", "three", "four", "five"]) await writer.carry(events(text));
+      expect(readdirSync(folder.path).sort()).toEqual(["events.json", "events.json.1", "events.json.2"]);
+      // Once for each file, before there is a line in it.
+      expect(flushed).toEqual([0, 0, 0]);
+    } finally {
+      spy.mockRestore();
+      await handle.close();
+    }
   });
 
   test("is made anew where somebody moved it away", async () => {
