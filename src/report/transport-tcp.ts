@@ -60,6 +60,10 @@ type Connection = {
   written: number;
   acknowledged: number;
   progressAt: number;
+  /** When the kernel last knew; it is not asked for long where it never did. */
+  knownAt: number;
+  /** Whether the peer was seen to be on this machine. */
+  near: boolean;
   /** When the peer was last seen to read slowly. */
   slowAt: number;
   checking: boolean;
@@ -101,6 +105,8 @@ export function createTcpTransport(settings: TcpSettings): Transport {
       written: 0,
       acknowledged: 0,
       progressAt: now,
+      knownAt: Number.NEGATIVE_INFINITY,
+      near: false,
       slowAt: Number.NEGATIVE_INFINITY,
       checking: false,
       closed: false,
@@ -118,9 +124,11 @@ export function createTcpTransport(settings: TcpSettings): Transport {
   /** Milliseconds for which what was acknowledged must stay without a cut. */
   const waitFor = (connection: Connection, queue: Unacknowledged | null, now: number): number => {
     if (queue === null) return blindGrace;
+    // Much of it may lie unread where the peer is slow, also when this sensor stops.
+    const slow = !queue.read && now - connection.slowAt < slowGrace;
+    if (slow) return slowGrace;
     if (closing) return 0;
-    if (queue.read) return grace;
-    return now - connection.slowAt < slowGrace ? slowGrace : farGrace;
+    return queue.read ? grace : farGrace;
   };
 
   /** Looks what was acknowledged until no batch is open. */
@@ -137,6 +145,11 @@ export function createTcpTransport(settings: TcpSettings): Transport {
       if (connection.closed) break;
       const now = performance.now();
       cost = now - asked;
+      // One look may fail, or miss a row of the table, which changes while it is read: that proves nothing.
+      if (queue !== null && (queue.read || !connection.near)) {
+        connection.knownAt = now;
+        connection.near = queue.read;
+      } else if (now - connection.knownAt < blindGrace) continue;
       // With TLS the queue holds what was encrypted, which is longer: too little counts then, never too much.
       const acknowledged = Math.max(connection.acknowledged, inKernel - (queue?.bytes ?? 0));
       if (acknowledged > connection.acknowledged) connection.progressAt = now;

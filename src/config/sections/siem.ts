@@ -360,9 +360,13 @@ export const siemDestination = z
       "What may wait for this destination while it is down or slow. What goes beyond is given up, the oldest first, and an event `sensor.state` named `events_dropped` says how many and which. Without limits everything waits as long as there is disk.",
       z
         .strictObject({
-          max_events: key("Most events that wait, of those it wants.", whole(1000, 1_000_000_000).optional(), {
-            example: 1_000_000,
-          }),
+          max_events: key(
+            "Most events that wait, of those it wants.",
+            whole(1000, 1_000_000_000).optional(),
+            {
+              example: 1_000_000,
+            },
+          ),
           max_age: key("Longest time an event waits.", duration("1m", "3650d").optional(), { example: "7d" }),
         })
         .optional(),

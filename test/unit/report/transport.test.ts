@@ -151,6 +151,50 @@ describe("syslog over TCP", () => {
     expect((await second).delivered).toBe(0);
   });
 
+  test("counted what lay unread at a peer elsewhere that reads slowly when the sensor stopped", async () => {
+    const peer = kept(await tcpPeer());
+    let inQueue = 20;
+    let looks = 0;
+    const transport = tcp(peer, {
+      timeout: 400,
+      farGrace: 10,
+      unacknowledged: async () => {
+        looks += 1;
+        return { bytes: inQueue, read: false };
+      },
+    });
+    const sending = transport.send(bytes("one"));
+    await until(() => looks > 20);
+    inQueue = 0;
+    await transport.close();
+    expect(await sending).toMatchObject({ delivered: 0, fault: { message: "the sensor stops" } });
+  });
+
+  test("took one failed look at the kernel's table for an acknowledgement", async () => {
+    for (const missed of [null, { bytes: 0, read: false }]) {
+      const peer = kept(await tcpPeer());
+      peer.pause(true);
+      let looks = 0;
+      const transport = tcp(peer, {
+        timeout: 10_000,
+        grace: 10,
+        farGrace: 10,
+        unacknowledged: async (endpoints) => {
+          looks += 1;
+          return looks === 3 ? missed : await unacknowledgedBytes(endpoints);
+        },
+      });
+      let done = false;
+      const sending = transport.send(bytes("one")).finally(() => {
+        done = true;
+      });
+      await until(() => looks > 8);
+      expect(done).toBe(false);
+      peer.pause(false);
+      expect(await sending).toEqual({ delivered: 1, fault: null });
+    }
+  });
+
   test("does not count what a peer on this machine has acknowledged and not read", async () => {
     const peer = kept(await tcpPeer());
     peer.pause(true);
