@@ -10,7 +10,7 @@ import { isIP } from "node:net";
 import type { ContentVerdict, Evidence, Indicator, Iocs, Technique } from "../verdict/verdict.ts";
 import type { FoundIocs, Sample } from "./api-shapes.ts";
 import type { Listed, VmrayClient } from "./client.ts";
-import { oneLine, VmrayError } from "./vmray-error.ts";
+import { joined, oneLine, VmrayError } from "./vmray-error.ts";
 
 const MAX_NAMES = 50;
 const MAX_NAME = 200;
@@ -78,7 +78,7 @@ export async function withEvidence(
   const gap = lacking.length === 0 ? null : `VMRay did not give all of its ${lacking.join(", ")}`;
   return {
     ...verdict,
-    reason: gap === null ? verdict.reason : oneLine([verdict.reason, gap].filter(Boolean).join("; ")),
+    reason: joined(verdict.reason, gap),
     threat_names: texts(names ?? sample.sample_threat_names, MAX_NAMES),
     evidence,
   };

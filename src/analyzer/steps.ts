@@ -18,6 +18,7 @@ import { withEvidence } from "./evidence.ts";
 import { isTooOld, type ReuseLimits } from "./reuse.ts";
 import {
   type BadChild,
+  endedWithErrors,
   type FinishedPart,
   type JudgedParts,
   lacksReason,
@@ -25,7 +26,7 @@ import {
   verdictOfKnownSamples,
   verdictOfParts,
 } from "./verdict-of.ts";
-import { oneLine, publicReason, VmrayError } from "./vmray-error.ts";
+import { joined, oneLine, publicReason, VmrayError } from "./vmray-error.ts";
 
 export type Finish = Extract<Next, { readonly kind: "finish" }>;
 export type SubmittedProgress = Extract<AnalysisProgress, { readonly state: "submitted" }>;
@@ -104,19 +105,24 @@ export function failed(reason: string, vmray: ContentVerdict["vmray"] = null): F
   };
 }
 
-/** Not analysed, for `why`: the cheaper action is what was done. */
-export function onlyLookedUp(why: string): Finish {
+/** Nothing is known of it, for `reason`, and nothing more is done. */
+function unknownFor(reason: string): Finish {
   return {
     kind: "finish",
     lasting: false,
     verdict: {
       outcome: "judged",
       verdict: "not_available",
-      reason: oneLine(`${why}: only looked up, and unknown to VMRay`),
+      reason: oneLine(reason),
       threat_names: [],
       vmray: null,
     },
   };
+}
+
+/** Not analysed, for `why`: the cheaper action is what was done. */
+export function onlyLookedUp(why: string): Finish {
+  return unknownFor(`${why}: only looked up, and unknown to VMRay`);
 }
 
 /** True where VMRay says that a quota does not allow the submission. */
@@ -160,15 +166,11 @@ export async function lookUp(
     if (known !== null && known !== "again") return known;
   }
   if (!submits(decision.action)) {
-    const reason =
+    return unknownFor(
       samples.length === 0
         ? "unknown to VMRay; only looked up, as the policy wants"
-        : "VMRay has no verdict for it";
-    return {
-      kind: "finish",
-      lasting: false,
-      verdict: { outcome: "judged", verdict: "not_available", reason, threat_names: [], vmray: null },
-    };
+        : "VMRay has no verdict for it",
+    );
   }
   const joined = await submissionToJoin(client, job, samples, signal);
   if (joined?.own) return follow([joined.submission], now, null, insteadOf(job));
@@ -197,18 +199,20 @@ export async function olderVerdict(
   const { reason, partial } = known.verdict;
   // One that is not as deep says so itself.
   const counts = partial === true ? why : `${why}: an older analysis counts`;
-  const reasons = [reason, counts].filter((each) => each !== null);
-  return { ...known, verdict: { ...known.verdict, reason: oneLine(reasons.join("; ")) } };
+  return { ...known, verdict: { ...known.verdict, reason: joined(reason, counts) } };
 }
 
 /** `again`: what VMRay knows is too old, or not as deep as wanted. */
 type Known = Finish | "again" | null;
 
 const LESS_DEEP = "VMRay analysed it less deeply than the policy wants";
+const IN_WORK = "VMRay is still analysing it";
+const WITH_ERRORS = "its analysis ended with errors, so VMRay may not have seen everything";
 
 /**
  * VMRay does not tell whether it had the password of a file when it found nothing bad: only bad verdicts on such a file
- * count before it is submitted with its password. Only what is malicious is so however deep VMRay looked.
+ * count before it is submitted with its password. Only what is malicious is so however deep VMRay looked, and however
+ * far it is: of what is in work all other verdicts are those of the parts that are done.
  */
 async function finishKnown(
   client: VmrayClient,
@@ -220,34 +224,60 @@ async function finishKnown(
   const known = verdictOfKnownSamples(samples);
   if (known === null || (hasPassword(job) && !atLeast(known.verdict.verdict, "suspicious"))) return null;
   const { action } = job.artifact.decision;
-  const finish = async (): Promise<Finish> => ({
-    kind: "finish",
-    verdict: await explained(client, known, signal),
-    lasting: true,
-  });
-  if (!submits(action)) return finish();
-  const doubted = job.doubted === true;
-  const deep = (all: readonly Submission[]) => all.filter((each) => isDeepEnough(each, action, doubted));
+  const finish = async (gap: string | null): Promise<Finish> => {
+    const verdict = await explained(client, known, signal);
+    if (gap === null) return { kind: "finish", verdict, lasting: true };
+    return {
+      kind: "finish",
+      verdict: { ...verdict, reason: joined(verdict.reason, gap), partial: true },
+      lasting: false,
+    };
+  };
   let aged: Pick<VmrayClient, "submissionsOfSample"> = client;
+  let gap: string | null = null;
   if (action !== "reputation" && known.verdict.verdict !== "malicious") {
-    const others = newestOf(samples).filter((each) => each !== known.sample);
-    const ended: Submission[] = [];
-    for (const { sample_id } of [known.sample, ...others].slice(0, MAX_JOINED_SAMPLES)) {
-      const all = (await permitted(client.submissionsOfSample(sample_id, signal))) ?? [];
-      ended.push(...all.filter((each) => each.submission_finished !== false));
-      if (deep(ended).length > 0) break;
+    const { inWork, ended, deep } = await analysesOf(client, job, known.sample, samples, signal);
+    if (inWork && ended.length === 0) {
+      // It can be joined, but for a file with a password, which was perhaps not told.
+      if (submits(action) && !hasPassword(job)) return null;
+      return known.verdict.verdict === "clean" ? unknownFor(IN_WORK) : finish(IN_WORK);
     }
-    if (ended.length > 0 && deep(ended).length === 0) {
-      if (reuse !== null) return "again";
-      const { verdict } = await finish();
-      const reason = oneLine([verdict.reason, LESS_DEEP].filter((each) => each !== null).join("; "));
-      return { kind: "finish", verdict: { ...verdict, reason, partial: true }, lasting: false };
-    }
-    aged = { submissionsOfSample: async () => deep(ended) };
+    if (ended.length > 0 && deep.length === 0) return reuse === null ? finish(LESS_DEEP) : "again";
+    gap = deep.length > 0 && deep.every(endedWithErrors) ? WITH_ERRORS : null;
+    aged = { submissionsOfSample: async () => deep };
   }
-  if (reuse !== null && (await isTooOld(aged, known, reuse, now, signal))) return "again";
-  return finish();
+  if (submits(action) && reuse !== null && (await isTooOld(aged, known, reuse, now, signal))) return "again";
+  return finish(gap);
 }
+
+/**
+ * What VMRay did about a content it knows: whether something is in work, what has ended, and which of that was as deep as
+ * is wanted. Looks no further than it takes to know that one ended well.
+ */
+async function analysesOf(
+  client: VmrayClient,
+  job: AnalysisJob,
+  judged: Sample,
+  samples: readonly Sample[],
+  signal: AbortSignal,
+): Promise<{
+  readonly inWork: boolean;
+  readonly ended: readonly Submission[];
+  readonly deep: readonly Submission[];
+}> {
+  const { action } = job.artifact.decision;
+  const isDeep = (each: Submission) => !submits(action) || isDeepEnough(each, action, job.doubted === true);
+  const others = newestOf(samples).filter((each) => each !== judged);
+  const all: Submission[] = [];
+  for (const { sample_id } of [judged, ...others].slice(0, MAX_JOINED_SAMPLES)) {
+    all.push(...((await permitted(client.submissionsOfSample(sample_id, signal))) ?? []));
+    if (all.some((each) => !isInWork(each) && isDeep(each) && !endedWithErrors(each))) break;
+  }
+  const ended = all.filter((each) => !isInWork(each));
+  return { inWork: all.length > ended.length, ended, deep: ended.filter(isDeep) };
+}
+
+const isInWork = (submission: Submission): boolean => submission.submission_finished === false;
 
 type Judged = {
   readonly verdict: ContentVerdict;
@@ -448,11 +478,11 @@ export async function poll(
   if (gaps.length > 0) return { ...(await finishPart(client, judged, gaps, signal)), usage };
   const verdict = await explained(client, judged, signal);
   const whole = progress.note === undefined && !judged.incomplete;
-  const partial = progress.note !== undefined && verdict.verdict !== "malicious";
+  const partial = !whole && verdict.outcome === "judged" && verdict.verdict !== "malicious";
   return {
     kind: "finish",
     verdict: partial ? { ...verdict, partial } : verdict,
-    lasting: verdict.outcome === "judged" && (whole || verdict.verdict === "malicious"),
+    lasting: verdict.outcome === "judged" && !partial,
     usage,
   };
 }
@@ -466,7 +496,7 @@ async function finishPart(
 ): Promise<Finish> {
   const verdict = await explained(client, judged, signal);
   if (verdict.verdict === "malicious") return { kind: "finish", verdict, lasting: true };
-  const reason = oneLine([verdict.reason, ...gaps].filter((each) => each !== null).join("; "));
+  const reason = joined(verdict.reason, ...gaps);
   return { kind: "finish", verdict: { ...verdict, reason, partial: true }, lasting: false };
 }
 

@@ -6,7 +6,7 @@
  */
 import { type ContentVerdict, VERDICT_ORDER, type Verdict, type VmrayReference } from "../verdict/verdict.ts";
 import type { ReputationLookup, Sample, Submission } from "./api-shapes.ts";
-import { oneLine, publicReason } from "./vmray-error.ts";
+import { joined, oneLine, publicReason } from "./vmray-error.ts";
 
 /** A verdict that says something. */
 export type KnownVerdict = Exclude<Verdict, "not_available">;
@@ -176,7 +176,12 @@ type JudgedPart = {
 };
 
 function hasErrors(submission: Submission): boolean {
-  return submission.submission_has_errors === true || submission.submission_status === "error";
+  return submission.submission_has_errors === true || submission.submission_status?.toLowerCase() === "error";
+}
+
+/** True where VMRay may not have seen all of it: its own analysis had errors, or that of something in it. */
+export function endedWithErrors(submission: Submission): boolean {
+  return hasErrors(submission) || submission.submission_has_recursive_errors === true;
 }
 
 function findingOfReputation(lookups: readonly ReputationLookup[]): Finding | null {
@@ -226,10 +231,10 @@ function judgePart(part: FinishedPart, kind: "file" | "url"): JudgedPart {
   const errors = hasErrors(submission);
   if (findings.length > 0) {
     const { verdict, reason, child } = findings.reduce(worse);
-    const inside = submission.submission_has_recursive_errors === true || children.some(hasErrors);
+    const inside = children.some(hasErrors) || endedWithErrors(submission);
     const whose = errors ? "the analysis" : inside ? "the analysis of a part of it" : null;
     const gap = whose === null ? null : `${whose} ended with errors, so VMRay may not have seen everything`;
-    return { part, outcome: "judged", verdict, reason: gap === null ? reason : joined(reason, gap), child };
+    return { part, outcome: "judged", verdict, reason: joined(reason, gap), child };
   }
   const why = said(sample?.sample_verdict_reason_description) ?? description;
   if (errors) {
@@ -254,8 +259,9 @@ function faultsOf({ faults }: FinishedPart): string | null {
   return faults === undefined || faults.length === 0 ? null : said(faults.join("; "));
 }
 
-function joined(...reasons: readonly (string | null)[]): string {
-  return oneLine(reasons.filter((reason) => reason !== null).join("; "));
+/** True where VMRay had errors, or no longer has a submission. */
+function isIncomplete({ part: { submission, children = [] } }: JudgedPart): boolean {
+  return [submission, ...children].some((each) => each === null || endedWithErrors(each));
 }
 
 export type JudgedParts = {
@@ -298,21 +304,21 @@ export function verdictOfParts(
     a.verdict === b.verdict && a.outcome === "judged" && b.outcome === "failed" ? b : worse(a, b),
   );
   const others = failed.filter((each) => each !== worst).length;
-  const reasons = [
+  const inPart = judged.filter((each) => each !== worst && each.outcome === "judged" && isIncomplete(each));
+  const reason = joined(
     worst.reason,
     others === 0 ? null : `${others} of ${judged.length} parts could not be analysed`,
+    inPart.length === 0 ? null : `the analysis of ${inPart.length} of ${judged.length} parts had errors`,
     note === null ? null : `VMRay took it only in part: ${note}`,
-  ].filter((reason) => reason !== null);
+  );
   return {
     sample: worst.part.sample,
     child: worst.child,
-    incomplete: judged.some(({ part: { submission, children = [] } }) =>
-      [submission, ...children].some((each) => each === null || hasErrors(each)),
-    ),
+    incomplete: judged.some(isIncomplete),
     verdict: {
       outcome: worst.outcome,
       verdict: worst.verdict,
-      reason: reasons.length === 0 ? null : joined(...reasons),
+      reason,
       threat_names: [],
       vmray: referenceOf(worst.part.sample, worst.part.submission),
     },

@@ -29,6 +29,9 @@ export class VmrayError extends SensorError {
 
 const MAX_READ = 4096;
 export const MAX_REASON = 300;
+/** Of a reason with what is added to it, and of that alone. */
+const MAX_JOINED = 450;
+const MAX_ADDED = 290;
 
 /** Control, line-breaking, direction-changing and invisible characters. */
 const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+/g;
@@ -37,6 +40,13 @@ const UNSAFE = /[\u0000-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u2028-\u202e\u206
 export function oneLine(text: string, limit: number = MAX_REASON): string {
   const line = text.slice(0, MAX_READ).toWellFormed().replace(UNSAFE, " ").replace(/ {2,}/g, " ").trim();
   return line.length > limit ? `${line.slice(0, limit - 3).toWellFormed()}...` : line;
+}
+
+/** A reason and what is to be added to it; null where there is nothing. Where it is too long the reason is cut. */
+export function joined(reason: string | null, ...added: readonly (string | null)[]): string | null {
+  const gaps = oneLine(added.filter((each) => each !== null).join("; "), MAX_ADDED);
+  if (gaps === "") return reason;
+  return reason === null ? gaps : `${oneLine(reason, MAX_JOINED - gaps.length - 2)}; ${gaps}`;
 }
 
 /**

@@ -21,7 +21,7 @@ export type Judgement = {
 };
 
 export const MAX_REASONS = 20;
-export const MAX_REASON_LENGTH = 320;
+export const MAX_REASON_LENGTH = 512;
 /** Names of parts in reasons are cut to this length. */
 export const MAX_NAME = 120;
 const MAX_THREATS = 3;

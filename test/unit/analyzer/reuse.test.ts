@@ -87,7 +87,7 @@ describe("a look-up", () => {
       kind: "finish",
       verdict: { verdict: "clean" },
     });
-    expect(old.calls).toEqual([]);
+    expect(old.calls).toEqual(["submissions"]);
   });
   test("joins an analysis of it that is in work", async () => {
     const old = knowing("clean", ago(60), [ago(8)]);
