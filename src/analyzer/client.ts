@@ -217,8 +217,9 @@ export function createVmrayClient(
         next = path;
         continue;
       }
-      const data = Array.isArray(answer.data) ? answer.data : answer.data === null ? [] : [answer.data];
-      items.push(...checked(data, z.array(shape)));
+      const data: readonly unknown[] = Array.isArray(answer.data) ? answer.data : [answer.data];
+      const told = data.filter((item) => item !== null);
+      items.push(...checked(told, z.array(shape)));
       next = answer.continuation === null ? null : `/rest/continuation/${answer.continuation}`;
     }
     return items;
@@ -274,8 +275,14 @@ export function createVmrayClient(
         (each) => each.sample_sha256hash == null || each.sample_sha256hash.toLowerCase() === hash(sha256),
       );
     },
-    sample: (id, signal) => getOne(`/rest/sample/${whole(id)}`, shapes.sample, signal),
-    submission: (id, signal) => getOne(`/rest/submission/${whole(id)}`, shapes.submission, signal),
+    async sample(id, signal) {
+      const sample = await getOne(`/rest/sample/${whole(id)}`, shapes.sample, signal);
+      return aboutThis(sample, id, sample?.sample_id);
+    },
+    async submission(id, signal) {
+      const submission = await getOne(`/rest/submission/${whole(id)}`, shapes.submission, signal);
+      return aboutThis(submission, id, submission?.submission_id);
+    },
     submissionsOfSample: (sampleId, signal) =>
       getList(`/rest/submission/sample/${whole(sampleId)}`, shapes.submission, signal),
     async analysisFaults(submissionId, signal) {
@@ -345,9 +352,9 @@ export function createVmrayClient(
     },
     submitUrl: (url, signal) => submit([{ name: "sample_url", value: url.url }], null, url, signal),
     threatNames: (sampleId, signal) =>
-      getOne(`/rest/sample/${whole(sampleId)}/threat_names`, shapes.threatNames, signal),
+      optional(getOne(`/rest/sample/${whole(sampleId)}/threat_names`, shapes.threatNames, signal)),
     classifications: (sampleId, signal) =>
-      getOne(`/rest/sample/${whole(sampleId)}/classifications`, shapes.classifications, signal),
+      optional(getOne(`/rest/sample/${whole(sampleId)}/classifications`, shapes.classifications, signal)),
     async indicators(sampleId, signal) {
       const list = (name: string) =>
         optional(getOne(`/rest/sample/${whole(sampleId)}/${name}`, shapes.indicators, signal));
@@ -360,6 +367,12 @@ export function createVmrayClient(
       getList(`/rest/reputation_lookup/submission/${whole(submissionId)}`, shapes.reputationLookup, signal),
     systemInfo,
   };
+}
+
+/** What was asked for. Throws where something in between, a cache for example, gave the answer of another call. */
+function aboutThis<T>(answer: T | null, wanted: number, given: number | undefined): T | null {
+  if (answer === null || given === wanted) return answer;
+  throw new VmrayError("VMRAY_ANSWER", `VMRay was asked for number ${wanted} and answered with ${given}`);
 }
 
 /** Null where this version has no such call or this key may not make it. */
@@ -559,7 +572,9 @@ function readAnswer(reply: Reply, reading: Reading, absence: "optional" | "requi
       `VMRay answered with a redirect (HTTP ${status}); vmray.url must be the server itself`,
     );
   }
-  if (status === 404 && absence === "optional" && body !== null) return null;
+  // A gateway that does not know the way says so in JSON too.
+  const ofVmray = body !== null && (body.result != null || body.error_msg != null);
+  if (status === 404 && absence === "optional" && ofVmray) return null;
   if (status === 404 || status === 405) throw fault("VMRAY_ANSWER", `vmray.url has no such call: ${said}`);
   if (status >= 400) throw fault("VMRAY_REFUSED", `VMRay refused the request: ${said}`);
   if (status < 200 || status >= 300 || body === null) {

@@ -403,6 +403,9 @@ async function alreadyStored(
   }
   const known = await finishKnown(client, job, samples, { now, reuse: null }, signal);
   if (known !== null && known !== "again") return known;
+  // VMRay may know it by another hash than we do, as it does a URL that it spells in another way.
+  const joined = await submissionToJoin(client, job, samples, signal);
+  if (joined !== null) return follow([joined.submission], now, null, joined.own ? insteadOf(job) : null);
   const next = await lookUp(client, job, now, signal);
   if (next.kind !== "submit") return next;
   const [sample] = samples;

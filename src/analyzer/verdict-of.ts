@@ -38,6 +38,7 @@ const BY_SEVERITY: Readonly<Record<string, KnownVerdict>> = {
 };
 
 const MAX_CHILD_NAME = 100;
+const MAX_WORD = 40;
 
 /** Relations that mean "is a part of it"; what a sample dropped or contacted while it ran is in its own verdict. */
 const PART_OF: ReadonlySet<string> = new Set(["Attachment", "Embedded File", "Embedded URL"]);
@@ -61,6 +62,13 @@ function knownVerdict({ verdict, severity, score }: Said): KnownVerdict | null {
   }
   if (score == null || score < 0 || score > 100) return null;
   return score < 25 ? "clean" : score < 75 ? "suspicious" : "malicious";
+}
+
+/** What is said in the place of a verdict and is none; null where nothing is. */
+function unknownWord(words: readonly (string | null | undefined)[]): string | null {
+  const known: readonly string[] = VERDICT_ORDER;
+  const word = words.find((each) => each != null && each !== "" && !known.includes(each));
+  return word == null ? null : oneLine(word, MAX_WORD);
 }
 
 type Finding = {
@@ -241,7 +249,17 @@ function judgePart(part: FinishedPart, kind: "file" | "url"): JudgedPart {
     const reason = joined("the analysis ended with errors and without a verdict", why ?? faultsOf(part));
     return { part, outcome: "failed", verdict: "not_available", reason, child: null };
   }
-  const nothing = kind === "url" ? "VMRay knows nothing about this URL" : "VMRay finished without a verdict";
+  const word = unknownWord([
+    sample?.sample_verdict,
+    submission.submission_sample_verdict,
+    submission.submission_verdict,
+  ]);
+  const nothing =
+    word !== null
+      ? `VMRay calls it "${word}", which is no verdict that the sensor knows`
+      : kind === "url"
+        ? "VMRay knows nothing about this URL"
+        : "VMRay finished without a verdict";
   return { part, outcome: "judged", verdict: "not_available", reason: joined(nothing, why), child: null };
 }
 

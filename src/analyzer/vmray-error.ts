@@ -65,6 +65,7 @@ export function publicReason(text: string, secret: string = ""): string {
           /\b(api[ _-]?key|authorization|token)\b(\s?[:=]\s?|\s)(?:api_key\s)?["'`]?[\w+/=.-]{16,512}["'`]?/gi,
           "$1$2(key removed)",
         )
+        .replace(/\b(key)(\s?[:=]\s?|\s)["'`]?[0-9a-f-]{16,512}\b["'`]?/gi, "$1$2(key removed)")
         .replace(
           /\b(account|customer|login|api[ _-]?key|user ?name|user)\b(\s?[:=]?\s?)(?:"[^"]{1,200}"|'[^']{1,200}'|`[^`]{1,200}`)/gi,
           "$1$2(name removed)",

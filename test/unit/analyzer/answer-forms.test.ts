@@ -221,6 +221,69 @@ describe("a sample", () => {
   });
 });
 
+describe("bug: an answer to another question was taken for this one", () => {
+  test("a gateway that does not know the way is not VMRay having no such thing", async () => {
+    const lost = raw({ message: "no Route matched with those values" }, 404);
+    const { client } = vmray({ "/rest/": lost });
+    for (const call of [client.samplesBySha256(SHA), client.submission(1), client.sample(1)]) {
+      expect((await faultOf(call)).code).toBe("VMRAY_ANSWER");
+    }
+    expect(await vmray({}).client.submission(1)).toBeNull();
+    expect(await vmray({ "/rest/": raw({ error_msg: "No such element" }, 404) }).client.sample(1)).toBeNull();
+  });
+
+  test("the sample or submission of another number is none", async () => {
+    const { client } = vmray({
+      "/rest/submission/1": { submission_id: 2, submission_finished: true, submission_verdict: "malicious" },
+      "/rest/sample/1": { sample_id: "2", sample_verdict: "malicious" },
+      "/rest/sample/3": { sample_id: "3", sample_verdict: "malicious" },
+    });
+    for (const call of [client.submission(1), client.sample(1)]) {
+      const fault = await faultOf(call);
+      expect([fault.code, fault.message]).toEqual([
+        "VMRAY_ANSWER",
+        "VMRay was asked for number 1 and answered with 2",
+      ]);
+    }
+    expect((await client.sample(3))?.sample_verdict).toBe("malicious");
+  });
+});
+
+test("bug: a null in a list of samples held up its content until it had failed", async () => {
+  const { client } = vmray({ "/rest/sample/sha256/": [null, { sample_id: 1, sample_verdict: "malicious" }] });
+  expect((await client.samplesBySha256(SHA)).map((each) => each.sample_verdict)).toEqual(["malicious"]);
+});
+
+test("bug: what is not stored and in work under a hash that we do not know was not waited for", async () => {
+  const { client } = vmray({
+    [SUBMIT]: {
+      errors: [{ error_msg: "Submission not stored because no jobs were created" }],
+      samples: [{ sample_id: 7 }],
+    },
+    "/rest/sample/7": { sample_id: 7, sample_verdict: null },
+    "/rest/sample/sha256/": [],
+    "/rest/submission/sample/7": [{ submission_id: 8, submission_sample_id: 7, submission_finished: false }],
+  });
+  const next = await afterSubmit(client, job(url("http://a.example/")), await send(client), 0, signal);
+  expect(next).toMatchObject({ kind: "follow", progress: { submissionIds: [8] } });
+});
+
+test("bug: a word of VMRay that is no verdict was said to be none at all", async () => {
+  const answers = {
+    "/rest/submission/1": { submission_id: 1, submission_finished: true, submission_verdict: "phishing\r\n" },
+  };
+  expect(await verdictOf(vmray(answers).client, [1])).toMatchObject({
+    outcome: "judged",
+    verdict: "not_available",
+    reason: 'VMRay calls it "phishing", which is no verdict that the sensor knows',
+  });
+});
+
+test("bug: threat names that the key may not see left each verdict with a reason about them", async () => {
+  const { client } = vmray({ "/rest/sample/1/": 403 });
+  expect([await client.threatNames(1), await client.classifications(1)]).toEqual([null, null]);
+});
+
 describe("a list", () => {
   const ids = (list: readonly { submission_id: number }[]) => list.map((each) => each.submission_id);
 
@@ -284,6 +347,8 @@ describe("text of VMRay", () => {
       "Key limit of API key (key removed) reached",
     ],
     ["api_key=0123456789abcdef0123 is blocked", "api_key=(key removed) is blocked"],
+    ["denied (key abcdef0123456789abcdef) for now", "denied (key (key removed)) for now"],
+    ["key: 01234567-89ab-cdef-0123-456789abcdef", "key: (key removed)"],
     ['API key "SOC mail sensor" has no verdicts left', "API key (name removed) has no verdicts left"],
     ["User 'jbloggs' may not submit", "User (name removed) may not submit"],
     ["username: jbloggs, role: viewer", "username: (name removed), role: viewer"],
@@ -331,6 +396,8 @@ describe("text of VMRay", () => {
     "tries to contact Example servers",
     "Invalid API key: access denied",
     "API key limit reached",
+    "Key exchange failed",
+    "Opens the registry key HKEY_LOCAL_MACHINE",
     "Login failed",
     "per-user limit exceeded",
     "Accounts of this plan may not submit archives",
