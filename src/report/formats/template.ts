@@ -97,11 +97,12 @@ export function compileTemplate(text: string): Template {
   const engine = createEngine();
   const parsed = attempt(() => engine.parse(text), "CONFIG_INVALID");
   const line = (event: VisibleEvent): string => {
-    const output = attempt(() => String(engine.renderSync(parsed, event)), "TEMPLATE_FAILED");
+    // A copy: the tags increment and decrement write into what they are given.
+    const output = attempt(() => String(engine.renderSync(parsed, { ...event })), "TEMPLATE_FAILED");
     if (output.length > MAX_OUTPUT_LENGTH) {
       throw new SensorError("TEMPLATE_FAILED", `the template made more than ${MAX_OUTPUT_LENGTH} characters`);
     }
-    const made = escapeControls(output.replace(/[ \t]*[\r\n\t][ \r\n\t]*/g, " ").trim());
+    const made = escapeControls(output.replace(BLANKS, oneSpace).trim());
     if (made === "") throw new SensorError("TEMPLATE_FAILED", EMPTY_LINE);
     return made;
   };
@@ -117,6 +118,14 @@ export function compileTemplate(text: string): Template {
       ),
     ],
   };
+}
+
+/** Whole runs: a search for a line break in a run, from each of its blanks, would take the square of its length. */
+const BLANKS = /[ \t\r\n]+/g;
+
+/** A line break or a tab of the template is one space, with the blanks around it. */
+function oneSpace(blanks: string): string {
+  return /[\t\r\n]/.test(blanks) ? " " : blanks;
 }
 
 /** What lists and texts have beside their items. */

@@ -151,6 +151,34 @@ describe("a template", () => {
     }
   });
 
+  // Names of 512 blanks in 200 attachments held up the taking in of mails for seconds.
+  test("takes linear time for blanks, which a mail may have many of", () => {
+    const source = (doublings: number) =>
+      `x{% assign s = '  ' %}{% for i in (1..${doublings}) %}{% assign s = s | append: s %}{% endfor %}{{ s }}x`;
+    const best = (doublings: number) => {
+      const template = compileTemplate(source(doublings));
+      const spent = Array.from({ length: 5 }, () => {
+        const started = performance.now();
+        template.line(event);
+        return performance.now() - started;
+      });
+      return Math.min(...spent);
+    };
+    best(12);
+    // Sixteen times as many: 256 times as long where the time is quadratic.
+    expect(best(16)).toBeLessThan(64 * Math.max(best(12), 0.05));
+    expect(compileTemplate("a  b \t\r\n c\td").line(event)).toBe("a  b c d");
+  });
+
+  // The tags wrote into the event: the header of the message and all that came after it had numbers for names.
+  test("cannot change the event", () => {
+    const before = JSON.stringify(event);
+    const template = compileTemplate("{% increment id %}{% decrement type %}{% increment verdict %}");
+    expect(template.line(event)).toBe("0-10");
+    expect(template.line(event)).toBe("0-10");
+    expect(JSON.stringify(event)).toBe(before);
+  });
+
   test("that gives nothing fails, so that the event is not lost", () => {
     const template = compileTemplate("{% if verdict == 'clean' %}x{% endif %}");
     expect(faultOf(() => template.render(event, 8000)).code).toBe("TEMPLATE_FAILED");
