@@ -40,7 +40,7 @@ export function formatReference(): readonly string[] {
     "",
     "[Open Cybersecurity Schema Framework](https://schema.ocsf.io/1.5.0/) 1.5.0, several JSON objects an event, each a",
     "message of its own: Email Activity; Email File Activity for each attachment and Email URL Activity for each URL,",
-    "linked by `email_uid`; Detection Finding where the verdict is malicious or suspicious. `attachment.verdict` and",
+    "linked by `email_uid`; Detection Finding where the verdict is malicious or suspicious, or was. `attachment.verdict` and",
     "`url.verdict` are the object of the part alone; `sensor.state` is a Base Event. The event counts as delivered when",
     "all of its messages are. The two classes of parts are deprecated since OCSF 1.3, and no later class has a place for",
     "the verdict of a part.",

@@ -160,6 +160,7 @@ export function boundEvent(event: SensorEvent, limits: EventLimits = LIMITS): Se
       outcome: part.outcome,
       verdict: part.verdict,
       ...(part.previous_verdict && { previous_verdict: part.previous_verdict }),
+      ...(part.partial && { partial: part.partial }),
       reason: nullable(part.reason, limits.reason, below("reason")),
       threat_names: strings(part.threat_names, limits.threatNames, limits.threatName, below("threat_names")),
       vmray: part.vmray && {

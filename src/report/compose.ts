@@ -175,7 +175,7 @@ function composePart(
   const shared = {
     mail,
     verdict: partVerdict(content),
-    complete: content.outcome !== "failed" && content.partial !== true,
+    complete: partVerdict(content) !== "not_available" && content.partial !== true,
     reasons: content.reason === null ? [] : [content.reason],
   };
   const event: SensorEvent =
@@ -242,6 +242,7 @@ function judgedPart(artifact: ArtifactRow, pending: boolean): EventPart {
     outcome: waits ? "pending" : content.outcome,
     verdict: partVerdict(content),
     ...(artifact.was !== undefined && { previous_verdict: artifact.was }),
+    ...(content.partial && { partial: content.partial }),
     reason: waits ? "it is still being analysed" : content.reason,
     threat_names: content.threat_names,
     vmray: vmray && { sample_id: vmray.sample_id, submission_id: vmray.submission_id, url: vmray.url },

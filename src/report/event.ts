@@ -5,14 +5,15 @@ import type { MailFacts } from "../extract/extraction.ts";
 import type { Envelope } from "../intake/mail.ts";
 import type { ChangeCause } from "../spool/spool.ts";
 import type { Action } from "../triage/plan.ts";
-import type {
-  ContentVerdict,
-  Cost,
-  Indicator,
-  Iocs,
-  Technique,
-  Verdict,
-  VmrayReference,
+import {
+  atLeast,
+  type ContentVerdict,
+  type Cost,
+  type Indicator,
+  type Iocs,
+  type Technique,
+  type Verdict,
+  type VmrayReference,
 } from "../verdict/verdict.ts";
 
 export const EVENT_TYPES = [
@@ -45,6 +46,8 @@ export type EventPart = {
   readonly verdict: Verdict;
   /** On verdict.changed: what was reported before. */
   readonly previous_verdict?: Verdict;
+  /** Less was analysed than policy wants, `reason` says why. */
+  readonly partial?: true;
   readonly reason: string | null;
   readonly threat_names: readonly string[];
   readonly vmray: VmrayReference | null;
@@ -126,3 +129,15 @@ export type SensorEvent = {
   /** JSON pointers of values that were cut to fit a limit. */
   readonly truncated?: readonly string[];
 };
+
+/**
+ * Whether the verdict of an event is `least` or worse, or takes the place of one that was: whoever was told that a mail
+ * is malicious is told as well that it is not. Events without a verdict concern everybody, and so does `mail.failed`.
+ */
+export function concerns({ type, verdict, change, attachments, urls }: SensorEvent, least: Verdict): boolean {
+  if (type === "mail.failed" || verdict === undefined) return true;
+  const part = type === "mail.verdict" || type === "verdict.changed" ? undefined : (attachments ?? urls)?.[0];
+  return [verdict, change?.from, part?.previous_verdict].some(
+    (one) => one !== undefined && atLeast(one, least),
+  );
+}

@@ -12,7 +12,6 @@ import { faultFields, type Log } from "../log.ts";
 import { createSleeper } from "../sleeper.ts";
 import type { Spool } from "../spool/spool.ts";
 import { escapeControls, toJsonLine } from "../text.ts";
-import { atLeast } from "../verdict/verdict.ts";
 import { VERSION } from "../version.ts";
 import { createFileCarrier } from "./carrier-file.ts";
 import { createHttpsCarrier, type HttpsSettings, MAX_REFUSED_IN_A_ROW } from "./carrier-https.ts";
@@ -25,7 +24,7 @@ import {
   type QueueLimits,
   startDelivery,
 } from "./delivery.ts";
-import type { SensorEvent } from "./event.ts";
+import { concerns, type SensorEvent } from "./event.ts";
 import { createFormatter, type Formatter, type Message } from "./formats/formatter.ts";
 import { elastic, type HttpsKind, splunkHec, webhook } from "./https-kinds.ts";
 import { pacedCarrier } from "./paced.ts";
@@ -59,11 +58,10 @@ export function siemCursor(destination: Pick<SiemConfig, "name">): string {
 /** Why a destination does not want an event, in words; null where it does. */
 export function whyNot(
   { events, min_verdict }: Pick<SiemConfig, "events" | "min_verdict">,
-  { type, verdict }: SensorEvent,
+  event: SensorEvent,
 ): string | null {
-  if (!events.includes(type)) return `events does not name ${type}`;
-  if (type === "mail.failed" || verdict === undefined || atLeast(verdict, min_verdict)) return null;
-  return `min_verdict is ${min_verdict}, and this is ${verdict}`;
+  if (!events.includes(event.type)) return `events does not name ${event.type}`;
+  return concerns(event, min_verdict) ? null : `min_verdict is ${min_verdict}, and this is ${event.verdict}`;
 }
 
 export function startReporting(options: {

@@ -22,7 +22,7 @@ export function ofPart(event: SensorEvent, kind: PartKind, index: number): Senso
   return {
     ...rest,
     verdict: part.verdict,
-    complete: part.outcome !== "failed",
+    complete: part.outcome === "skipped" || (part.verdict !== "not_available" && part.partial !== true),
     reasons: part.reason === null ? [] : [part.reason],
     ...(kind === "attachments"
       ? { attachments: (event.attachments ?? []).slice(index, index + 1) }
@@ -31,14 +31,14 @@ export function ofPart(event: SensorEvent, kind: PartKind, index: number): Senso
   };
 }
 
-/** One event for each part that policy did not skip: those of attachments, then those of URLs. */
+/** One event for each part that was judged or should have been: those of attachments, then those of URLs. */
 export function partEvents(event: SensorEvent): readonly SensorEvent[] {
   if (event.type !== "mail.verdict" && event.type !== "verdict.changed") return [];
   // Events of parts have neither: what changed about the part is its previous_verdict.
   const { change: _, mails: __, ...told } = event;
   return (["attachments", "urls"] as const).flatMap((kind) =>
     (event[kind] ?? []).flatMap((part, index) =>
-      part.outcome === "skipped"
+      part.outcome === "skipped" || part.outcome === "pending"
         ? []
         : [{ ...ofPart(told, kind, index), id: partId(event.id, kind, index), type: TYPES[kind] }],
     ),

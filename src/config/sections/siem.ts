@@ -353,7 +353,7 @@ export const siemDestination = z
         .prefault(["mail.verdict", "mail.failed", "verdict.changed", "sensor.state"]),
     ),
     min_verdict: key(
-      "Only events whose verdict is this one or worse; the order is `clean`, `not_available`, `suspicious`, `malicious`. Events without a verdict and `mail.failed` are sent whatever this says.",
+      "Only events whose verdict is this one or worse; the order is `clean`, `not_available`, `suspicious`, `malicious`. A `verdict.changed` is sent also where the verdict was as bad before. Events without a verdict and `mail.failed` are sent whatever this says.",
       choice(VERDICTS).prefault("clean"),
     ),
     queue: key(
@@ -382,7 +382,7 @@ export const siemDestination = z
       { alternative: true },
     ),
     split: key(
-      "Whether one more event is sent for each attachment and each URL that policy did not skip (`attachment.verdict`, `url.verdict`), before that of the mail and as far as `min_verdict` goes.",
+      "Whether one more event is sent for each attachment and each URL that policy did not skip and that is not still being analysed (`attachment.verdict`, `url.verdict`), before that of the mail and as far as `min_verdict` goes.",
       flag().prefault(false),
     ),
     framing: key(

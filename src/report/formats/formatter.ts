@@ -9,9 +9,8 @@ import { readFileSync, statSync } from "node:fs";
 import type { SiemConfig } from "../../config/schema.ts";
 import { asSensorError, SensorError } from "../../errors.ts";
 import { faultFields, type Log } from "../../log.ts";
-import { atLeast } from "../../verdict/verdict.ts";
 import { shrinkEvent } from "../bounds.ts";
-import type { SensorEvent } from "../event.ts";
+import { concerns, type SensorEvent } from "../event.ts";
 import { createSelection } from "../fields.ts";
 import { createPrivacy, type Privacy } from "../privacy.ts";
 import { partEvents } from "../split.ts";
@@ -60,9 +59,7 @@ export function createFormatter(destination: FormatSettings, log: Log, secret: U
   const select = createSelection({ include, exclude: [...exclude, ...(privacy?.dropped ?? [])] });
   const least = destination.min_verdict ?? "clean";
   const parts = (event: SensorEvent) =>
-    destination.split === true
-      ? partEvents(event).filter(({ verdict = "clean" }) => atLeast(verdict, least))
-      : [];
+    destination.split === true ? partEvents(event).filter((part) => concerns(part, least)) : [];
   /** An event as its pieces, once without what is private: what is cut before it is hashed has another hash. */
   const piecesOf = (event: SensorEvent) => {
     const seen = privacy === null ? event : privacy.apply(event);

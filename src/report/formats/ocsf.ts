@@ -3,7 +3,7 @@
  *
  * A mail becomes an Email Activity (4009), an Email File Activity (4011) for each attachment, an Email URL Activity
  * (4012) for each URL, all with the same `email_uid`, and a Detection Finding (2004) where the verdict is malicious
- * or suspicious; what happens to the sensor itself becomes a Base Event (0). `metadata.uid` tells the objects of one
+ * or suspicious, or was; what happens to the sensor itself becomes a Base Event (0). `metadata.uid` tells the objects of one
  * event apart and stays the same when they are sent again; `metadata.correlation_uid` is the id of the event.
  */
 import { toJsonLine } from "../../text.ts";
@@ -192,10 +192,17 @@ const VERDICTS: Readonly<Record<Verdict, readonly [number, string]>> = {
   not_available: [7, "Insufficient Data"],
 };
 
+/** That a bad verdict is right. */
+const CONFIDENCES: Readonly<Partial<Record<Verdict, Numbered>>> = {
+  malicious: [3, "High"],
+  suspicious: [2, "Medium"],
+};
+
 /** How a part was judged, for `enrichments` and `evidences[].data`. */
 const judgementOf = (part: VisiblePart) => ({
   ...(part.verdict !== undefined && { verdict: part.verdict }),
   ...(part.outcome !== undefined && { outcome: part.outcome }),
+  ...(part.partial !== undefined && { partial: part.partial }),
   ...(typeof part.reason === "string" && { reason: part.reason }),
   ...(part.threat_names !== undefined && { threat_names: part.threat_names }),
   ...(part.classifications !== undefined && { classifications: part.classifications }),
@@ -219,24 +226,24 @@ function attacksOf({ attachments = [], urls = [] }: VisibleEvent) {
 }
 
 /** VMRay's classifications that OCSF has a number for. */
-const CLASSIFICATIONS: Readonly<Record<string, number>> = {
-  adware: 1,
-  backdoor: 2,
-  bot: 3,
-  bootkit: 4,
-  downloader: 6,
-  dropper: 7,
-  keylogger: 9,
-  ransomware: 10,
-  rat: 11,
-  "remote access trojan": 11,
-  rootkit: 15,
-  spyware: 17,
-  trojan: 18,
-  virus: 19,
-  wiper: 21,
-  worm: 22,
-};
+const CLASSIFICATIONS: ReadonlyMap<string, number> = new Map([
+  ["adware", 1],
+  ["backdoor", 2],
+  ["bot", 3],
+  ["bootkit", 4],
+  ["downloader", 6],
+  ["dropper", 7],
+  ["keylogger", 9],
+  ["ransomware", 10],
+  ["rat", 11],
+  ["remote access trojan", 11],
+  ["rootkit", 15],
+  ["spyware", 17],
+  ["trojan", 18],
+  ["virus", 19],
+  ["wiper", 21],
+  ["worm", 22],
+]);
 
 function malwareOf(event: VisibleEvent) {
   const { attachments, urls } = badParts(event);
@@ -245,7 +252,7 @@ function malwareOf(event: VisibleEvent) {
     const classes = distinct(
       all.flatMap((part) => (part.threat_names?.includes(name) === true ? (part.classifications ?? []) : [])),
     );
-    const ids = [...new Set(classes.map((one) => CLASSIFICATIONS[one.toLowerCase()] ?? 99))];
+    const ids = [...new Set(classes.map((one) => CLASSIFICATIONS.get(one.toLowerCase()) ?? 99))];
     return {
       name,
       provider: PROVIDER,
@@ -268,6 +275,19 @@ function evidencesOf(event: VisibleEvent) {
     ...urls.map((part) => ({ url: urlOf(part.url), ...judged(part) })),
   ];
 }
+
+/**
+ * What an event does to the finding of its mail; null where there is none. What was no finding so far becomes one now,
+ * and one whose mail is neither malicious nor suspicious any more is closed.
+ */
+function findingActivity({ type, verdict, change }: VisibleEvent): Numbered | null {
+  // What the destination does not get is taken for what is usual.
+  const was = type === "verdict.changed" && isBad({ verdict: change?.from ?? "malicious" });
+  if (isBad({ verdict: verdict ?? "malicious" })) return was ? [2, "Update"] : [1, "Create"];
+  return was ? [3, "Close"] : null;
+}
+
+const closes = (event: VisibleEvent): boolean => findingActivity(event)?.[0] === 3;
 
 const emailUid = row("email_uid", "`mail.id`", ({ mail }) => mail?.id);
 
@@ -333,12 +353,12 @@ export const OCSF_CLASSES = {
     ...classed(
       [2, "Findings"],
       [2004, "Detection Finding"],
-      ({ type }) => (type === "verdict.changed" ? [2, "Update"] : [1, "Create"]),
-      "1, create; 2, update, for verdict.changed",
+      (event) => findingActivity(event) ?? [0, "Unknown"],
+      "1, create; for a verdict.changed of what was malicious or suspicious before 2, update, or 3, close, where it is neither any more",
     ),
-    row("is_alert", "always true", () => true),
-    row("status_id", "always 1", () => 1),
-    row("status", "always `New`", () => "New"),
+    row("is_alert", "true; false where it is closed", (event) => !closes(event)),
+    row("status_id", "1; 4 where it is closed", (event) => (closes(event) ? 4 : 1)),
+    row("status", "its name", (event) => (closes(event) ? "Resolved" : "New")),
     row("finding_info.uid", "`mail.id`, else `id`", ({ id, mail }) => mail?.id ?? id),
     row("finding_info.title", "the type and the verdict", nameOf),
     row("finding_info.desc", "`reasons[]`, with semicolons between", ({ reasons }) => reasons?.join("; ")),
@@ -346,16 +366,23 @@ export const OCSF_CLASSES = {
       const { attachments, urls } = badParts(event);
       return distinct([...attachments, ...urls].flatMap(({ classifications = [] }) => classifications));
     }),
-    row("finding_info.created_time", "`time`, milliseconds since 1970", ({ time }) => millis(time)),
+    row("finding_info.created_time", "`time`, milliseconds since 1970, where it is created", (event) =>
+      findingActivity(event)?.[0] === 1 ? millis(event.time) : undefined,
+    ),
+    row("finding_info.modified_time", "`time`, milliseconds since 1970, where it is not", (event) =>
+      findingActivity(event)?.[0] === 1 ? undefined : millis(event.time),
+    ),
     row("finding_info.first_seen_time", "`mail.received_at`, milliseconds since 1970", ({ mail }) =>
       millis(mail?.received_at),
     ),
     row("finding_info.src_url", "`vmray.url` of the worst part", (event) => worstPart(event)?.vmray?.url),
     row("finding_info.attacks", "`techniques[]` of all parts", attacksOf),
-    row("confidence_id", "3 (high) for malicious, 2 (medium) for suspicious", ({ verdict }) =>
-      verdict === "malicious" ? 3 : 2,
+    row(
+      "confidence_id",
+      "3 (high) for malicious, 2 (medium) for suspicious, else none",
+      ({ verdict }) => CONFIDENCES[verdict ?? "clean"]?.[0],
     ),
-    row("confidence", "its name", ({ verdict }) => (verdict === "malicious" ? "High" : "Medium")),
+    row("confidence", "its name", ({ verdict }) => CONFIDENCES[verdict ?? "clean"]?.[1]),
     row("malware", "`threat_names[]` and `classifications[]` of the bad parts", malwareOf),
     row("evidences", "`mail`, and the bad ones of `attachments[]` and `urls[]`", evidencesOf),
     row("observables", "addresses of the mail, hashes and URLs of the bad parts", (event) => {
@@ -433,5 +460,6 @@ export const ocsfFormat: Format = (event) => {
   const links = (event.urls ?? []).map((_, index) => partPiece("url", index, ofPart(event, "urls", index)));
   // What is said of the mail is said once: with the verdict of the mail.
   if (event.type === "attachment.verdict" || event.type === "url.verdict") return [...files, ...links];
-  return [piece("email", event), ...files, ...links, ...(isBad(event) ? [piece("finding", event)] : [])];
+  const found = event.verdict !== undefined && findingActivity(event) !== null;
+  return [piece("email", event), ...files, ...links, ...(found ? [piece("finding", event)] : [])];
 };

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { SiemConfig } from "../../../src/config/schema.ts";
 import { SensorError } from "../../../src/errors.ts";
-import { composeFailed, composeState } from "../../../src/report/compose.ts";
+import { composeChanged, composeFailed, composeState } from "../../../src/report/compose.ts";
 import { pauseAfter, startDelivery } from "../../../src/report/delivery.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
 import { createFormatter } from "../../../src/report/formats/formatter.ts";
@@ -12,8 +12,20 @@ import { DEFAULT_SEVERITIES } from "../../../src/report/syslog.ts";
 import type { Delivery } from "../../../src/report/transport.ts";
 import { wholeEvents } from "../../../src/report/transport.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
+import { judge } from "../../../src/verdict/judge.ts";
 import { open, temporaryFolder } from "../spool/fixtures.ts";
-import { content, file, mailRow, NOON, recordingLog, SENSOR, until, verdictEvent } from "./fixtures.ts";
+import {
+  content,
+  file,
+  link,
+  mailRow,
+  NO_TYPES,
+  NOON,
+  recordingLog,
+  SENSOR,
+  until,
+  verdictEvent,
+} from "./fixtures.ts";
 import { freePort, tcpPeer, udpPeer } from "./peers.ts";
 
 const SECRET = Buffer.alloc(32, 1);
@@ -239,6 +251,27 @@ describe("reporting", () => {
     await spool.putEvents([composeFailed(mailRow([]), "EXTRACT_CRASHED: it died", SENSOR, NOON)]);
     await until(() => peer.messages.length === 1);
     expect(eventOf(peer.messages[0] ?? "").type).toBe("mail.failed");
+  });
+
+  test("tells of a mail that is malicious no more also where only malicious mails are wanted", async () => {
+    const peer = await tcpPeer();
+    closing.push(peer.close);
+    const spool = await someSpool(["siem:a"]);
+    report(spool, [siem("a", `tcp://127.0.0.1:${peer.port}`, { min_verdict: "malicious", split: true })]);
+    const changed = (from: "malicious" | "suspicious") => {
+      const mail = mailRow([{ ...link("https://a.example/", content()), was: from }]);
+      const change = { id: Bun.randomUUIDv7(), because: "late", mails: 1, from, beside: [] } as const;
+      return composeChanged(mail, judge(mail), change, SENSOR, NO_TYPES, NOON);
+    };
+    await spool.putEvents([...changed("suspicious"), ...changed("malicious"), ...states(1)]);
+    await until(() => peer.messages.length === 3);
+    expect(
+      peer.messages.map((message) => eventOf(message)).map(({ type, verdict }) => [type, verdict]),
+    ).toEqual([
+      ["url.verdict", "clean"],
+      ["verdict.changed", "clean"],
+      ["sensor.state", undefined],
+    ]);
   });
 
   test("sends the customer's own line, and JSON where the template fails on an event", async () => {

@@ -2,10 +2,21 @@ import { describe, expect, test } from "bun:test";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FORMATS } from "../../../src/config/sections/siem.ts";
+import { composeMailEvents } from "../../../src/report/compose.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
 import { createFormatter, type FormatSettings } from "../../../src/report/formats/formatter.ts";
 import { createPrivacy, type PrivacySettings } from "../../../src/report/privacy.ts";
-import { content, file, link, mailRow, recordingLog, verdictEvent } from "./fixtures.ts";
+import {
+  content,
+  file,
+  link,
+  mailRow,
+  NO_TYPES,
+  NOON,
+  recordingLog,
+  SENSOR,
+  verdictEvent,
+} from "./fixtures.ts";
 
 const SECRET = Buffer.alloc(32, 1);
 const KEEP: PrivacySettings = { addresses: "keep", subjects: "keep", filenames: "keep", url_queries: "keep" };
@@ -278,6 +289,26 @@ describe("a destination", () => {
     expect(formatted({ format: "json", split: true }, event).map(({ text }) => JSON.parse(text).id)).toEqual(
       made.map(({ id }) => id),
     );
+    // A part that still waited had an event that called it judged.
+    const early = composeMailEvents(
+      mailRow([file("a.exe", content({ verdict: "malicious" })), file("b.exe", null)], {
+        state: "analysing",
+      }),
+      { verdict: "malicious", complete: false, reasons: [] },
+      SENSOR,
+      NO_TYPES,
+      NOON,
+    ).flatMap((one) => formatted({ format: "json", split: true }, one));
+    expect(early.map(({ event: { type, attachments } }) => [type, attachments?.[0]?.filename])).toEqual([
+      ["attachment.verdict", "a.exe"],
+      ["mail.verdict", "a.exe"],
+    ]);
+    const partial = verdictEvent(
+      mailRow([file("a.pdf", content({ partial: true, reason: "only looked up" }))]),
+    );
+    expect(
+      formatted({ format: "json", split: true }, partial).map(({ event: { complete } }) => complete),
+    ).toEqual([false, false]);
     const bad = formatted({ format: "json", split: true, min_verdict: "malicious" }, event);
     expect(bad.map(({ event: { type } }) => type)).toEqual(["attachment.verdict", "mail.verdict"]);
   });

@@ -1,14 +1,16 @@
 import { describe, expect, test } from "bun:test";
-import { composeState } from "../../../../src/report/compose.ts";
+import { composeChanged, composeMailEvents, composeState } from "../../../../src/report/compose.ts";
 import type { SensorEvent } from "../../../../src/report/event.ts";
 import { writeCef } from "../../../../src/report/formats/cef.ts";
 import { writeEcs } from "../../../../src/report/formats/ecs.ts";
 import { writeLeef } from "../../../../src/report/formats/leef.ts";
 import { OCSF_CLASSES, ocsfFormat } from "../../../../src/report/formats/ocsf.ts";
-import { content, file, link, mailRow, NOON, SENSOR, verdictEvent } from "../fixtures.ts";
+import { judge } from "../../../../src/verdict/judge.ts";
+import type { Verdict } from "../../../../src/verdict/verdict.ts";
+import { content, file, link, mailRow, NO_TYPES, NOON, SENSOR, verdictEvent } from "../fixtures.ts";
 // Of Elastic Common Schema 8.11 (Apache-2.0), as @elastic/ecs 8.11.5 on npm has it.
 import ecsFields from "./ecs-fields.json" with { type: "json" };
-import { malicious, readCef, readLeef } from "./hostile.ts";
+import { EVIDENCE, malicious, readCef, readLeef } from "./hostile.ts";
 
 type Field = {
   readonly type: string;
@@ -171,6 +173,79 @@ describe("ocsf", () => {
         expect(one).toMatchObject({ email_uid: expect.any(String), url: { url_string: expect.any(String) } });
       if (one.class_uid === 2004) expect(one.finding_info.uid).toBeString();
     }
+  });
+
+  // Looked up in an object, "constructor" had the number null and "__proto__" an empty object for one.
+  test("has a number for every classification, also for names that objects have", () => {
+    const classifications = ["Trojan", "constructor", "__proto__", "toString"];
+    const evidence = EVIDENCE.evidence && { ...EVIDENCE.evidence, classifications };
+    const verdict = content({ verdict: "malicious", threat_names: ["X"], ...(evidence && { evidence }) });
+    const finding = objects(verdictEvent(mailRow([file("x.zip", verdict)]))).at(-1);
+    expect(finding?.malware).toEqual([
+      { name: "X", provider: "VMRay", classification_ids: [18, 99], classifications },
+    ]);
+  });
+
+  // A mail that was clean at first had its finding updated, which nobody knew; one that was judged anew to be clean kept it.
+  test("creates the finding of a mail, updates it, and closes it", () => {
+    const changed = (from: Verdict, to: Verdict) => {
+      const mail = mailRow([{ ...link("https://a.example/", content({ verdict: to })), was: from }]);
+      const change = { id: Bun.randomUUIDv7(), because: "relook", mails: 1, from, beside: [] } as const;
+      const event = composeChanged(mail, judge(mail), change, SENSOR, NO_TYPES, NOON).at(-1);
+      return event === undefined ? [] : objects(event).filter(({ class_uid }) => class_uid === 2004);
+    };
+    expect(changed("clean", "malicious")).toMatchObject([
+      {
+        activity_id: 1,
+        type_uid: 200401,
+        is_alert: true,
+        status_id: 1,
+        finding_info: { created_time: NOON },
+      },
+    ]);
+    expect(changed("suspicious", "malicious")).toMatchObject([
+      {
+        activity_id: 2,
+        type_uid: 200402,
+        is_alert: true,
+        status_id: 1,
+        finding_info: { modified_time: NOON },
+      },
+    ]);
+    const closed = changed("malicious", "clean");
+    expect(closed).toMatchObject([
+      {
+        activity_id: 3,
+        type_uid: 200403,
+        is_alert: false,
+        status_id: 4,
+        finding_info: { modified_time: NOON },
+      },
+    ]);
+    expect(closed[0].confidence_id).toBeUndefined();
+    expect(changed("not_available", "clean")).toEqual([]);
+  });
+
+  // What still waited was a success that was judged "not_available".
+  test("calls the status of a part that waits or failed unknown", () => {
+    const event = composeMailEvents(
+      mailRow(
+        [
+          file("a.exe", content(EVIDENCE)),
+          file("b.exe", null),
+          file("c.exe", content({ outcome: "failed" })),
+        ],
+        {
+          state: "analysing",
+        },
+      ),
+      judge(mailRow()),
+      SENSOR,
+      NO_TYPES,
+      NOON,
+    ).at(-1);
+    const parts = objects(event ?? malicious()).filter(({ class_uid }) => class_uid === 4011);
+    expect(parts.map(({ status_id }) => status_id)).toEqual([1, 0, 0]);
   });
 
   test("names no field twice in a table", () => {

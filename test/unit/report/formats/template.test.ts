@@ -164,9 +164,9 @@ describe("a template", () => {
       });
       return Math.min(...spent);
     };
-    best(12);
+    best(10);
     // Sixteen times as many: 256 times as long where the time is quadratic.
-    expect(best(16)).toBeLessThan(64 * Math.max(best(12), 0.05));
+    expect(best(14)).toBeLessThan(64 * Math.max(best(10), 0.05));
     expect(compileTemplate("a  b \t\r\n c\td").line(event)).toBe("a  b c d");
   });
 
