@@ -129,6 +129,16 @@ export const CEF_ROWS: readonly CefRow[] = [
     ({ attachments = [], urls = [] }) =>
       distinct([...attachments, ...urls].flatMap(({ techniques = [] }) => techniques.map(({ id }) => id))),
   ),
+  // The dictionary has nothing for these: keys of our own are named after the product.
+  row("emailSensorPreviousVerdict", 1023, "`change.from`", ({ change }) => change?.from),
+  row(
+    "emailSensorPreviousEventId",
+    1023,
+    "`change.previous_event_id`",
+    ({ change }) => change?.previous_event_id,
+  ),
+  row("emailSensorChangeId", 1023, "`change.id`", ({ change }) => change?.id),
+  row("emailSensorBecause", 1023, "`change.because`", ({ change }) => change?.because),
   row("msg", 1023, "a sentence: `reasons[0]` or `state.message`", sentenceOf),
 ];
 

@@ -268,6 +268,8 @@ export const ECS_ROWS: readonly Row[] = [
   ),
   row("email_sensor.urls", "`urls[]`", ({ urls }) => urls),
   row("email_sensor.flags", "`flags[]`", ({ flags }) => flags),
+  row("email_sensor.change", "`change`", ({ change }) => change),
+  row("email_sensor.mails", "`mails[]`", ({ mails }) => mails),
   row("email_sensor.state", "`state`", ({ state }) => state),
   row("email_sensor.truncated", "`truncated[]`", ({ truncated }) => truncated),
 ];

@@ -51,6 +51,7 @@ const unmapped = (event: VisibleEvent) => ({
   ...(event.verdict !== undefined && { verdict: event.verdict }),
   ...(event.complete !== undefined && { complete: event.complete }),
   ...(event.flags !== undefined && { flags: event.flags }),
+  ...(event.change !== undefined && { change: event.change }),
   ...(event.state?.name !== undefined && { state: event.state.name }),
   ...(event.truncated !== undefined && { truncated: event.truncated }),
 });
@@ -96,15 +97,17 @@ const classed = (
 const NETWORK = [4, "Network Activity"] as const;
 const scanned = (kind: Numbered) => classed(NETWORK, kind, () => [3, "Scan"], "always 3, scan");
 
+const unmappedRow = row(
+  "unmapped.email_sensor",
+  "`type`, `verdict`, `complete`, `flags[]`, `change`, `state.name`, `truncated[]`",
+  unmapped,
+);
+
 const statusRows: readonly Row[] = [
   row("status_id", "1; 2 for mail.failed; 0 where not `complete`", (event) => STATUSES[outcomeOf(event)][0]),
   row("status", "its name", (event) => STATUSES[outcomeOf(event)][1]),
   row("status_detail", "`reasons[]`, with semicolons between", ({ reasons }) => reasons?.join("; ")),
-  row(
-    "unmapped.email_sensor",
-    "`type`, `verdict`, `complete`, `flags[]`, `state.name`, `truncated[]`",
-    unmapped,
-  ),
+  unmappedRow,
 ];
 
 type Observable = {
@@ -216,6 +219,23 @@ const enrichment = (name: string, value: string | null | undefined, part: Visibl
     ? undefined
     : [{ name, value: value ?? "", provider: PROVIDER, type: "verdict", data: judgementOf(part) }];
 
+/** Enrichments of an object of the mail. */
+const MAX_ENRICHMENTS = 100;
+
+/** How each part was judged that policy did not skip, by what names it in `email`. */
+function enrichmentsOf({ attachments = [], urls = [] }: VisibleEvent) {
+  const each = (name: string, value: string | undefined, part: VisiblePart) => {
+    const { iocs: _, indicators: __, ...data } = judgementOf(part);
+    return part.outcome === "skipped" || value === undefined
+      ? []
+      : [{ name, value, provider: PROVIDER, type: "verdict", data }];
+  };
+  return [
+    ...attachments.flatMap((part) => each("email.files.hashes.value", part.sha256, part)),
+    ...urls.flatMap((part) => each("email.urls.url_string", part.url, part)),
+  ].slice(0, MAX_ENRICHMENTS);
+}
+
 function attacksOf({ attachments = [], urls = [] }: VisibleEvent) {
   const found = [...attachments, ...urls].flatMap(({ techniques = [] }) => techniques);
   const byId = new Map(found.map((technique) => [technique.id, technique]));
@@ -303,11 +323,25 @@ export const OCSF_CLASSES = {
       "`mail`: `uid`, `message_uid`, `subject`, `from`, `to`, `cc`, `smtp_from`, `smtp_to`, `size`",
       emailOf,
     ),
+    row("email.files", "`attachments[]`: `name`, `mime_type`, `size`, `hashes[]`", ({ attachments }) =>
+      attachments?.map(fileOf),
+    ),
+    row(
+      "email.urls",
+      "`urls[]`: `url_string`, `scheme`, `hostname`, `port`, `path`, `query_string`",
+      ({ urls }) => urls?.map(({ url }) => urlOf(url)),
+    ),
+    row(
+      "enrichments",
+      `of each part that policy did not skip, at most ${MAX_ENRICHMENTS}: \`verdict\`, \`outcome\`, \`reason\`, \`threat_names[]\`, \`classifications[]\` and \`vmray.url\``,
+      enrichmentsOf,
+    ),
     row("src_endpoint.ip", "`mail.envelope.client_ip`", ({ mail }) => ipOf(mail?.envelope?.client_ip)?.ip),
     row("smtp_hello", "`mail.envelope.helo`", ({ mail }) => mail?.envelope?.helo),
     row("start_time", "`mail.received_at`, milliseconds since 1970", ({ mail }) => millis(mail?.received_at)),
     row("observables", "addresses and IP address", mailObservables),
     ...statusRows,
+    row("unmapped.email_sensor.mails", "`mails[]`", ({ mails }) => mails),
   ],
   file: [
     ...scanned([4011, "Email File Activity"]),
@@ -404,11 +438,7 @@ export const OCSF_CLASSES = {
         ...observable("evidences.email.from", 5, "Email Address", [event.mail?.from?.[0]]),
       ];
     }),
-    row(
-      "unmapped.email_sensor",
-      "`type`, `verdict`, `complete`, `flags[]`, `state.name`, `truncated[]`",
-      unmapped,
-    ),
+    unmappedRow,
   ],
   base: [
     ...classed([0, "Uncategorized"], [0, "Base Event"], () => [99, "Other"], "always 99, other"),

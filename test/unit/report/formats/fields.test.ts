@@ -33,6 +33,8 @@ function* leaves(value: unknown, path: string): Generator<readonly [string, unkn
   } else yield [path, value];
 }
 
+type Enrichment = { readonly name: string; readonly data: { readonly verdict: string } };
+
 const JSON_TYPES: Readonly<Record<string, string>> = { long: "number", boolean: "boolean", float: "number" };
 
 describe("ecs", () => {
@@ -248,6 +250,23 @@ describe("ocsf", () => {
     expect(parts.map(({ status_id }) => status_id)).toEqual([1, 0, 0]);
   });
 
+  test("has all parts and their verdicts in the class that is not deprecated", () => {
+    const [email] = objects(malicious());
+    expect(email.email.files.map(({ name }: { name: string }) => name)).toEqual([
+      "invoice.pdf.exe",
+      "fine.txt",
+    ]);
+    expect(email.email.urls[0]).toMatchObject({ url_string: "https://pay.example:8443/a/b?user=anna#top" });
+    expect(email.enrichments.map(({ name, data }: Enrichment) => [name, data.verdict])).toEqual([
+      ["email.files.hashes.value", "malicious"],
+      ["email.files.hashes.value", "clean"],
+      ["email.urls.url_string", "suspicious"],
+    ]);
+    for (const one of email.enrichments) {
+      expect([typeof one.name, typeof one.value, typeof one.data]).toEqual(["string", "string", "object"]);
+    }
+  });
+
   test("names no field twice in a table", () => {
     for (const rows of Object.values(OCSF_CLASSES)) {
       const names = rows.map(({ field }) => field);
@@ -305,6 +324,44 @@ test("cef cuts to the lengths of its dictionary and names what it cut", () => {
   const { fields } = readCef(writeCef(verdictEvent(mailRow([long]))));
   expect(fields.get("request")).toHaveLength(1023);
   expect(fields.get("flexString2")).toBe("request");
+});
+
+// What changed was in no format but JSON: who reads another one could not tell from which verdict, nor since when.
+test("every format says what changed", () => {
+  const mail = mailRow([{ ...link("https://a.example/", content({ verdict: "malicious" })), was: "clean" }], {
+    reported: "019df225-eb19-7000-8000-000000000002",
+  });
+  const id = "019df238-3c59-7000-8000-0a1b2c3d4e5f";
+  const beside = [
+    {
+      id: "019df222-9d1a-7d02-b1c5-90d3a1b7f2c4",
+      receivedAt: NOON,
+      envelope: mail.envelope,
+      subject: "other",
+      messageId: null,
+    },
+  ];
+  const change = { id, because: "relook", mails: 2, from: "clean", beside } as const;
+  const event = composeChanged(mail, judge(mail), change, SENSOR, NO_TYPES, NOON).at(-1) ?? malicious();
+  const said = { id, because: "relook", from: "clean", to: "malicious", mails: 2 };
+  expect(JSON.parse(writeEcs(event)).email_sensor).toMatchObject({
+    change: said,
+    mails: [{ subject: "other" }],
+  });
+  const [email] = ocsfFormat(event).map((piece) => JSON.parse(piece.write(piece.event)));
+  expect(email.unmapped.email_sensor).toMatchObject({ change: said, mails: [{ subject: "other" }] });
+  expect(Object.fromEntries(readCef(writeCef(event)).fields)).toMatchObject({
+    emailSensorPreviousVerdict: "clean",
+    emailSensorPreviousEventId: "019df225-eb19-7000-8000-000000000002",
+    emailSensorChangeId: id,
+    emailSensorBecause: "relook",
+  });
+  expect(Object.fromEntries(readLeef(writeLeef(event, "^")).fields)).toMatchObject({
+    previousVerdict: "clean",
+    previousEventId: "019df225-eb19-7000-8000-000000000002",
+    changeId: id,
+    because: "relook",
+  });
 });
 
 test("cef has a place for IPv6", () => {
