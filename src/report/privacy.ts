@@ -54,6 +54,13 @@ const ADDRESSES = new Set(["from", "to", "cc", "email_addresses"]);
 const NAMES = new Set(["filename", "path"]);
 const URLS = new Set(["url", "urls", "unwrapped_from"]);
 
+/**
+ * What a receiver says of an event that it refuses may quote the event, of which nothing is known here. What stands
+ * before that is ours: refusals.ts.
+ */
+const REFUSED = "event_refused";
+const withoutQuote = (message: string): string => message.replace(/( for good)(?:, |: ).*$/s, "$1");
+
 /** Null where everything is kept. */
 export function createPrivacy(settings: PrivacySettings, secret: Uint8Array): Privacy | null {
   const { addresses, subjects, filenames, url_queries } = settings;
@@ -82,6 +89,8 @@ export function createPrivacy(settings: PrivacySettings, secret: Uint8Array): Pr
     return hash("filename", value) + extension.toLowerCase();
   };
   const marked = (value: string, mark: string): string => (value === "" ? mark : value);
+  /** The local part of an address whose host stays. */
+  const hiddenUser = (value: string): string => marked(address(value), "[address]").replace(/@.*$/s, "");
 
   /** Addresses in any text, in base64 and with an escaped at sign, too. */
   const withoutAddresses = (text: string): string => {
@@ -100,22 +109,19 @@ export function createPrivacy(settings: PrivacySettings, secret: Uint8Array): Pr
     });
   };
 
-  const url = (value: string): string => {
-    const kept = url_queries === "drop" ? value.replace(/[?#].*$/s, "") : value;
-    if (addresses === "keep") return kept;
-    // What stands before the host is how a link deceives, not who is meant.
-    const host = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i.exec(kept)?.[0] ?? "";
-    return host + withoutAddresses(kept.slice(host.length));
-  };
   const withoutQueries = (text: string): string =>
     url_queries === "drop" ? text.replace(WEB_URL, "$1") : text;
 
   return {
     dropped: [
       ...(addresses === "drop"
-        ? ["mail.envelope.from", "mail.envelope.to", "mail.from", "mail.to", "mail.cc"]
+        ? [
+            ...["mail.envelope.from", "mail.envelope.to", "mail.from", "mail.to", "mail.cc"],
+            ...["mails.envelope.from", "mails.envelope.to"],
+            ...["attachments.iocs.email_addresses", "urls.iocs.email_addresses"],
+          ]
         : []),
-      ...(subjects === "drop" ? ["mail.subject"] : []),
+      ...(subjects === "drop" ? ["mail.subject", "mails.subject"] : []),
       ...(filenames === "drop" ? ["attachments.filename", "attachments.path"] : []),
     ],
 
@@ -124,6 +130,7 @@ export function createPrivacy(settings: PrivacySettings, secret: Uint8Array): Pr
       const unusual = addresses === "keep" ? [] : known.addresses.filter((one) => !isUsual(one));
       const names = filenames === "keep" ? [] : known.names;
 
+      const knownAddresses = once(() => new Set(known.addresses.map((one) => one.toLowerCase())));
       const shownUrls = once(() => shownForms(known.urls));
       const shownNames = once(() => shownForms(known.names));
 
@@ -136,9 +143,39 @@ export function createPrivacy(settings: PrivacySettings, secret: Uint8Array): Pr
           const hidden = marked(subject(one), "[subject]");
           return [one, showText(one, MAX_NAME)].map((value) => ({ value, hidden }));
         }),
-        ...names.map((value) => ({ value, hidden: marked(filename(value), "[name]") })),
+        ...names.flatMap((one) => {
+          const hidden = marked(filename(one), "[name]");
+          return [one, showText(one, MAX_NAME)].map((value) => ({ value, hidden }));
+        }),
         ...unusual.map((value) => ({ value, hidden: marked(address(value), "[address]") })),
       ]);
+      /** What stands before the host is how a link deceives, not who is meant: it goes where it is an address. */
+      const authority = (value: string): string => {
+        const at = value.lastIndexOf("@");
+        if (addresses === "keep" || at < 0) return value;
+        const start = value.indexOf("://") + 3;
+        const [user, host] = [value.slice(start, at), value.slice(at + 1)];
+        const whole = `${percentDecoded(user)}@${host}`.toLowerCase();
+        const known = knownAddresses().has(whole);
+        return `${value.slice(0, start)}${known ? hiddenUser(whole) : withoutAddresses(user)}@${host}`;
+      };
+      /** A part of a URL that holds a name or a subject, plain or with escapes, goes as a whole. */
+      const withoutNames = (text: string): string => {
+        const searched = literals().filter(({ value }) => value.length >= SHORTEST);
+        if (searched.length === 0) return text;
+        let made = text;
+        for (const { value, hidden } of searched) made = literal(made, value, hidden);
+        return made.replace(URL_PART, (part) => {
+          if (!/[%+]/.test(part)) return part;
+          const plain = escapesDecoded(part);
+          return searched.find(({ value }) => plain.includes(value))?.hidden ?? part;
+        });
+      };
+      const url = (value: string): string => {
+        const kept = url_queries === "drop" ? value.replace(/[?#].*$/s, "") : value;
+        const host = /^[a-z][a-z0-9+.-]*:\/\/[^/?#]*/i.exec(kept)?.[0] ?? "";
+        return authority(host) + withoutAddresses(withoutNames(kept.slice(host.length)));
+      };
       /** A text without what is known to be private, and without what looks like it. */
       const scrub = (text: string): string => {
         let made = text;
@@ -206,6 +243,7 @@ export function createPrivacy(settings: PrivacySettings, secret: Uint8Array): Pr
         if (name === "message_id") return messageId(value);
         // The page in the web interface of VMRay is no URL of the mail.
         if (URLS.has(name)) return within === "vmray" ? value : url(value);
+        if (name === "message" && event.state?.name === REFUSED) return withoutQuote(value);
         return sentence(value);
       };
       const walk = (value: unknown, name: string, within: string): unknown => {
@@ -233,6 +271,14 @@ const isUsual = (address: string): boolean => {
   ADDRESS.lastIndex = 0;
   return ADDRESS.exec(address)?.[0] === address;
 };
+
+/** What stands between the marks of a URL. */
+const URL_PART = /[^/?&=#;]+/g;
+
+/** The text of a part of a URL; escapes that are none stay. */
+function escapesDecoded(text: string): string {
+  return text.replaceAll("+", " ").replace(/(?:%[0-9a-f]{2})+/gi, percentDecoded);
+}
 
 function percentDecoded(text: string): string {
   try {

@@ -153,7 +153,7 @@ function sampleMail(): MailRow {
   };
 }
 
-/** The same mail, whose link VMRay knows to be malicious by now. */
+/** Another mail with the same link, which was clean and which VMRay knows to be malicious by now. */
 function changedMail(mail: MailRow): MailRow {
   const verdict = {
     outcome: "judged",
@@ -164,8 +164,13 @@ function changedMail(mail: MailRow): MailRow {
   } as const;
   return {
     ...mail,
+    id: "019df225-4a3f-7c11-8f2e-5b0a9d3c7e12",
     state: "done",
-    reported: "019df225-eb19-7000-8000-000000000004",
+    reported: "019df225-9b21-7000-8000-00000000000f",
+    extraction: mail.extraction && {
+      ...mail.extraction,
+      mail: { ...mail.extraction.mail, message_id: "<20260504.3@example.net>" },
+    },
     artifacts: mail.artifacts
       .filter(({ kind }) => kind === "url")
       .map((part) => ({ ...part, verdict, was: "clean" })),

@@ -2,10 +2,11 @@ import { describe, expect, test } from "bun:test";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FORMATS } from "../../../src/config/sections/siem.ts";
-import { composeMailEvents } from "../../../src/report/compose.ts";
+import { composeChanged, composeMailEvents, composeState } from "../../../src/report/compose.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
 import { createFormatter, type FormatSettings } from "../../../src/report/formats/formatter.ts";
 import { createPrivacy, type PrivacySettings } from "../../../src/report/privacy.ts";
+import { judge } from "../../../src/verdict/judge.ts";
 import {
   content,
   file,
@@ -158,6 +159,82 @@ describe("privacy", () => {
     without(event, [/s3cr3t/, /token/, /#frag/, /subject=x/, /data=/]);
     expect(event.urls?.[0]?.url).toBe("https://pay.example/a");
     expect(event.reasons?.join()).toContain('URL "https://pay.example/a"');
+  });
+
+  // Names were left in URLs, and so was an address before the host.
+  test("hides names, subjects and addresses in every part of a URL", () => {
+    const hidden = (change: Partial<PrivacySettings>, written: string) => {
+      const row = mailRow(
+        [file("Salary & bonus.xlsx", content()), link(written, content())],
+        {},
+        {
+          mail: { message_id: null, subject: "Salary of Ann", from: [], to: [], cc: [], date: null },
+        },
+      );
+      const event = createPrivacy({ ...KEEP, ...change }, SECRET)?.apply(verdictEvent(row));
+      return event?.urls?.[0]?.url ?? "";
+    };
+    for (const name of [
+      "Salary%20%26%20bonus.xlsx",
+      "Salary+%26+bonus.xlsx",
+      "Salary & bonus.xlsx",
+      "%zz-Salary+%26%20bonus.xlsx",
+    ]) {
+      const made = hidden({ filenames: "hash" }, `https://x.example/a/${name}?b=1`);
+      expect(made).toMatch(/^https:\/\/x\.example\/a\/[0-9a-f]{32}\.xlsx\?b=1$/);
+    }
+    expect(hidden({ filenames: "drop" }, "https://x.example/?n=Salary%20%26%20bonus.xlsx#y")).toBe(
+      "https://x.example/?n=[name]#y",
+    );
+    expect(hidden({ subjects: "drop" }, "https://x.example/?s=Salary+of+Ann&t=1")).toBe(
+      "https://x.example/?s=[subject]&t=1",
+    );
+    for (const user of ["anna@example.org", "anna%40example.org", "ANNA@example.org:secret"]) {
+      const made = hidden({ addresses: "hash" }, `https://${user}@evil.example/p`);
+      expect(made).toMatch(/^https:\/\/[0-9a-f]{32}(@|%40)example\.org(:secret)?@evil\.example\/p$/);
+      expect(hidden({ addresses: "drop" }, `https://${user}@evil.example/p`)).not.toMatch(/anna/i);
+    }
+    expect(hidden({ addresses: "hash" }, "https://anna@example.org/")).toMatch(
+      /^https:\/\/[0-9a-f]{32}@example\.org\/$/,
+    );
+    expect(hidden({ addresses: "drop" }, "https://anna@example.org/")).toBe("https://[address]@example.org/");
+  });
+
+  // Another destination of the same events got what a receiver quotes of one that it refuses.
+  test("leaves out what a receiver says of an event that it refused", () => {
+    const privacy = createPrivacy({ ...KEEP, subjects: "drop" }, SECRET);
+    for (const [message, left] of [
+      [
+        "the destination a refused the event 1 for good: 400: value 'Salary' is no date",
+        "the destination a refused the event 1 for good",
+      ],
+      [
+        "the destination a refused 3 more events for good, the last: 1: 'Salary'",
+        "the destination a refused 3 more events for good",
+      ],
+    ] as const) {
+      const event = composeState("event_refused", message, SENSOR, NOON);
+      expect(privacy?.apply(event).state?.message).toBe(left);
+    }
+  });
+
+  test("leaves nothing of other mails of a change", () => {
+    const mail = mailRow([
+      { ...link("https://a.example/", content({ verdict: "malicious" })), was: "clean" },
+    ]);
+    const { envelope } = mail;
+    const beside = [{ id: mail.id, receivedAt: NOON, envelope, subject: SUBJECT, messageId: null }];
+    const change = { id: mail.id, because: "relook", mails: 2, from: "clean", beside } as const;
+    const event = composeChanged(mail, judge(mail), change, SENSOR, NO_TYPES, NOON).at(-1) ?? tellingEvent();
+    const all = { addresses: "drop", subjects: "drop", filenames: "drop", url_queries: "drop" } as const;
+    const [made] = createFormatter(
+      { name: "a", format: "json", privacy: all },
+      recordingLog().log,
+      SECRET,
+    ).format(event, () => 65_536);
+    expect(JSON.parse(made?.text ?? "").mails).toEqual([
+      { id: mail.id, message_id: null, received_at: expect.any(String), envelope: {} },
+    ]);
   });
 
   test("hides names in reasons that the event itself no longer holds in full", () => {
