@@ -4,7 +4,14 @@
  * In go the header as mailparser gives it, out come MailFacts with bounded values that are well-formed Unicode.
  * A value that is cut is flagged; nothing here throws.
  */
-import type { AddressObject, EmailAddress, HeaderLines, Headers, HeaderValue } from "mailparser";
+import {
+  type AddressObject,
+  type EmailAddress,
+  type HeaderLines,
+  type Headers,
+  type HeaderValue,
+  parseAddressHeader,
+} from "mailparser";
 import type { MailFacts } from "./extraction.ts";
 
 export const NO_FACTS: MailFacts = { message_id: null, subject: null, from: [], to: [], cc: [], date: null };
@@ -30,7 +37,7 @@ export function readFacts(
   return {
     message_id: text("message-id", MAX_MESSAGE_ID),
     subject: text("subject", MAX_SUBJECT),
-    from: addresses(headers.get("from"), max, onFlag),
+    from: addresses(senders(headers, lines), max, onFlag),
     to: addresses(headers.get("to"), max, onFlag),
     cc: addresses(headers.get("cc"), max, onFlag),
     date: dateOf(lines.find(({ key }) => key === "date")?.line),
@@ -42,6 +49,22 @@ export function cutTo(max: number, text: string, onFlag: (flag: string) => void)
   if (text.length <= max) return text.toWellFormed();
   onFlag("value_cut");
   return text.slice(0, max).toWellFormed();
+}
+
+/** Of several From the parser keeps the first; which of them people see depends on their program. */
+function senders(headers: Headers, lines: HeaderLines): HeaderValue | undefined {
+  const written = lines
+    .filter(({ key }) => key === "from")
+    .map(({ line }) => line.slice(line.indexOf(":") + 1));
+  return written.length > 1 ? parseAddressHeader(written) : headers.get("from");
+}
+
+/** An address that is too long loses what stands before its domain: that says whose it is. */
+function cutAddress(address: string, onFlag: (flag: string) => void): string {
+  const domain = address.slice(Math.max(0, address.lastIndexOf("@")));
+  if (address.length <= MAX_ADDRESS || domain.length >= MAX_ADDRESS)
+    return cutTo(MAX_ADDRESS, address, onFlag);
+  return `${cutTo(MAX_ADDRESS - domain.length, address.slice(0, -domain.length), onFlag)}${domain.toWellFormed()}`;
 }
 
 function addresses(
@@ -59,7 +82,7 @@ function addresses(
       onFlag("addresses_exceeded");
       break;
     }
-    found.add(cutTo(MAX_ADDRESS, next.address, onFlag));
+    found.add(cutAddress(next.address, onFlag));
   }
   return [...found];
 }

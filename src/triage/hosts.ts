@@ -1,8 +1,9 @@
 /**
  * Host names as policy compares them: lower case, international ones in their ASCII form (RFC 5891), no dot at the
- * end; IPv6 addresses in brackets, as URLs write them, but those that stand for an IPv4 address (RFC 4291, 2.5.5.2) as
- * that one, since they lead to the same host. Pure and bounded.
+ * end; IPv6 addresses in brackets, as URLs write them, but those that stand for an IPv4 address (RFC 4291, 2.5.5.2, and
+ * RFC 6052, 2.1) as that one, since they lead to the same host. Pure and bounded.
  */
+import { isIPv4, isIPv6 } from "node:net";
 import { parseUrl, SCHEMELESS } from "../extract/urls/normal-form.ts";
 
 /** RFC 1035 allows 127 labels; more are no host that answers. */
@@ -20,9 +21,11 @@ export function readHost(text: string): string | null {
   return unmapped(url.hostname);
 }
 
-/** `192.0.2.7` of `[::ffff:c000:207]`, the form that URL parsers give to it. */
+const OF_IPV4 = /^\[(?:::ffff|64:ff9b:):([0-9a-f]{1,4}):([0-9a-f]{1,4})\]$/;
+
+/** `192.0.2.7` of `[::ffff:c000:207]` and `[64:ff9b::c000:207]`, the forms that URL parsers give to it. */
 function unmapped(host: string): string {
-  const [, high = "", low = ""] = /^\[::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})\]$/.exec(host) ?? [];
+  const [, high = "", low = ""] = OF_IPV4.exec(host) ?? [];
   if (low === "") return host;
   const bytes = [high, low].flatMap((pair) => {
     const number = Number.parseInt(pair, 16);
@@ -37,12 +40,36 @@ export function hostOf(normalized: string): string {
   return unmapped(host.toLowerCase());
 }
 
-/** A mail address for comparing: without regard to case, its domain in the normal form of hosts; null for none. */
-export function readAddress(address: string): string | null {
+/** White space, brackets and what is not seen around an address: it is the same without. */
+const AROUND = /^[\s<\p{C}]+|[\s>\p{C}]+$/gu;
+
+/**
+ * A mail address for comparing: without regard to case, its domain in the normal form of hosts; null for none. Nothing
+ * before the @ is kept as that: the domain is still whose it is.
+ */
+export function readAddress(written: string): string | null {
+  if (written.length > 1024) return null;
+  const address = written.replace(AROUND, "");
   const at = address.lastIndexOf("@");
-  if (at < 1 || address.length > 1024) return null;
-  const domain = readHost(address.slice(at + 1));
-  return domain === null ? null : `${address.slice(0, at).toLowerCase()}@${domain}`;
+  const domain = at < 0 ? null : readMailDomain(address.slice(at + 1));
+  return domain === null ? null : `${readLocalPart(address.slice(0, at))}@${domain}`;
+}
+
+/** A domain; of an address literal (RFC 5321, 4.1.3) the host that it stands for. */
+export function readMailDomain(written: string): string | null {
+  const literal = /^\[(?:IPv6:)?([^[\]]*)\]$/i.exec(written)?.[1];
+  if (literal === undefined) return readHost(written);
+  if (isIPv6(literal)) return readHost(`[${literal}]`);
+  return isIPv4(literal) ? literal : null;
+}
+
+const ATOMS = /^[^\s"(),.:;<>@[\\\]\p{C}]+(?:\.[^\s"(),.:;<>@[\\\]\p{C}]+)*$/u;
+
+/** Quotes that a local part does not need say nothing (RFC 5321, 4.1.2): `"a"@b.example` is `a@b.example`. */
+export function readLocalPart(written: string): string {
+  const local = written.toLowerCase();
+  const plain = /^"(.*)"$/s.exec(local)?.[1]?.replace(/\\(.)/gs, "$1");
+  return plain !== undefined && ATOMS.test(plain) ? plain : local;
 }
 
 /** A host and the domains it lies in, longest first: `a.b.example`, `b.example`, `example`. An IP address is alone. */

@@ -64,10 +64,13 @@ export function readListValue(list: ListName, kind: ListKind, text: string): str
       return normalizeUrl(written) ?? { problem: "is no URL that can be read" };
     case "sender":
       if (!written.includes("@")) return readListedDomain(list, written);
+      if (/^<?@[^@]*$/.test(written)) {
+        return { problem: "has nothing before its @: for all senders of a domain write it alone" };
+      }
       if (written.includes("*")) {
         return { problem: "has a *, which matches nothing else: for all senders of a domain write it alone" };
       }
-      return readAddress(written.replace(/^<(.*)>$/, "$1")) ?? { problem: "is no mail address" };
+      return readAddress(written) ?? { problem: "is no mail address" };
   }
 }
 
@@ -92,7 +95,12 @@ function publicPartsOf(host: string): {
   readonly publicSuffix: string | null;
   readonly domain: string | null;
 } {
-  const { isIcann, isPrivate, publicSuffix, domain } = parseHost(host, { allowPrivateDomains: true });
+  // Also of a name that no registry would take, like a!b.github.io: browsers go there all the same.
+  const { isIcann, isPrivate, publicSuffix, domain } = parseHost(host, {
+    allowPrivateDomains: true,
+    extractHostname: false,
+    validateHostname: false,
+  });
   return isIcann === true || isPrivate === true
     ? { publicSuffix, domain }
     : { publicSuffix: null, domain: null };

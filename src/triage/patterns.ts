@@ -5,7 +5,7 @@
  * `read...` gives the normal form or what is wrong, in words that complete "KEY: ...".
  */
 import type { Problematic } from "../config/address.ts";
-import { type ParsedAddress, readHost } from "./hosts.ts";
+import { type ParsedAddress, readHost, readLocalPart, readMailDomain } from "./hosts.ts";
 
 /** `example.org` for that host alone, `*.example.org` for all below it and not for itself; an IP address. */
 export function readHostPattern(text: string): string | Problematic {
@@ -23,8 +23,8 @@ export function readHostPattern(text: string): string | Problematic {
 export function readAddressPattern(text: string): string | Problematic {
   if (text === "<>") return text;
   const at = text.lastIndexOf("@");
-  const local = text.slice(0, Math.max(at, 0)).toLowerCase();
-  const domain = readHostPattern(text.slice(at + 1));
+  const local = readLocalPart(text.slice(0, Math.max(at, 0)));
+  const domain = readMailDomain(text.slice(at + 1)) ?? readHostPattern(text.slice(at + 1));
   if (typeof domain !== "string" || local === "" || local.length > 256 || /[\s\p{C}]|\*./u.test(local)) {
     return {
       problem:

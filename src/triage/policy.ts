@@ -208,11 +208,14 @@ function parametersOf(vmray: NonNullable<TriageRule["vmray"]>): SubmitParameters
 export function mailView({ extraction, envelope }: TriagedMail, { settings, isOwn }: Policy): MailView {
   const original = extraction.envelope;
   const sender = parseAddress(original?.from ?? envelope.from);
-  const recipients = (original?.to ?? envelope.to).flatMap((address) => parseAddress(address) ?? []);
+  const written = original?.to ?? envelope.to;
+  const recipients = written.flatMap((address) => parseAddress(address) ?? []);
+  // Without a domain it is somebody of this server, like the postmaster (RFC 5321, 4.1.1.3).
+  const read = written.every((address) => !address.includes("@") || parseAddress(address) !== null);
   return {
     sender,
     recipients,
-    direction: settings.own_domains.length === 0 ? null : directionOf(sender, recipients, isOwn),
+    direction: settings.own_domains.length === 0 ? null : directionOf(sender, recipients, isOwn, read),
     client: envelope.client_ip,
     flags: extraction.flags,
   };
@@ -222,9 +225,10 @@ function directionOf(
   sender: ParsedAddress | null,
   recipients: readonly ParsedAddress[],
   isOwn: HostTest,
+  allRead: boolean,
 ): Direction {
   if (sender === null || !isOwn(sender.names)) return "inbound";
-  return recipients.every(({ names }) => isOwn(names)) ? "internal" : "outbound";
+  return allRead && recipients.every(({ names }) => isOwn(names)) ? "internal" : "outbound";
 }
 
 export function attachmentView(attachment: Attachment): AttachmentView {

@@ -32,7 +32,7 @@ import {
   type UrlView,
   urlView,
 } from "./policy.ts";
-import { carriedHosts, showsUserContent } from "./user-content.ts";
+import { carriesOther, showsUserContent } from "./user-content.ts";
 
 export type Triaged = {
   readonly plan: Plan;
@@ -82,8 +82,8 @@ function senderHit({ extraction, envelope }: TriagedMail, lists: Lists): SenderH
     entry: lists.matchSender(address),
   }));
   const denied = hits.find(({ entry }) => entry?.list === "deny");
-  const allowed =
-    extraction.mail.from.length > 0 && hits.every(({ entry }) => entry !== null) ? hits[0] : undefined;
+  const known = extraction.mail.from.length > 0 && !extraction.flags.includes("addresses_exceeded");
+  const allowed = known && hits.every(({ entry }) => entry !== null) ? hits[0] : undefined;
   const { address, entry } = denied ?? allowed ?? {};
   if (address === undefined || entry === undefined || entry === null) return null;
   return { list: entry.list, address, entry: entryText(entry) };
@@ -311,7 +311,7 @@ const INTERNAL: Decision = {
 
 /** A redirector leads wherever its writer wants. */
 function leadsOn({ normalized, target_domain }: FoundUrl, isHarmless: (host: string) => boolean): boolean {
-  return target_domain !== undefined || !carriedHosts(normalized).every(isHarmless);
+  return target_domain !== undefined || carriesOther(normalized, isHarmless);
 }
 
 function isInternalHost(host: string, { isInternal }: Policy): boolean {

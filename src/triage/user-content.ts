@@ -4,6 +4,7 @@
  * pages.dev, web.app, s3.amazonaws.com and many more) needs no line here: a popular domain does not cover what
  * other people register below a public suffix.
  */
+import { readHost } from "./hosts.ts";
 
 const HOSTS: readonly string[] = [
   // files
@@ -219,17 +220,51 @@ export function showsUserContent(names: readonly string[]): boolean {
   return names.some((name) => USER_CONTENT.has(name));
 }
 
-/** Another URL within a URL in normal form, plain or escaped (also twice). */
-const CARRIED = /(?:https?|ftp)(?::|%(?:25)*3a)(?:\/|\\|%(?:25)*(?:2f|5c)){2}([^/\\?#&%\s]*)/gi;
-const MAX_CARRIED = 20;
+/** Another URL within a text: its scheme, or slashes where a path or the value of a parameter begins; then its host. */
+const CARRIED = /(?:(?:https?|ftp):[/\\]*|(?:^|[=,;|])[/\\]{2,})([^/\\?#\s]*)/gi;
+/** As often as that may a carried URL be escaped: nobody has a good reason for more. */
+const MAX_LEVELS = 5;
 
-/** Hosts of the URLs that a URL carries behind its own beginning; bounded. A redirector leads there. */
-export function carriedHosts(normalized: string): readonly string[] {
-  const start = normalized.indexOf("://") + 3;
-  const hosts: string[] = [];
-  for (const [, host = ""] of normalized.slice(start).matchAll(CARRIED)) {
-    hosts.push(host.replace(/^.*@/, "").replace(/:\d*$/, "").toLowerCase());
-    if (hosts.length >= MAX_CARRIED) break;
+/**
+ * True where a URL in normal form carries another one, plain or escaped, behind its own host, of which one host at least
+ * is not harmless: a redirector leads there. What cannot be read is not harmless. A path that begins with `//` carries one
+ * as well, since servers that redirect to a path send browsers there.
+ */
+export function carriesOther(normalized: string, isHarmless: (host: string) => boolean): boolean {
+  const own = /^[a-z]+:\/\/[^/?#]*/.exec(normalized)?.[0] ?? "";
+  return normalized
+    .slice(own.length)
+    .split("&")
+    .some((part) => partCarriesOther(part, isHarmless));
+}
+
+/** `written` has no & but an escaped one. */
+function partCarriesOther(written: string, isHarmless: (host: string) => boolean): boolean {
+  let text = written;
+  for (let level = 0; level < MAX_LEVELS; level++) {
+    const next = unescaped(text);
+    for (const [, authority = ""] of text.matchAll(CARRIED)) {
+      // What is still escaped is looked at when it is not.
+      if (authority.includes("%") && next !== text) continue;
+      // Whoever takes the value apart once more ends it at the &; browsers do not.
+      const ends = [authority, authority.split("&", 1)[0] ?? ""];
+      if (ends.some((each) => each !== "" && !isHarmlessAuthority(each, isHarmless))) return true;
+    }
+    if (next === text) return false;
+    text = next;
   }
-  return hosts;
+  return true;
+}
+
+function isHarmlessAuthority(authority: string, isHarmless: (host: string) => boolean): boolean {
+  const host = readHost(authority.slice(authority.lastIndexOf("@") + 1).replace(/:\d*$/, ""));
+  return host !== null && isHarmless(host);
+}
+
+/** As a server reads it; what browsers leave out of a URL is left out. */
+function unescaped(text: string): string {
+  if (!text.includes("%")) return text;
+  return text
+    .replace(/(?:%[0-9a-f]{2})+/gi, (run) => Buffer.from(run.replaceAll("%", ""), "hex").toString("utf8"))
+    .replace(/[\t\r\n]+/g, "");
 }

@@ -60,6 +60,24 @@ describe("the facts of a mail", () => {
     expect(flags).toEqual(["value_cut"]);
   });
 
+  test("bug: of an address that was too long its domain was cut off, which lists and rules ask for", async () => {
+    const { mail: facts, flags } = await extractionOf(mail([`From: ${"a".repeat(2000)}@evil.example`], "x"));
+    expect(facts.from).toEqual([`${"a".repeat(320 - 13)}@evil.example`]);
+    expect(flags).toEqual(["value_cut"]);
+    const endless = await extractionOf(mail([`From: a@${"b".repeat(2000)}`], "x"));
+    expect(endless.mail.from).toEqual([`a@${"b".repeat(318)}`]);
+  });
+
+  test("bug: of several From headers only the first was seen", async () => {
+    const lines = [
+      "From: A <a@good.example>",
+      "FROM: =?utf-8?q?B?=\r\n <b@evil.example>",
+      "From: a@good.example",
+    ];
+    const { mail: facts } = await extractionOf(mail(lines, "x"));
+    expect(facts.from).toEqual(["a@good.example", "b@evil.example"]);
+  });
+
   test("survive JSON with a lone surrogate in them", async () => {
     const subject = `Subject: =?utf-16le?b?${Buffer.from("610000d8", "hex").toString("base64")}?=`;
     const extraction = await extractionOf(mail([subject], "x"));

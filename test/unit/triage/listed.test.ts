@@ -121,6 +121,8 @@ describe("a listed sender", () => {
       { sender: "a@good.example", mail: from() },
       { sender: "", mail: from("a@good.example") },
     ];
+    const first = from("a@good.example");
+    spoofed.push({ sender: "a@good.example", mail: first, flags: ["addresses_exceeded"] });
     for (const mail of spoofed) expect(decided(mail, allow)).toEqual({ sender: null, rules: NORMAL });
     const both = [...allow, entry("deny", "sender", "a@good.example")];
     expect(decided(good, both).sender).toBe("deny");

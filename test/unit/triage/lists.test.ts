@@ -53,7 +53,7 @@ describe("values are brought into normal form", () => {
     ["url", "javascript:alert(1)", "is no URL that starts with http://, https:// or ftp://"],
     ["url", "http://", "is no URL that can be read"],
     ["url", `http://a.example/${"x".repeat(9000)}`, "is longer than 8192 characters"],
-    ["sender", "@example.org", "is no mail address"],
+    ["sender", "@example.org", "has nothing before its @: for all senders of a domain write it alone"],
     ["sender", "a@", "is no mail address"],
     ["sender", "a@b c", "is no mail address"],
   ])("%s %s: %s", (kind, written, problem) => {
@@ -130,7 +130,12 @@ describe("the matcher", () => {
 
   test("bug: a denied IPv4 address was reached as an IPv6 address that stands for it", () => {
     const lists = createLists([entry("deny", "domain", "192.0.2.7")]);
-    for (const host of ["[::ffff:192.0.2.7]", "[::FFFF:c000:207]", "[::ffff:c000:207]:8443"]) {
+    for (const host of [
+      "[::ffff:192.0.2.7]",
+      "[::FFFF:c000:207]",
+      "[::ffff:c000:207]:8443",
+      "[64:ff9b::192.0.2.7]",
+    ]) {
       const normalized = normalizeUrl(`http://${host}/a`);
       if (normalized === null) throw new Error(host);
       expect(lists.matchUrl(url(normalized))?.value).toBe("192.0.2.7");
@@ -153,6 +158,10 @@ describe("the matcher", () => {
     expect(hit("https://wiki.intranet/")).toBe("intranet");
     expect(lists.matchSender("a@mail.amazonaws.com")?.value).toBe("amazonaws.com");
     expect(lists.matchSender("a@attacker.s3.amazonaws.com")).toBeNull();
+    // No registry takes such names, and browsers go there all the same.
+    for (const name of ["a!b.attacker", "-a.attacker", "a-.attacker", "a~b.attacker", "a'b"]) {
+      expect(hit(`http://${name}.s3.amazonaws.com/`)).toBeNull();
+    }
     const denied = createLists([entry("deny", "domain", "amazonaws.com")]);
     expect(denied.matchUrl(url("https://attacker.s3.amazonaws.com/"))?.list).toBe("deny");
   });
@@ -182,8 +191,38 @@ describe("the matcher", () => {
     expect(lists.matchSender("other@example.org")).toBeNull();
     expect(lists.matchSender("x@mail.evil.example.")?.value).toBe("evil.example");
     expect(lists.matchSender("evil.example@example.org")).toBeNull();
-    for (const odd of ["", "@", "a@", "x".repeat(5000), "a@[192.0.2.1]"]) {
+    for (const odd of ["", "@", "a@", "x".repeat(5000), "a@[192.0.2.1]", "a@[evil.example]"]) {
       expect(lists.matchSender(odd)).toBeNull();
+    }
+  });
+
+  test("bug: a denied sender was another one with quotes, an odd bracket, no local part or an address literal", () => {
+    const value = (written: string) => String(readListValue("deny", "sender", written));
+    const lists = createLists(
+      ["boss@example.org", "evil.example", "a@[192.0.2.7]", "a@[IPv6:2001:DB8::1]", "2001:db8::2"].map(
+        (written) => entry("deny", "sender", value(written)),
+      ),
+    );
+    for (const [written, by] of [
+      ['"boss"@example.org', "boss@example.org"],
+      ['"B\\oss"@Example.org', "boss@example.org"],
+      ["<boss@example.org>", "boss@example.org"],
+      ["boss@example.org>", "boss@example.org"],
+      ["\u200bboss@example.org \u0000", "boss@example.org"],
+      ["@evil.example", "evil.example"],
+      ["a@[192.0.2.7]", "a@192.0.2.7"],
+      ["a@[ipv6:2001:db8:0::1]", "a@[2001:db8::1]"],
+      ["b@[IPv6:2001:db8::2]", "[2001:db8::2]"],
+    ] as const) {
+      expect([written, lists.matchSender(written)?.value]).toEqual([written, by]);
+    }
+    for (const other of [
+      '"boss "@example.org',
+      '"boss@x"@example.org',
+      '"bo.ss."@example.org',
+      "a@[192.0.2.8]",
+    ]) {
+      expect([other, lists.matchSender(other)]).toEqual([other, null]);
     }
   });
 

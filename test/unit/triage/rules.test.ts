@@ -55,6 +55,7 @@ describe("a rule matches", () => {
   test.each<[object, boolean]>([
     [{ sender: ["bounce-7@mail.sender.example"] }, true],
     [{ sender: ["bounce-*@mail.sender.example"] }, true],
+    [{ sender: ['"Bounce-7"@mail.sender.example'] }, true],
     [{ sender: ["bounce-*@*.sender.example"] }, true],
     [{ sender: ["*@*.sender.example"] }, true],
     [{ sender: ["*@sender.example"] }, false],
@@ -98,6 +99,11 @@ describe("a rule matches", () => {
     ["a@own.example.evil.example", ["b@own.example"], "inbound"],
     ["a@own.example", ["b@sub.own.example"], "internal"],
     ["a@own.example", ["b@own.example", "c@out.example"], "outbound"],
+    ["a@own.example", ["b@own.example", "postmaster"], "internal"],
+    // Bug: what could not be read was left out, and the mail was internal.
+    ["a@own.example", ["b@own.example", "c@[192.0.2.7]"], "outbound"],
+    ["a@own.example", ["b@own.example", "c@no domain"], "outbound"],
+    ['"a"@[IPv6:2001:db8::1]', ["b@own.example"], "inbound"],
   ])("by direction: from %s to %o is %s", (sender, recipients, direction) => {
     for (const asked of ["inbound", "outbound", "internal"]) {
       const keys = { own_domains: ["own.example", "*.own.example"] };
@@ -205,6 +211,14 @@ describe("URLs nobody needs to ask about", async () => {
     ["https://sso.corp.example/?to=https%3A%2F%2Fevil.example%2F", "default.urls"],
     ["https://sso.corp.example/https://wiki.corp.example@evil.example/", "default.urls"],
     ["https://sso.corp.example/?to=https%253A%252F%252Fevil.example", "default.urls"],
+    ["https://sso.corp.example/?to=https://wiki.corp.example&for=a@other.example", "default.internal_domain"],
+    [
+      "https://sso.corp.example/?to=https%3A%2F%2Fwiki.corp.example&for=a%40other.example",
+      "default.internal_domain",
+    ],
+    ["https://sso.corp.example/?to=https://wiki.corp.example%2Fa%3Fb%3D%2Fc", "default.internal_domain"],
+    ["https://sso.corp.example/a//b?c=/d", "default.internal_domain"],
+    ["https://example.com/a//b?c=/d", "default.popular_domain"],
     ["https://example.com/", "default.popular_domain"],
     ["https://deep.www.example.com/a/b?c=d", "default.popular_domain"],
     ["https://example.com.evil.example/", "default.urls"],
@@ -221,6 +235,27 @@ describe("URLs nobody needs to ask about", async () => {
     ["http://192.0.2.1/", "default.urls"],
   ])("%s: %s", (normalized, rule) => {
     expect(ruleOf(normalized)).toBe(rule);
+  });
+
+  test.each([
+    "?to=https%3A%2F%2Fwiki.corp.example%40evil.example%2F",
+    "?to=https://wiki.corp.example:80%40evil.example",
+    "?to=https%3A%2F%2Fwiki.corp.example%26.evil.example",
+    "?to=https%3A%2F%2Fevil.example%26@wiki.corp.example",
+    "?to=https%253A%252F%252Fwiki.corp.example%252Eevil.example",
+    "?to=https%3A%2F%2Fwiki.corp.example%E3%80%82evil.example",
+    "?to=https%3A%2F%2Fwiki.corp.example%zz.evil.example",
+    "?to=ht%09tps%3A//evil.example",
+    `?to=${encodeURIComponent("https://evil.example").replaceAll("%", `%${"25".repeat(40)}`)}`,
+    `?${"a=https://wiki.corp.example/&".repeat(200)}to=https://evil.example/`,
+    "?to=//evil.example",
+    "?to=%2F%5Cevil.example",
+    "?to=https:evil.example",
+    "?to=https:/evil.example",
+    "/evil.example/",
+  ])("bug: an own redirector was skipped that leads outside by %s", (rest) => {
+    expect(ruleOf(`https://sso.corp.example/${rest}`)).toBe("default.urls");
+    expect(ruleOf(`https://example.com/${rest}`)).toBe("default.urls");
   });
 
   test("are internal ones, whatever a rule says that does not name hosts", () => {
