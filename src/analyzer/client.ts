@@ -2,8 +2,9 @@
  * The VMRay REST API (2017 to 2026.2), as far as the sensor uses it.
  *
  * Takes ids, hashes, a file on disk or a URL; gives checked answers. Every fault is a VmrayError: VMRAY_AUTH (401,
- * 403), VMRAY_THROTTLED (429), VMRAY_UNREACHABLE (network, time-out, 5xx), VMRAY_ANSWER (not the API, or not its
- * shapes), VMRAY_REFUSED (VMRay will not take it, for good). Redirects are not followed and answers are bounded.
+ * 403), VMRAY_THROTTLED (429), VMRAY_UNREACHABLE (network, time-out, 5xx), VMRAY_ANSWER (not the API, not its shapes,
+ * or a question it will not answer). A submission that VMRay will not take, for good, is an answer with `errors`.
+ * Redirects are not followed and answers are bounded.
  * A GET is sent once more where its connection broke; a POST never is, since VMRay may have taken the first one.
  */
 import { z } from "zod";
@@ -16,7 +17,7 @@ import * as shapes from "./api-shapes.ts";
 import { type ConnectionSettings, connectionFault, createConnection } from "./connection.ts";
 import { type FormField, type FormFile, multipartBody } from "./multipart.ts";
 import { type SubmitDefaults, seconds, submitFields } from "./submit-fields.ts";
-import { oneLine, publicReason, saidByPage, VmrayError } from "./vmray-error.ts";
+import { isPage, oneLine, publicReason, saidByPage, VmrayError } from "./vmray-error.ts";
 
 export type VmrayConnection = SubmitDefaults &
   ConnectionSettings &
@@ -185,7 +186,7 @@ export function createVmrayClient(
       if (!isBrokenConnection(thrown)) throw thrown;
       reply = await exchange(path, { method: "GET" }, call);
     }
-    return readAnswer(reply, reading, "optional");
+    return readAnswer(reply, reading, "question");
   }
 
   async function getOne<T extends z.ZodType>(
@@ -520,7 +521,7 @@ function readSubmitAnswer(reply: Reply, reading: Reading): shapes.SubmitAnswer {
     errors: errors.map((each) => ({ error_msg: publicReason(each.error_msg, reading.secret) })),
   });
   try {
-    return cleaned(checked(readAnswer(reply, reading, "required").data, shapes.submitAnswer));
+    return cleaned(checked(readAnswer(reply, reading, "submission").data, shapes.submitAnswer));
   } catch (thrown) {
     if (!(thrown instanceof VmrayError)) throw thrown;
     const body = parseEnvelope(reply.text);
@@ -533,22 +534,25 @@ function readSubmitAnswer(reply: Reply, reading: Reading): shapes.SubmitAnswer {
   }
 }
 
-function readAnswer(reply: Reply, reading: Reading, absence: "optional"): Answer | null;
-function readAnswer(reply: Reply, reading: Reading, absence: "required"): Answer;
-/** The data of an answer; null for 404 where absence is an answer. Everything else is thrown. */
-function readAnswer(reply: Reply, reading: Reading, absence: "optional" | "required"): Answer | null {
+function readAnswer(reply: Reply, reading: Reading, call: "question"): Answer | null;
+function readAnswer(reply: Reply, reading: Reading, call: "submission"): Answer;
+/**
+ * The data of an answer; null for 404 where that answers a question. Everything else is thrown. Only a submission is
+ * refused for good: the answer to a question, and what a page of something else says, concern no single content.
+ */
+function readAnswer(reply: Reply, reading: Reading, call: "question" | "submission"): Answer | null {
   const { status } = reply;
   const { now, secret } = reading;
   const body = parseEnvelope(reply.text);
+  // JSON alone does not make it VMRay's: gateways speak it, too.
+  const own = body !== null && (body.result != null || body.error_msg != null);
   const text = body?.error_msg ?? (body === null ? saidByPage(reply.text) : "");
   const said = text === "" ? `HTTP ${status}` : publicReason(text, secret);
   const fault = (code: VmrayError["code"], message: string, retryAfter: number | null = null) =>
     new VmrayError(code, message, { status, retryAfter });
 
   if (status === 401) throw fault("VMRAY_AUTH", `VMRay refuses the API key: ${said}`);
-  if (status === 403 && body !== null)
-    throw fault("VMRAY_AUTH", `VMRay does not allow the API key this call: ${said}`);
-  if (status === 403) throw fault("VMRAY_ANSWER", `something before VMRay forbids the call: ${said}`);
+  if (status === 403 && own) throw fault("VMRAY_AUTH", `VMRay does not allow the API key this call: ${said}`);
   if (status === 429) {
     throw fault(
       "VMRAY_THROTTLED",
@@ -572,17 +576,17 @@ function readAnswer(reply: Reply, reading: Reading, absence: "optional" | "requi
       `VMRay answered with a redirect (HTTP ${status}); vmray.url must be the server itself`,
     );
   }
-  // A gateway that does not know the way says so in JSON too.
-  const ofVmray = body !== null && (body.result != null || body.error_msg != null);
-  if (status === 404 && absence === "optional" && ofVmray) return null;
+  if (status === 404 && call === "question" && own) return null;
   if (status === 404 || status === 405) throw fault("VMRAY_ANSWER", `vmray.url has no such call: ${said}`);
-  if (status >= 400) throw fault("VMRAY_REFUSED", `VMRay refused the request: ${said}`);
+  if (status === 403 || (status >= 400 && status !== 413 && isPage(reply.text)))
+    throw fault("VMRAY_ANSWER", `something before VMRay refuses the call: ${said}`);
+  const refused = call === "submission" ? "VMRAY_REFUSED" : "VMRAY_ANSWER";
+  if (status >= 400) throw fault(refused, `VMRay refused the request: ${said}`);
   if (status < 200 || status >= 300 || body === null) {
     const page = said === `HTTP ${status}` ? said : `HTTP ${status}: ${said}`;
     throw fault("VMRAY_ANSWER", publicReason(`VMRay answered with something that is not its API (${page})`));
   }
-  if (body.result != null && body.result !== "ok")
-    throw fault("VMRAY_REFUSED", `VMRay refused the request: ${said}`);
+  if (body.result != null && body.result !== "ok") throw fault(refused, `VMRay refused the request: ${said}`);
   if (body.data === undefined) throw fault("VMRAY_ANSWER", "VMRay answered without data");
   const continuation = body.continuation_id;
   const usable = continuation !== null && /^[A-Za-z0-9_-]{1,128}$/.test(continuation);

@@ -147,8 +147,5 @@ export function createFeed({ client, spool, pollInterval, log }: FeedOptions): F
 }
 
 function notHere(thrown: unknown): boolean {
-  return (
-    thrown instanceof VmrayError &&
-    (thrown.code === "VMRAY_REFUSED" || [403, 404, 405].includes(thrown.status ?? 0))
-  );
+  return thrown instanceof VmrayError && [400, 403, 404, 405].includes(thrown.status ?? 0);
 }

@@ -78,6 +78,11 @@ export function publicReason(text: string, secret: string = ""): string {
   );
 }
 
+/** True for HTML and XML. */
+export function isPage(text: string): boolean {
+  return /^\s*</.test(text.slice(0, MAX_READ));
+}
+
 /**
  * What an answer that is not the API says: its text, or the title of a page; empty where there is none. A proxy or a
  * gateway speaks so.
@@ -85,7 +90,6 @@ export function publicReason(text: string, secret: string = ""): string {
 export function saidByPage(text: string): string {
   const begin = text.slice(0, MAX_READ);
   const title = /<title[^>]{0,200}>([^<]{1,300})/i.exec(begin)?.[1] ?? "";
-  const isPage = /^\s*</.test(begin);
   const isData = /^\s*[[{]/.test(begin);
-  return oneLine(isPage ? title : isData ? "" : begin);
+  return oneLine(isPage(begin) ? title : isData ? "" : begin);
 }

@@ -90,6 +90,7 @@ describe("a refused submission", () => {
     const of = async (answer: Canned) => (await faultOf(send(vmray({ [SUBMIT]: answer }).client))).code;
     expect(await of(raw({ result: "error", error_msg: "Forbidden" }, 403))).toBe("VMRAY_AUTH");
     expect(await of(raw("<title>502 Bad Gateway</title>", 502))).toBe("VMRAY_UNREACHABLE");
+    expect(await of(raw("<title>400 Bad Request</title>", 400))).toBe("VMRAY_ANSWER");
     expect(await of(raw("<title>Log in</title>", 200))).toBe("VMRAY_ANSWER");
     expect(await of(raw({ result: "ok" }))).toBe("VMRAY_ANSWER");
     expect(await of(raw({ result: "error", error_msg: "slow down" }, 429))).toBe("VMRAY_THROTTLED");

@@ -253,8 +253,8 @@ describe("a fault", () => {
     [302, "VMRAY_ANSWER"],
     [405, "VMRAY_ANSWER"],
     [204, "VMRAY_ANSWER"],
-    [400, "VMRAY_REFUSED"],
-    [413, "VMRAY_REFUSED"],
+    [400, "VMRAY_ANSWER"],
+    [413, "VMRAY_ANSWER"],
   ])("of status %p is %s", async (status, code) => {
     const { url } = serve(
       () => new Response(status === 204 ? null : "<html>", { status, headers: { location: "/x" } }),
@@ -288,7 +288,7 @@ describe("a fault", () => {
     const { url } = serve(() => json({ result: "error", error_msg: "bad\r\nthing of joe@acme.example" }));
     const error = await faultOf(connect(url).sample(1));
     expect([error.code, error.message]).toEqual([
-      "VMRAY_REFUSED",
+      "VMRAY_ANSWER",
       "VMRay refused the request: bad thing of (address removed)",
     ]);
   });

@@ -53,7 +53,8 @@ describe("calls that fail among others", () => {
       const here = await world();
       const contents = [0, 1, 2, 3].flatMap((n) => [file(`fault ${n}`), url(`http://f${n}.example/x`)]);
       const id = await here.mail(...contents);
-      const analyzer = here.start(clientOf(vmray));
+      // Only what is slow is to meet the time-out, however busy the machine is.
+      const analyzer = here.start(clientOf(vmray, KEY, fault.fault === "slow" ? 1000 : 30_000));
       expect((await here.verdicts(id)).map(({ verdict }) => verdict)).toEqual(contents.map(() => "clean"));
       expect(analyzer.status()).toMatchObject({ lastError: { code }, counts: { finished: 8, failed: 0 } });
       expect([...vmray.submissions().values()]).toEqual(contents.map(() => 1));
@@ -190,6 +191,50 @@ test("the fault of a submission that VMRay has trouble with is kept as long as t
   trouble = false;
   await told(null);
   expect((await here.spool.mail(id))?.state).toBe("analysing");
+});
+
+describe("an answer that is not VMRay's", () => {
+  const PLAIN = "<html><title>400 The plain HTTP request was sent to HTTPS port</title></html>";
+  test.each([
+    ["a page with 400", () => new Response(PLAIN, { status: 400 }), "400 The plain HTTP request"],
+    ["a page with 451", () => new Response("<title>Blocked</title>", { status: 451 }), "Blocked"],
+    ["a gateway's JSON", () => Response.json({ message: "no Route matched" }, { status: 404 }), "HTTP 404"],
+    ["a refusal of every question", () => Response.json({ result: "error" }, { status: 400 }), "HTTP 400"],
+  ])(
+    "costs no work (bug: it failed contents for good, or made them unknown): %s",
+    async (_, wrong, words) => {
+      const vmray = await simulator();
+      let astray = true;
+      const front = Bun.serve({
+        port: 0,
+        hostname: "127.0.0.1",
+        fetch(request): Response | Promise<Response> {
+          const { pathname, search } = new URL(request.url);
+          return astray ? wrong() : fetch(`${vmray.url}${pathname}${search}`, request);
+        },
+      });
+      try {
+        const here = await world();
+        const id = await here.mail(file("kept"), url("http://kept.example/", "lookup"));
+        const analyzer = here.start(clientOf({ url: front.url.origin }), {
+          timing: { ...FAST, unreachableNews: 50 },
+        });
+        await until(() => here.news.length > 0, "the event");
+        expect(here.news).toEqual(["analyzer_unreachable"]);
+        expect(analyzer.status().lastError).toMatchObject({ code: "VMRAY_ANSWER" });
+        expect(analyzer.status().lastError?.message).toContain(words);
+        expect(analyzer.status().counts).toMatchObject({ finished: 0, failed: 0 });
+        astray = false;
+        expect(await here.verdicts(id)).toMatchObject([
+          { verdict: "clean" },
+          { verdict: "not_available", reason: "unknown to VMRay; only looked up, as the policy wants" },
+        ]);
+        expect(analyzer.status().counts).toMatchObject({ finished: 2, failed: 0 });
+      } finally {
+        await front.stop(true);
+      }
+    },
+  );
 });
 
 describe("a 403", () => {

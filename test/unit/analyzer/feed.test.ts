@@ -93,7 +93,7 @@ test("is believed where it names a little later what a single poll found", async
 });
 
 test.each([
-  ["VMRAY_REFUSED", 400],
+  ["VMRAY_ANSWER", 400],
   ["VMRAY_AUTH", 403],
   ["VMRAY_ANSWER", 404],
 ] as const)("%s (HTTP %d) means that there is none, and is no fault", async (code, status) => {

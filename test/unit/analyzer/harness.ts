@@ -127,13 +127,13 @@ export async function simulator(options: Partial<SimulatorOptions> = {}): Promis
   return started;
 }
 
-export function clientOf(vmray: Simulator, key = KEY): VmrayClient {
+export function clientOf(vmray: Pick<Simulator, "url">, key = KEY, timeout = 1000): VmrayClient {
   return createVmrayClient(
     {
       url: vmray.url,
       ...DIRECT,
-      request_timeout: 1000,
-      upload_timeout: 1000,
+      request_timeout: timeout,
+      upload_timeout: timeout,
       ...SUBMIT_DEFAULTS,
     },
     key,
@@ -173,7 +173,7 @@ export function scripted(change: Partial<VmrayClient>): VmrayClient {
     jobStatuses: async () => ["inwork"],
     submissionChildren: async () => [],
     finishedAfter: async () => {
-      throw new VmrayError("VMRAY_REFUSED", "no such call", { status: 400 });
+      throw new VmrayError("VMRAY_ANSWER", "no such call", { status: 400 });
     },
     quota: async () => null,
     reputationLookups: async () => [],
