@@ -266,7 +266,9 @@ export function analysisStore(
       await write(reached, (db): boolean => {
         const text = JSON.stringify(verdict);
         const before = db
-          .query<{ progress: string }, [string]>("SELECT progress FROM analyses WHERE key = ? AND open = 1")
+          .query<{ progress: string; created_at: number }, [string]>(
+            "SELECT progress, created_at FROM analyses WHERE key = ? AND open = 1",
+          )
           .get(key);
         if (before === null) return false;
         if (settlement !== null) settle(db, key, settlement);
@@ -297,8 +299,9 @@ export function analysisStore(
         // A new reputation is no reason to call harmless what an analysis found to be bad.
         const worse = again && progress.state === "submitted";
         if (relooks.changed(db, part.content, verdict, worse)) {
-          const since = relooks.since(db, time);
-          const revision = { content, key: again ? null : key, verdict, since };
+          // However long it took: it is about the mails of the time when it was wanted.
+          const since = relooks.since(db, Math.min(before.created_at, time));
+          const revision = { content, key: again ? null : key, verdict, worse, since };
           revise(db, revision, again ? "relook" : "late", newChange(time));
           if (again) renewKnown(db, content, verdict, validUntil);
         }

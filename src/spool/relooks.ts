@@ -3,8 +3,8 @@
  * content, however many mails carry it.
  *
  * URLs and what VMRay did not know are looked at again, at times that double from one to the next. A row lives as long
- * after the last mail with the content as `setRelooks` says; nothing is kept, and nothing looked at, before that is
- * called.
+ * after the last mail with the content as `setRelooks` says, and until a look that was due by then is begun; nothing is
+ * kept, and nothing looked at, before that is called. A look is wanted since it was due, whenever it can be made.
  */
 import type { Database } from "bun:sqlite";
 import { contentKey, type PlannedArtifact } from "../triage/plan.ts";
@@ -24,10 +24,12 @@ export type Relooks = {
   submits(): boolean;
   /** The analyzers there are: what was judged by another one is looked up at the first. */
   setAnalyzers(names: readonly string[]): void;
-  /** True where earlier mails know the content by another verdict; `worse`: by a better one. */
+  /** False where no earlier mail can know the content by another verdict; `worse`: by a better one. */
   changed(db: Database, content: Uint8Array, verdict: ContentVerdict, worse: boolean): boolean;
-  /** `seq` of the oldest mail whose verdict is kept true. */
+  /** `seq` of the oldest mail whose verdict was kept true at that time. */
   since(db: Database, time: number): number;
+  /** Forgets what is over at `time`, `limit` rows at most; gives how many. */
+  sweep(db: Database, time: number, limit: number): number;
   /** A part of a mail that just came got its verdict. */
   delivered(
     db: Database,
@@ -49,6 +51,7 @@ type Due = {
   readonly mail: number;
   readonly n: number;
   readonly looks: number;
+  readonly next_at: number;
   readonly until: number;
   /** Null where the mail is no longer kept. */
   readonly artifact: string | null;
@@ -70,7 +73,7 @@ export function createRelooks({ read, write }: StoreAccess): Relooks {
   const due = (db: Database, time: number, limit: number) =>
     db
       .query<Due, [number, number]>(
-        `SELECT l.content, l.mail, l.n, l.looks, l.until, r.artifact, r.verdict FROM relooks l
+        `SELECT l.content, l.mail, l.n, l.looks, l.next_at, l.until, r.artifact, r.verdict FROM relooks l
          LEFT JOIN artifacts r ON r.mail = l.mail AND r.n = l.n
          WHERE l.next_at <= ? ORDER BY l.next_at LIMIT ?`,
       )
@@ -94,7 +97,7 @@ export function createRelooks({ read, write }: StoreAccess): Relooks {
       return write(["analyses"], (db) => {
         const later = db.query("UPDATE relooks SET looks = ?, next_at = ? WHERE content = ?");
         const rows = due(db, time, limit);
-        for (const { content, mail, n, looks, until, artifact, verdict } of rows) {
+        for (const { content, mail, n, looks, next_at, until, artifact, verdict } of rows) {
           const next = time + settings.first * 2 ** Math.min(looks + 1, 30);
           const ends = artifact === null || next > until;
           later.run(looks + 1, ends ? null : next, content);
@@ -103,7 +106,7 @@ export function createRelooks({ read, write }: StoreAccess): Relooks {
           const judged = verdict === null ? null : (JSON.parse(verdict) as ContentVerdict);
           const named = judged?.analyzer ?? planned.decision.analyzer ?? FIRST_ANALYZER;
           const analyzer = analyzers.includes(named) ? named : FIRST_ANALYZER;
-          openAgain(db, contentKey(planned), { mail, n, analyzer }, time);
+          openAgain(db, contentKey(planned), { mail, n, analyzer }, next_at);
         }
         return rows.length;
       });
@@ -112,14 +115,23 @@ export function createRelooks({ read, write }: StoreAccess): Relooks {
     changed: (db, content, verdict, worse) => {
       const told = partVerdict(verdict);
       if (settings.for === 0 || told === "not_available") return false;
+      // A row may be gone by the time an answer comes that was wanted while it was there.
       const before = verdictOf(db, content);
-      return before !== null && before !== told && (!worse || !atLeast(before, told));
+      return before === null || (before !== told && (!worse || !atLeast(before, told)));
     },
 
     since: (db, time) =>
       db
         .query<{ seq: number }, [string]>("SELECT seq FROM mails WHERE id >= ? ORDER BY id LIMIT 1")
         .get(firstId(time - settings.for))?.seq ?? Number.MAX_SAFE_INTEGER,
+
+    sweep: (db, time, limit) =>
+      db
+        .query(
+          `DELETE FROM relooks WHERE content IN
+             (SELECT content FROM relooks WHERE until < ? AND (next_at IS NULL OR ?) LIMIT ?)`,
+        )
+        .run(time, known && settings.for === 0 ? 1 : 0, limit).changes,
 
     delivered: (db, { mail, n, content, artifact }, verdict, time) => {
       if (settings.for === 0 || verdict.outcome === "skipped") return;

@@ -66,11 +66,21 @@ export function decideWaiting(db: Database, key: string, verdict: ContentVerdict
   askRecheck(db, news, "completed", change);
 }
 
+type Judged = {
+  readonly mail: number;
+  readonly n: number;
+  readonly key: string;
+  readonly artifact: string;
+  readonly verdict: string;
+};
+
 export type Revision = {
   readonly content: string;
   /** Of the analysis that gave the verdict; null where it holds whatever analysis judged before. */
   readonly key: string | null;
   readonly verdict: ContentVerdict;
+  /** True where it replaces better verdicts alone. */
+  readonly worse: boolean;
   /** `seq` of the first mail that is looked at. */
   readonly since: number;
 };
@@ -83,13 +93,13 @@ export type Revision = {
 export function revise(db: Database, revision: Revision, because: ChangeCause, change: string): number {
   const told = partVerdict(revision.verdict);
   if (told === "not_available") return 0;
-  const rows = db
-    .query<{ mail: number; n: number; key: string; artifact: string; verdict: string }, [Uint8Array, number]>(
-      `SELECT mail, n, key, artifact, verdict FROM artifacts
-       WHERE content = ? AND mail >= ? AND verdict IS NOT NULL`,
-    )
-    .all(contentId(revision.content), revision.since);
   const text = JSON.stringify(revision.verdict);
+  const rows = db
+    .query<Judged, [Uint8Array, number, string]>(
+      `SELECT mail, n, key, artifact, verdict FROM artifacts
+       WHERE content = ? AND mail >= ? AND verdict IS NOT NULL AND verdict <> ?`,
+    )
+    .all(contentId(revision.content), revision.since, text);
   const mails = new Set<number>();
   for (const row of rows) {
     const old = JSON.parse(row.verdict) as ContentVerdict;
@@ -112,11 +122,11 @@ export function setVerdict(db: Database, mail: number, n: number, verdict: strin
   );
 }
 
-function replaces({ verdict, key }: Revision, oldKey: string, old: ContentVerdict): boolean {
+function replaces({ verdict, key, worse }: Revision, oldKey: string, old: ContentVerdict): boolean {
   if (old.outcome === "skipped") return false;
   const rank = (content: ContentVerdict) => VERDICT_ORDER.indexOf(partVerdict(content));
   const was = partVerdict(old);
   if (was === partVerdict(verdict)) return false;
   if (was === "not_available" || rank(verdict) > rank(old)) return true;
-  return old.vmray !== null && (key === null || key === oldKey);
+  return !worse && old.vmray !== null && (key === null || key === oldKey);
 }

@@ -35,7 +35,7 @@ import { count, firstId, type MailRecord, mailRow } from "./mail-rows.ts";
 import { leavesMembersOpen, lookUpMembers } from "./members.ts";
 import { lastSeq, outboxStore, putEvents } from "./outbox.ts";
 import { createParsingNotes } from "./parsing-notes.ts";
-import { createRelooks } from "./relooks.ts";
+import { createRelooks, type Relooks } from "./relooks.ts";
 import { reportStore } from "./reports.ts";
 import { askRecheck, contentId, newChange } from "./revisions.ts";
 import type { MailFilter, MailRow, MailState, Spool, SpoolTopic } from "./spool.ts";
@@ -398,7 +398,7 @@ export async function openSpool(
     },
 
     sweep: async (time) => {
-      const { files, more } = await write([], (db) => sweepStep(db, time, settings, denials));
+      const { files, more } = await write([], (db) => sweepStep(db, time, settings, { denials, relooks }));
       for (const id of files) await unlink(largeFile(settings.path, id)).catch(ignoreMissing);
       if (more) return true;
       // Stepped to the end: each step gives back one page.
@@ -513,7 +513,7 @@ function sweepStep(
   db: Database,
   time: number,
   settings: SpoolSettings,
-  denials: Denials,
+  { denials, relooks }: { readonly denials: Denials; readonly relooks: Relooks },
 ): { readonly files: readonly string[]; readonly more: boolean } {
   const old = db
     .query<Pick<MailRecord, "seq" | "id" | "raw">, [number, number]>(
@@ -558,9 +558,7 @@ function sweepStep(
             AND mail NOT IN (SELECT seq FROM mails) LIMIT ?)`,
     )
     .run(AGAIN, AGAIN.replace(":", ";"), SWEEP_STEP).changes;
-  const looks = db
-    .query("DELETE FROM relooks WHERE content IN (SELECT content FROM relooks WHERE until < ? LIMIT ?)")
-    .run(time, SWEEP_STEP).changes;
+  const looks = relooks.sweep(db, time, SWEEP_STEP);
   const entries = forgetExpired(db, time, SWEEP_STEP);
   const traits = denials.sweep(db, time, SWEEP_STEP);
   return {

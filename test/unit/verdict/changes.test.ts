@@ -269,6 +269,93 @@ describe("a content whose verdict changes", () => {
     expect(await at.spool.mail(anna ?? "")).toMatchObject({ verdict: "clean" });
   });
 
+  const swept = async (at: Place) => {
+    while (await at.spool.sweep(at.clock.now));
+  };
+  const changes = async (at: Place) =>
+    (await events(at.spool)).filter(({ type }) => type === "verdict.changed");
+
+  test("bug: a look that VMRay answered after the time told nobody what it found", async () => {
+    const at = await place();
+    const [anna, ben] = await delivered(at, ["anna@example.org", "ben@example.org"]);
+    at.clock.now += 600_000;
+    expect(await at.spool.startRelooks(at.clock.now, 10)).toBe(1);
+    for (let hours = 0; hours < 30; hours += 1) {
+      at.clock.now += HOUR;
+      await at.spool.startRelooks(at.clock.now, 10);
+      await swept(at);
+    }
+    await at.restart();
+    await at.spool.finishAnalysis(AGAIN + contentKey(link), known("malicious"), at.clock.now + HOUR);
+    await judgeAll(at);
+    expect(await changes(at)).toMatchObject([
+      { mail: { id: anna }, change: { because: "relook", from: "clean", to: "malicious", mails: 2 } },
+      { mail: { id: ben }, change: { because: "relook" } },
+    ]);
+    at.clock.now += HOUR;
+    expect(await at.spool.startRelooks(at.clock.now, 10)).toBe(0);
+  });
+
+  test("bug: looks that were due while the sensor was down were never made", async () => {
+    const at = await place();
+    const [anna] = await delivered(at, ["anna@example.org"]);
+    at.clock.now += 30 * HOUR;
+    await at.restart();
+    await swept(at);
+    expect(await at.spool.startRelooks(at.clock.now, 10)).toBe(1);
+    expect(await at.spool.startRelooks(at.clock.now, 10)).toBe(0);
+    await swept(at);
+    await at.spool.finishAnalysis(AGAIN + contentKey(link), known("malicious"), null);
+    await judgeAll(at);
+    expect(await changes(at)).toMatchObject([{ mail: { id: anna }, change: { because: "relook" } }]);
+  });
+
+  test("bug: an analysis of a later mail that took longer than the time told the earlier one nothing", async () => {
+    const at = await place();
+    const [anna] = await delivered(at, ["anna@example.org"]);
+    at.clock.now += 20 * HOUR;
+    await takenApart(at, [link], "ben@example.org");
+    at.clock.now += 20 * HOUR;
+    await swept(at);
+    await at.spool.finishAnalysis(key, known("malicious"), null);
+    await judgeAll(at);
+    expect(await changes(at)).toMatchObject([
+      { mail: { id: anna }, change: { because: "late", from: "clean", to: "malicious" } },
+    ]);
+  });
+
+  test("is not kept in mind where looks are off", async () => {
+    const at = await place();
+    await delivered(at, ["anna@example.org"]);
+    await at.spool.setRelooks({ for: 0, first: 600_000 });
+    at.clock.now += 30 * HOUR;
+    await swept(at);
+    await at.spool.setRelooks({ for: 24 * HOUR, first: 600_000 });
+    expect(await at.spool.startRelooks(at.clock.now, 10)).toBe(0);
+  });
+
+  test("changes as often as VMRay changes its mind, each time told from what was told last", async () => {
+    const at = await place();
+    await delivered(at, ["anna@example.org"]);
+    for (const verdict of ["suspicious", "clean", "suspicious", "malicious"] as const) {
+      at.clock.now += 3 * HOUR;
+      expect(await at.spool.startRelooks(at.clock.now, 10)).toBe(1);
+      await at.spool.finishAnalysis(AGAIN + contentKey(link), known(verdict), at.clock.now + HOUR);
+      await at.restart();
+      await judgeAll(at);
+    }
+    const told = await changes(at);
+    expect(told.map(({ change }) => [change?.from, change?.to])).toEqual([
+      ["clean", "suspicious"],
+      ["suspicious", "clean"],
+      ["clean", "suspicious"],
+      ["suspicious", "malicious"],
+    ]);
+    const replaced = told.map(({ change }) => change?.previous_event_id);
+    expect(replaced.slice(1)).toEqual(told.slice(0, -1).map(({ id }) => id));
+    expect((await at.spool.counts()).verdicts).toMatchObject({ malicious: 1, suspicious: 0, clean: 0 });
+  });
+
   test("is not looked at where the time is 0", async () => {
     const at = await place();
     await at.spool.setRelooks({ for: 0, first: 600_000 });
