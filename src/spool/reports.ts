@@ -21,8 +21,32 @@ export type ReportStore = Pick<
 
 /** Mails that share a content are counted up to this number. */
 const MAX_BESIDE = 10_000;
+/** Changes whose mails are kept in mind. */
+const MAX_SHARING = 8;
+
+/** The mails that share contents, newest first. */
+type Sharing = { readonly seqs: readonly number[]; readonly newest: readonly MailBeside[] };
 
 export function reportStore({ read, write }: StoreAccess, now: () => number): ReportStore {
+  // Each of the mails of a change asks for the others: they are looked up once.
+  const known = new Map<string, Sharing>();
+  const sharing = (
+    db: Database,
+    contents: readonly Uint8Array[],
+    limit: number,
+    change?: string,
+  ): Sharing => {
+    if (change === undefined) return mailsSharing(db, contents, limit);
+    const name = [change, limit, ...contents.map((content) => content.toHex())].join(" ");
+    const found = known.get(name) ?? mailsSharing(db, contents, limit);
+    known.delete(name);
+    known.set(name, found);
+    for (const oldest of known.keys()) {
+      if (known.size <= MAX_SHARING) break;
+      known.delete(oldest);
+    }
+    return found;
+  };
   return {
     analysedMails: async (limit) =>
       read((db) =>
@@ -94,7 +118,19 @@ export function reportStore({ read, write }: StoreAccess, now: () => number): Re
             .get(id)?.reason ?? null,
       ),
 
-    mailsBeside: async (id, parts, limit) => read((db) => mailsBeside(db, id, parts, limit)),
+    mailsBeside: async (id, parts, limit, change) =>
+      read((db) => {
+        const own = db.query<{ seq: number }, [string]>("SELECT seq FROM mails WHERE id = ?").get(id)?.seq;
+        if (own === undefined) return { count: 0, mails: [] };
+        const contentOf = db.query<{ content: Uint8Array | null }, [number, number]>(
+          "SELECT content FROM artifacts WHERE mail = ? AND n = ?",
+        );
+        const contents = parts.flatMap((n) => contentOf.get(own, n)?.content ?? []);
+        const { seqs, newest } = sharing(db, contents, limit, change);
+        const others = seqs.length - (seqs.includes(own) ? 1 : 0);
+        const mails = newest.filter((mail) => mail.id !== id).slice(0, limit);
+        return { count: Math.min(others, MAX_BESIDE), mails };
+      }),
 
     mailsOfChange: async (id, change, limit) =>
       read((db) => {
@@ -141,21 +177,20 @@ function settle(db: Database, mail: MailRecord): void {
   db.query("UPDATE artifacts SET was = NULL WHERE mail = ? AND was IS NOT NULL").run(mail.seq);
 }
 
-function mailsBeside(
-  db: Database,
-  id: string,
-  parts: readonly number[],
-  limit: number,
-): { readonly count: number; readonly mails: readonly MailBeside[] } {
-  const of = db.query<{ other: number }, [string, number, number]>(
-    `SELECT DISTINCT o.mail AS other FROM mails m
-     JOIN artifacts r ON r.mail = m.seq AND r.n = ?2
-     JOIN artifacts o ON o.content = r.content AND o.mail <> m.seq
-     WHERE m.id = ?1 ORDER BY o.mail DESC LIMIT ?3`,
+function mailsSharing(db: Database, contents: readonly Uint8Array[], limit: number): Sharing {
+  const of = db.query<{ mail: number }, [Uint8Array, number]>(
+    "SELECT DISTINCT mail FROM artifacts WHERE content = ? ORDER BY mail DESC LIMIT ?",
   );
-  const found = new Set(parts.flatMap((n) => of.all(id, n, MAX_BESIDE).map(({ other }) => other)));
-  const others = [...found].sort((a, b) => b - a).map((seq) => ({ seq }));
-  return { count: others.length, mails: besides(db, others.slice(0, limit)) };
+  const found = new Set(
+    contents.flatMap((content) => of.all(content, MAX_BESIDE + 1).map(({ mail }) => mail)),
+  );
+  const seqs = [...found].sort((a, b) => b - a).slice(0, MAX_BESIDE + 1);
+  // One of them is the mail that asks.
+  const newest = besides(
+    db,
+    seqs.slice(0, limit + 1).map((seq) => ({ seq })),
+  );
+  return { seqs, newest };
 }
 
 function besides(db: Database, mails: readonly { readonly seq: number }[]): readonly MailBeside[] {

@@ -6,8 +6,7 @@
  */
 import type { Database } from "bun:sqlite";
 import { createHash } from "node:crypto";
-import { contentKey, type PlannedArtifact } from "../triage/plan.ts";
-import { partVerdict } from "../verdict/judge.ts";
+import { partVerdict, UNDECIDED } from "../verdict/judge.ts";
 import { type ContentVerdict, VERDICT_ORDER } from "../verdict/verdict.ts";
 import type { ChangeCause } from "./spool.ts";
 
@@ -70,7 +69,6 @@ type Judged = {
   readonly mail: number;
   readonly n: number;
   readonly key: string;
-  readonly artifact: string;
   readonly verdict: string;
 };
 
@@ -96,15 +94,18 @@ export function revise(db: Database, revision: Revision, because: ChangeCause, c
   const text = JSON.stringify(revision.verdict);
   const rows = db
     .query<Judged, [Uint8Array, number, string]>(
-      `SELECT mail, n, key, artifact, verdict FROM artifacts
+      `SELECT mail, n, key, verdict FROM artifacts
        WHERE content = ? AND mail >= ? AND verdict IS NOT NULL AND verdict <> ?`,
     )
     .all(contentId(revision.content), revision.since, text);
   const mails = new Set<number>();
+  let parsed = "";
+  let old = UNDECIDED;
   for (const row of rows) {
-    const old = JSON.parse(row.verdict) as ContentVerdict;
+    // Mails that came with a verdict that was known have the same one.
+    if (row.verdict !== parsed) old = JSON.parse(row.verdict) as ContentVerdict;
+    parsed = row.verdict;
     if (!replaces(revision, row.key, old)) continue;
-    if (contentKey(JSON.parse(row.artifact) as PlannedArtifact) !== revision.content) continue;
     setVerdict(db, row.mail, row.n, text, partVerdict(old));
     mails.add(row.mail);
   }

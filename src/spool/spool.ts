@@ -447,11 +447,15 @@ export type Spool = {
   reportMail(mail: MailRow, report: Report | null): Promise<void>;
   /** The last fault of the parts that the mail waits for, null where they met none. */
   waitingFault(id: string): Promise<string | null>;
-  /** Mails that share a content with the parts `parts` (numbers in the plan) of a mail, newest first; how many in all. */
+  /**
+   * Mails that share a content with the parts `parts` (numbers in the plan) of a mail, newest first; how many in all.
+   * Mails of one `change` are told the same of each other.
+   */
   mailsBeside(
     id: string,
     parts: readonly number[],
     limit: number,
+    change?: string,
   ): Promise<{ readonly count: number; readonly mails: readonly MailBeside[] }>;
 
   /** The other mails that a denial with the id `change` concerns, newest first; how many in all. */

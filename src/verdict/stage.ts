@@ -62,7 +62,7 @@ export function startVerdicts(options: {
     const { count, mails } =
       mail.recheck?.because === "list"
         ? await spool.mailsOfChange(mail.id, mail.recheck.change, LIMITS.mails)
-        : await spool.mailsBeside(mail.id, parts, LIMITS.mails);
+        : await spool.mailsBeside(mail.id, parts, LIMITS.mails, mail.recheck?.change);
     const change = {
       id: mail.recheck?.change ?? Bun.randomUUIDv7("hex", now()),
       because: mail.recheck?.because ?? "completed",

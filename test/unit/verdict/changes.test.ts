@@ -324,6 +324,30 @@ describe("a content whose verdict changes", () => {
     ]);
   });
 
+  test("bug: each of many mails of a change looked up all the others", async () => {
+    const at = await place();
+    const count = 60;
+    const all = await delivered(
+      at,
+      Array.from({ length: count }, (_, n) => `user${n}@example.org`),
+    );
+    at.clock.now += 600_000;
+    await at.spool.startRelooks(at.clock.now, 10);
+    await at.spool.finishAnalysis(AGAIN + contentKey(link), known("malicious"), null);
+    const [first] = await at.spool.mailsToReport(0, 1);
+    const change = first?.recheck?.change;
+    const told = await at.spool.mailsBeside(all[0] ?? "", [0], 50, change);
+    expect(told.count).toBe(count - 1);
+    expect(told.mails.map(({ id }) => id)).toEqual(all.slice(-50).toReversed());
+    // What comes meanwhile is none of those that are told of the change.
+    await delivered(at, ["late@example.org"]);
+    expect((await at.spool.mailsBeside(all[0] ?? "", [0], 50, change)).count).toBe(count - 1);
+    const newest = await at.spool.mailsBeside(all.at(-1) ?? "", [0], 50, change);
+    expect([newest.count, newest.mails.length]).toEqual([count - 1, 50]);
+    expect(newest.mails.map(({ id }) => id)).not.toContain(all.at(-1));
+    expect((await at.spool.mailsBeside(all[0] ?? "", [0], 50)).count).toBe(count);
+  });
+
   test("is not kept in mind where looks are off", async () => {
     const at = await place();
     await delivered(at, ["anna@example.org"]);
