@@ -6,7 +6,13 @@
  * CONFIG_INVALID where a template is none, TEMPLATE_FAILED where it fails on an alert.
  */
 import { SensorError } from "../errors.ts";
-import { attempt, createEngine, escapeOutput, MAX_TEMPLATE_LENGTH } from "../report/formats/template.ts";
+import {
+  attempt,
+  createEngine,
+  escapeOutput,
+  MAX_TEMPLATE_LENGTH,
+  renderWithin,
+} from "../report/formats/template.ts";
 import type { AlertFacts, Audience } from "./facts.ts";
 import analystHtml from "./templates/analyst.html.liquid" with { type: "text" };
 import analystText from "./templates/analyst.txt.liquid" with { type: "text" };
@@ -52,7 +58,7 @@ export function compileAlertTemplate(text: string, kind: TemplateKind): AlertTem
   }
   const parsed = attempt(() => engine.parse(text), "CONFIG_INVALID");
   const render = (facts: AlertFacts) => {
-    const output = attempt(() => String(engine.renderSync(parsed, facts)), "TEMPLATE_FAILED");
+    const output = attempt(() => renderWithin(engine, parsed, { ...facts }), "TEMPLATE_FAILED");
     if (quotedLength(output) > MAX_OUTPUT) {
       throw new SensorError("TEMPLATE_FAILED", `the template made more than ${MAX_OUTPUT / 1024} KB`);
     }

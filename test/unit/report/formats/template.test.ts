@@ -197,6 +197,23 @@ describe("a template", () => {
   });
 });
 
+// A sensor that started while the machine was busy refused good templates, and with them its configuration.
+test("a template has its time in CPU, however busy the machine is", () => {
+  const busy = {
+    ...event,
+    mail: {
+      get subject() {
+        Bun.sleepSync(300);
+        return "late";
+      },
+    },
+  };
+  const template = compileTemplate("{{ mail.subject }} {{ verdict }} {{ type }}");
+  expect(template.line(busy)).toBe("late malicious mail.verdict");
+  const format = templateFormat(template);
+  for (let n = 0; n < 3; n++) expect(format(event)[0]?.write(busy)).toBe("late malicious mail.verdict");
+});
+
 test("templates that took too long rest, so that mails are taken in meanwhile", () => {
   let time = 0;
   let cost = 10;
@@ -208,7 +225,8 @@ test("templates that took too long rest, so that mails are taken in meanwhile", 
     render: () => "line",
     unknown: () => [],
   };
-  const format = templateFormat(template, () => time);
+  const clock = () => time;
+  const format = templateFormat(template, clock, clock);
   const write = () => format(event).map((piece) => piece.write(event));
   expect(write()).toEqual(["line"]);
   cost = 300;
