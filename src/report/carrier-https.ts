@@ -56,8 +56,8 @@ export function createHttpsCarrier(
   /** Counts faults: a call made before one must not send after it. */
   let faults = 0;
 
-  const post = async (items: readonly Item[]): Promise<{ outcome: Outcome; retryAfter: number }> => {
-    const body = Buffer.from(kind.body(items));
+  const post = async (entries: readonly string[]): Promise<{ outcome: Outcome; retryAfter: number }> => {
+    const body = Buffer.from(kind.body(entries));
     const response = await fetch(target, {
       method: "POST",
       headers: await headersOf(settings, loadSecret),
@@ -68,19 +68,20 @@ export function createHttpsCarrier(
     });
     const answer = { status: response.status, body: await textOf(response) };
     return {
-      outcome: kind.read(answer, items.length),
+      outcome: kind.read(answer, entries.length),
       retryAfter: retryAfter(response.headers, Date.now(), LONGEST_WAIT_MS) ?? 0,
     };
   };
 
   /** Sends items in order. */
   const sendAll = async (items: readonly Item[]): Promise<Delivery> => {
+    const entries = items.map(kind.entry);
     const trial = startTrial();
     /** What the receiver can hold at once, and how much is asked at once to find what it refuses. */
     let most = settings.maxItems;
     let step = settings.maxItems;
-    for (let at = 0; at < items.length; at = trial.reached()) {
-      const batch = firstOf(items.slice(at, at + Math.min(most, step)), settings.maxBytes);
+    for (let at = 0; at < entries.length; at = trial.reached()) {
+      const batch = firstOf(entries.slice(at, at + Math.min(most, step)), settings.maxBytes);
       const { outcome, retryAfter } = await post(batch).catch((thrown: unknown) => ({
         outcome: faultOf(thrown),
         retryAfter: 0,
@@ -158,13 +159,18 @@ export async function headersOf(
 }
 
 /** The lines of an event, each with an id that stays the same: that of what it tells of, numbered where it is repeated. */
-export function httpsItems(lines: readonly Message[]): readonly Item[] {
+function httpsItems(lines: readonly Message[]): readonly Item[] {
   const seen = new Map<string, number>();
   return lines.map(({ event, text }) => {
     const before = seen.get(event.id) ?? 0;
     seen.set(event.id, before + 1);
     return { event, text, id: before === 0 ? event.id : `${event.id}-${before}` };
   });
+}
+
+/** The body of a request with the lines of one event. */
+export function httpsBody({ kind }: Pick<HttpsSettings, "kind">, lines: readonly Message[]): Uint8Array {
+  return Buffer.from(kind.body(httpsItems(lines).map(kind.entry)));
 }
 
 /**
@@ -212,14 +218,14 @@ function startTrial() {
   };
 }
 
-/** The first items that fit, at least one. */
-function firstOf(items: readonly Item[], maxBytes: number): readonly Item[] {
-  let bytes = 0;
-  const end = items.findIndex(({ text }, index) => {
-    bytes += Buffer.byteLength(text);
+/** The first entries whose body fits, at least one. */
+function firstOf(entries: readonly string[], maxBytes: number): readonly string[] {
+  let bytes = 1;
+  const end = entries.findIndex((entry, index) => {
+    bytes += Buffer.byteLength(entry) + 1;
     return index > 0 && bytes > maxBytes;
   });
-  return end === -1 ? items : items.slice(0, end);
+  return end === -1 ? entries : entries.slice(0, end);
 }
 
 async function textOf(response: Response): Promise<string> {

@@ -1,7 +1,7 @@
 /**
  * What the receivers of events by HTTPS want and say: Splunk HEC, Elasticsearch, webhooks.
  *
- * Pure: items in, a body out; an answer in, out comes how many items are taken, which are refused for good, and what
+ * Pure: items in, a body of their entries out; an answer in, out comes how many items are taken, which are refused for good, and what
  * keeps the rest from being taken. What a receiver says is untrusted.
  */
 import { escapeControls } from "../text.ts";
@@ -40,7 +40,10 @@ export type HttpsKind = {
   /** Scheme of the Authorization header. */
   readonly scheme: string;
   readonly contentType: string;
-  body(items: readonly Item[]): string;
+  /** What an item is in the body. */
+  entry(item: Item): string;
+  /** Entries in their order, with at most a byte for each and one more around them. */
+  body(entries: readonly string[]): string;
   read(answer: Answer, count: number): Outcome;
 };
 
@@ -90,18 +93,16 @@ export function splunkHec(settings: {
     path: "/services/collector/event",
     scheme: "Splunk",
     contentType: "application/json",
-    body: (items) =>
-      items
-        .map(({ event, text, id }) => {
-          const head = JSON.stringify({
-            time: Date.parse(event.time) / 1000,
-            host: event.sensor.id,
-            ...settings,
-            fields: { event_id: id },
-          });
-          return `${head.slice(0, -1)},"event":${embedded(text)}}`;
-        })
-        .join("\n"),
+    entry({ event, text, id }) {
+      const head = JSON.stringify({
+        time: Date.parse(event.time) / 1000,
+        host: event.sensor.id,
+        ...settings,
+        fields: { event_id: id },
+      });
+      return `${head.slice(0, -1)},"event":${embedded(text)}}`;
+    },
+    body: (entries) => entries.join("\n"),
     read(answer, count) {
       const said = parsed(answer.body);
       const code = field(said, "code");
@@ -125,13 +126,11 @@ export function elastic(dataStream: string): HttpsKind {
     path: "/_bulk",
     scheme: "ApiKey",
     contentType: "application/x-ndjson",
-    body: (items) =>
-      items
-        .map(({ event, text, id }) => {
-          const action = JSON.stringify({ create: { _index: dataStream, _id: id } });
-          return `${action}\n${elasticDocument(event, text)}\n`;
-        })
-        .join(""),
+    entry({ event, text, id }) {
+      const action = JSON.stringify({ create: { _index: dataStream, _id: id } });
+      return `${action}\n${elasticDocument(event, text)}\n`;
+    },
+    body: (entries) => entries.join(""),
     read(answer, count) {
       const known = common(answer);
       if (known !== null) return known;
@@ -175,10 +174,8 @@ export function webhook(form: "array" | "ndjson"): HttpsKind {
     path: "",
     scheme: "Bearer",
     contentType: form === "array" ? "application/json" : "application/x-ndjson",
-    body: (items) => {
-      const texts = items.map(({ text }) => embedded(text));
-      return form === "array" ? `[${texts.join(",")}]` : `${texts.join("\n")}\n`;
-    },
+    entry: ({ text }) => embedded(text),
+    body: (entries) => (form === "array" ? `[${entries.join(",")}]` : `${entries.join("\n")}\n`),
     read(answer, count) {
       if (answer.status === 400 || answer.status === 422) {
         return whole("form", `it answered ${answer.status}: ${short(answer.body)}`);

@@ -6,7 +6,7 @@
  */
 import type { SiemConfig } from "../config/schema.ts";
 import type { Log, LogFields } from "../log.ts";
-import { headersOf, httpsItems, httpsTarget } from "./carrier-https.ts";
+import { headersOf, httpsBody, httpsTarget } from "./carrier-https.ts";
 import { maxMessageBytes, syslogSettings } from "./carrier-syslog.ts";
 import type { SensorEvent } from "./event.ts";
 import { createFormatter } from "./formats/formatter.ts";
@@ -56,7 +56,7 @@ export function createPreviewer(destination: SiemConfig, sensorId: string, secre
       if (!syslog.startsWith("relp:")) return messages.map(frame);
       return messages.map((message) => relpFrame(txnr++, "syslog", message));
     }
-    if (settings !== null) return [Buffer.from(settings.kind.body(httpsItems(lines(event))))];
+    if (settings !== null) return [httpsBody(settings, lines(event))];
     return lines(event).map(({ text }) => Buffer.from(`${text}\n`));
   };
 

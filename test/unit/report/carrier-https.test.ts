@@ -196,6 +196,23 @@ describe("a webhook", () => {
     expect(seen.map(({ body }) => messages(body))).toEqual([["1", "2"], ["3", "4"], ["5"]]);
   });
 
+  test("got longer requests than told where much goes around each event", async () => {
+    const kinds = [webhook("array"), webhook("ndjson"), elastic("logs"), splunkHec({ index: "mail" })];
+    for (const kind of kinds) {
+      const lengths: number[] = [];
+      const { url } = receiver(({ body }) => {
+        lengths.push(Buffer.byteLength(body));
+        const create = { status: 201 };
+        return Response.json({ code: 0, items: body.match(/"create"/g)?.map(() => ({ create })) });
+      });
+      const texts = Array.from({ length: 100 }, (_, n) => `number ${n}`);
+      const sent = await carrier(url, { kind, maxBytes: 3000 }).carry(events(...texts));
+      expect(sent).toEqual({ delivered: 100, fault: null });
+      expect(Math.max(...lengths)).toBeLessThanOrEqual(3000);
+      expect(Math.max(...lengths)).toBeGreaterThan(2000);
+    }
+  });
+
   test("is spoken to over TLS with a client certificate, and only where its own is good", async () => {
     const { seen, url } = receiver(ok, true);
     const good = { ca: made.ca, serverName: "siem.test", verify: true, ...made.client };
@@ -344,9 +361,10 @@ describe("Elasticsearch", () => {
   test("gets a text that is no object as a message", () => {
     const [event] = events("1");
     if (event === undefined) throw new Error("no event");
-    const body = elastic("logs").body([
-      { event, text: 'CEF:0|"x"', id: "i" },
-      { event, text: '{"@timestamp":"mine"}', id: "j" },
+    const { entry, body: bodyOf } = elastic("logs");
+    const body = bodyOf([
+      entry({ event, text: 'CEF:0|"x"', id: "i" }),
+      entry({ event, text: '{"@timestamp":"mine"}', id: "j" }),
     ]);
     expect(JSON.parse(body.split("\n")[1] ?? "")).toEqual({
       "@timestamp": event.time,
