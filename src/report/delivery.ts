@@ -56,9 +56,10 @@ export type DestinationLoop = {
 };
 
 const READ_BATCH = 500;
-/** Open hand-overs, and events in them. */
+/** Open hand-overs, events in them, and characters of their JSON, give or take one hand-over. */
 const MAX_OPEN = 256;
 const MAX_OPEN_EVENTS = 20_000;
+const MAX_OPEN_SIZE = 64 * 1024 * 1024;
 const COMMIT_EVERY_MS = 200;
 const COMMIT_EVERY_EVENTS = 500;
 const POLL_MS = 1000;
@@ -105,6 +106,7 @@ type UnderWay = {
 
 type Handover = {
   readonly events: readonly UnderWay[];
+  readonly size: number;
   /** What the cursor may pass when all are carried: unwanted events behind the last one included. */
   end: number;
   /** Null while it is open. */
@@ -278,6 +280,7 @@ export function startDelivery(options: {
         type: event.type,
         mailId: event.mail?.id,
       })),
+      size: events.reduce((sum, { size }) => sum + size, 0),
       end,
       result: null,
       over: carrying.then((result) => {
@@ -300,7 +303,8 @@ export function startDelivery(options: {
   const full = () =>
     open.length >= MAX_OPEN ||
     (open.length > 0 && carrier.full?.() === true) ||
-    open.reduce((sum, { events }) => sum + events.length, 0) >= maxOpenEvents;
+    open.reduce((sum, { events }) => sum + events.length, 0) >= maxOpenEvents ||
+    open.reduce((sum, { size }) => sum + size, 0) >= MAX_OPEN_SIZE;
   const broken = () => open.some(({ result }) => result !== null && result.fault !== null);
 
   /** Reads on behind `from` and hands over what is wanted, as far as there is room; resolves to how far. */

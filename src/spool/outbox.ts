@@ -5,6 +5,9 @@ import type { SensorEvent } from "../report/event.ts";
 import type { GoneDestination, OutboxBody, OutboxEvent, Replay, Spool } from "./spool.ts";
 import type { StoreAccess } from "./store-access.ts";
 
+/** Events read at once: one alone may be longer. */
+const MAX_READ_BYTES = 8 * 1024 * 1024;
+
 export type OutboxStore = Pick<
   Spool,
   | "putEvents"
@@ -112,11 +115,8 @@ type Cursor = {
   readonly gone_seq: number | null;
 };
 
-/** The events behind `seq`, up to and with `last`. */
+/** The events behind `seq`, up to and with `last`: numbered without gaps, since nothing that waits is deleted. */
 function between(db: Database, seq: number, last: number): Pick<GoneDestination, "waiting" | "span"> {
-  const waiting = db
-    .query<{ n: number }, [number, number]>("SELECT count(*) AS n FROM events WHERE seq > ? AND seq <= ?")
-    .get(seq, last)?.n;
   const at = (order: "ASC" | "DESC") =>
     db
       .query<OutboxBody, [number, number]>(
@@ -124,22 +124,32 @@ function between(db: Database, seq: number, last: number): Pick<GoneDestination,
       )
       .get(seq, last);
   const [oldest, newest] = [at("ASC"), at("DESC")];
-  const span =
-    oldest === null || newest === null
-      ? null
-      : { first: parsedEvent(oldest).event, last: parsedEvent(newest).event };
-  return { waiting: waiting ?? 0, span };
+  if (oldest === null || newest === null) return { waiting: 0, span: null };
+  return {
+    waiting: newest.seq - oldest.seq + 1,
+    span: { first: parsedEvent(oldest).event, last: parsedEvent(newest).event },
+  };
 }
 
 function bodiesAfter(db: Database, seq: number, limit: number): readonly OutboxBody[] {
+  const sizes = db
+    .query<{ seq: number; size: number }, [number, number]>(
+      "SELECT seq, octet_length(body) AS size FROM events WHERE seq > ? ORDER BY seq LIMIT ?",
+    )
+    .all(seq, limit);
+  let bytes = 0;
+  const beyond = sizes.findIndex(({ size }, index) => {
+    bytes += size;
+    return index > 0 && bytes > MAX_READ_BYTES;
+  });
   return db
     .query<OutboxBody, [number, number]>("SELECT seq, body FROM events WHERE seq > ? ORDER BY seq LIMIT ?")
-    .all(seq, limit);
+    .all(seq, beyond === -1 ? sizes.length : beyond);
 }
 
 /** An event out of its row. */
 export function parsedEvent({ seq, body }: OutboxBody): OutboxEvent {
-  return { seq, event: JSON.parse(body) as SensorEvent };
+  return { seq, size: body.length, event: JSON.parse(body) as SensorEvent };
 }
 
 export function putEvents(db: Database, events: readonly SensorEvent[]): void {

@@ -226,6 +226,8 @@ export type Urgency = { readonly key: string; readonly priority: number; readonl
 export type OutboxEvent = {
   /** Strictly rising in the order of the commits. */
   readonly seq: number;
+  /** Characters of its JSON. */
+  readonly size: number;
   readonly event: SensorEvent;
 };
 
@@ -468,6 +470,7 @@ export type Spool = {
   // report
   /** Events that belong to no mail. */
   putEvents(events: readonly SensorEvent[]): Promise<void>;
+  /** At most `limit`, and fewer where they are long; none only where there is none. */
   eventsAfter(seq: number, limit: number): Promise<readonly OutboxEvent[]>;
   /** The same as they are stored: texts go from thread to thread far faster than objects. */
   eventBodies(seq: number, limit: number): Promise<readonly OutboxBody[]>;

@@ -460,6 +460,29 @@ describe("delivery", () => {
     await loop.stop();
   });
 
+  test("held as many long events in memory as short ones", async () => {
+    const real = await someSpool(["d"]);
+    const size = 10 * 1024 * 1024;
+    const spool: Spool = {
+      ...real,
+      eventsAfter: async (seq, limit) =>
+        (await real.eventsAfter(seq, limit)).map((event) => ({ ...event, size })),
+    };
+    const { open, carrier } = manual();
+    const { log } = recordingLog();
+    const loop = startDelivery({
+      ...{ destination: "d", name: "d", spool, log, carrier, batch: 1, wants: () => true },
+    });
+    await real.putEvents(states(20));
+    await until(() => open.length === 7);
+    await Bun.sleep(200);
+    expect(open).toHaveLength(7);
+    open.shift()?.settle({ delivered: 1, fault: null });
+    await until(() => open.length === 7);
+    expect(open.at(-1)?.events[0]?.state?.message).toBe("7");
+    await loop.stop();
+  });
+
   test("goes on when the spool is healed, and leaves out an event it cannot read", async () => {
     const real = await someSpool(["d"]);
     let broken = true;

@@ -282,6 +282,27 @@ describe.each(IMPLEMENTATIONS)("%s", (_where, open) => {
       await spool.close();
     });
 
+    test("read a backlog of long events at once, whatever its size", async () => {
+      const spool = await open(folder.path);
+      const long = (characters: number) => ({ ...someEvent(), reasons: ["\u00fc".repeat(characters)] });
+      await spool.putEvents([
+        ...Array.from({ length: 5 }, () => long(1_500_000)),
+        long(5_000_000),
+        someEvent(),
+      ]);
+      const reads: number[] = [];
+      for (let seq = 0; seq < 7; seq += reads.at(-1) ?? 7) {
+        const bodies = await spool.eventBodies(seq, 500);
+        expect(bodies[0]?.seq).toBe(seq + 1);
+        reads.push(bodies.length);
+      }
+      expect(reads).toEqual([2, 2, 1, 1, 1]);
+      expect(await spool.eventBodies(7, 500)).toEqual([]);
+      const [last] = await spool.eventsAfter(6, 1);
+      expect(last?.size).toBe(JSON.stringify(last?.event).length);
+      await spool.close();
+    });
+
     test("never moves a cursor back", async () => {
       const spool = await open(folder.path);
       await spool.addDestinations(["siem:a"]);
