@@ -6,4 +6,4 @@ set -eu
 cd "$(dirname "$0")/.."
 sh scripts/build.sh
 if [ $# -eq 0 ]; then set -- ./test/system; fi
-exec sh scripts/bun.sh test --timeout 300000 "$@"
+exec sh scripts/bun.sh test --timeout 600000 "$@"

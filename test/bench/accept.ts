@@ -12,16 +12,9 @@
 import { statfsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { parseArgs } from "node:util";
+import { freePort } from "../ports.ts";
 import { launchSensor } from "../system/lib/binary.ts";
-import {
-  freePort,
-  needProgram,
-  openPlace,
-  type Place,
-  runToEnd,
-  start,
-  waitFor,
-} from "../system/lib/place.ts";
+import { needProgram, openPlace, type Place, runToEnd, start, waitFor } from "../system/lib/place.ts";
 import { startPostfix } from "../system/lib/postfix.ts";
 import { greeting } from "../system/lib/smtp.ts";
 

@@ -59,25 +59,19 @@ test("each attachment goes to the analyzer it is for, once, whatever dies meanwh
   expect((await sendMails(sensor.smtpPort, mails)).refused).toEqual([]);
   const submitted = async (analyzer: Analyzer) =>
     Object.values((await analyzer.statistics()).submissions).reduce((sum, times) => sum + times, 0);
-  await waitFor(
-    "all submissions",
-    async () => ((await submitted(onPremises)) >= 1 && (await submitted(cloud)) >= 2 ? true : undefined),
-    20,
+  await waitFor("all submissions", async () =>
+    (await submitted(onPremises)) >= 1 && (await submitted(cloud)) >= 2 ? true : undefined,
   );
   await sensor.kill();
   await sensor.start();
 
-  const verdicts = await waitFor(
-    "three verdicts",
-    () => {
-      const events = siem.messages().map((line) => JSON.parse(line) as SensorEvent);
-      const found = new Map(
-        events.filter(({ type }) => type === "mail.verdict").map((event) => [event.mail?.subject, event]),
-      );
-      return found.size === 3 ? found : undefined;
-    },
-    30,
-  );
+  const verdicts = await waitFor("three verdicts", () => {
+    const events = siem.messages().map((line) => JSON.parse(line) as SensorEvent);
+    const found = new Map(
+      events.filter(({ type }) => type === "mail.verdict").map((event) => [event.mail?.subject, event]),
+    );
+    return found.size === 3 ? found : undefined;
+  });
   const shown = mails.map(({ key: subject }) => {
     const part = verdicts.get(subject)?.attachments?.[0];
     return [subject, part?.verdict, part?.analyzer];
@@ -94,4 +88,4 @@ test("each attachment goes to the analyzer it is for, once, whatever dies meanwh
   const status = await runToEnd([binaryPath(), "status", "--address", `unix:${sensor.control}`]);
   expect(status.stdout).toMatch(/analyzer +default: working/);
   expect(status.stdout).toMatch(/analyzer +cloud: working/);
-}, 90_000);
+}, 600_000);

@@ -113,15 +113,11 @@ function told(siem: Rsyslog, type: SensorEvent["type"]): readonly SensorEvent[] 
   );
 }
 
-function waitForEvents(siem: Rsyslog, type: SensorEvent["type"], count: number, seconds = 30) {
-  return waitFor(
-    `${count} events ${type}`,
-    () => {
-      const found = told(siem, type);
-      return found.length >= count ? found : undefined;
-    },
-    seconds,
-  );
+function waitForEvents(siem: Rsyslog, type: SensorEvent["type"], count: number) {
+  return waitFor(`${count} events ${type}`, () => {
+    const found = told(siem, type);
+    return found.length >= count ? found : undefined;
+  });
 }
 
 /** What the spool has committed: every event, whether it was delivered or not. */
@@ -170,11 +166,11 @@ test("a link armed after delivery: each mail is told once, over kill -9, and its
     await sensor.kill();
     await sensor.start();
   }
-  await waitFor("a change", () => (committed(sensor, "verdict.changed").length > 0 ? true : undefined), 30);
+  await waitFor("a change", () => (committed(sensor, "verdict.changed").length > 0 ? true : undefined));
   await sensor.kill();
   await sensor.start();
-  const changes = await waitForEvents(siem, "verdict.changed", 2, 45);
-  await waitFor("three alerts", () => (alerts.length >= 3 ? true : undefined), 30);
+  const changes = await waitForEvents(siem, "verdict.changed", 2);
+  await waitFor("three alerts", () => (alerts.length >= 3 ? true : undefined));
   await Bun.sleep(1500);
 
   const stored = committed(sensor, "verdict.changed");
@@ -207,11 +203,11 @@ test("a link armed after delivery: each mail is told once, over kill -9, and its
   }
   const recipients = new Set(alerts.flatMap(({ to }) => to));
   expect([...recipients].toSorted()).toEqual(["anna@example.org", "ben@example.org", "carl@example.org"]);
-}, 120_000);
+}, 600_000);
 
 test("a mail with a malicious part is told at once, and completed when its slow part is decided", async () => {
   const { siem, sensor, alerts } = await peers(
-    { contents: [{ match: { filename: "*slow.js" }, work: "4s" }] },
+    { contents: [{ match: { filename: "*slow.js" }, work: "15s" }] },
     {},
   );
   await send(sensor, [
@@ -220,7 +216,7 @@ test("a mail with a malicious part is told at once, and completed when its slow 
       "slow.js": "// nothing bad, but it takes long",
     }),
   ]);
-  const [early] = await waitForEvents(siem, "mail.verdict", 1, 4);
+  const [early] = await waitForEvents(siem, "mail.verdict", 1);
   expect(early).toMatchObject({ verdict: "malicious", complete: false });
   expect(early?.reasons).toContain("1 part is still being analysed");
   expect(early?.attachments?.map(({ filename, outcome }) => [filename, outcome]).toSorted()).toEqual([
@@ -237,14 +233,14 @@ test("a mail with a malicious part is told at once, and completed when its slow 
   await waitFor("the alert", () => (alerts.length > 0 ? true : undefined));
   await Bun.sleep(500);
   expect(alerts.map(({ to }) => to)).toEqual([["anna@example.org"]]);
-}, 60_000);
+}, 600_000);
 
 test("an analyzer that is down: the mail is reported in time with the reason, its verdict follows", async () => {
   const { siem, analyzer, sensor, alerts } = await peers({}, { report_after: "2s" }, { analyzerUp: false });
   await send(sensor, [
     mail("waits", ["anna@example.org"], "<p>See</p>", { "bad.js": "// VMRAY-SIMULATOR: malicious" }),
   ]);
-  const [late] = await waitForEvents(siem, "mail.verdict", 1, 15);
+  const [late] = await waitForEvents(siem, "mail.verdict", 1);
   expect(late).toMatchObject({
     verdict: "not_available",
     complete: false,
@@ -255,7 +251,7 @@ test("an analyzer that is down: the mail is reported in time with the reason, it
   await sensor.kill();
   await analyzer.restart();
   await sensor.start();
-  const [changed] = await waitForEvents(siem, "verdict.changed", 1, 60);
+  const [changed] = await waitForEvents(siem, "verdict.changed", 1);
   expect(changed).toMatchObject({
     verdict: "malicious",
     complete: true,
@@ -269,7 +265,7 @@ test("an analyzer that is down: the mail is reported in time with the reason, it
   await waitFor("the alert", () => (alerts.length > 0 ? true : undefined));
   expect(alerts[0]?.to).toEqual(["anna@example.org"]);
   expect(committed(sensor, "mail.verdict")).toHaveLength(1);
-}, 90_000);
+}, 600_000);
 
 /** A call of a client in another language; the answer, or `code` and `details` of the refusal. */
 async function call(sensor: TestSensor, method: string, request: object): Promise<Record<string, unknown>> {
@@ -312,7 +308,7 @@ test("what is denied over gRPC counts at once, for mails that come and mails tha
   expect(await call(sensor, "AddListEntries", { entries })).toEqual({ added: 2 });
   await sensor.kill();
   await sensor.start();
-  const changes = await waitForEvents(siem, "verdict.changed", 3, 30);
+  const changes = await waitForEvents(siem, "verdict.changed", 3);
   await sensor.kill();
   await sensor.start();
   const byMessage = (name: string) =>
@@ -338,7 +334,7 @@ test("what is denied over gRPC counts at once, for mails that come and mails tha
     change: { because: "list", mails: 1 },
     attachments: [{ filename: "tool.js", rule: "list.deny_hash" }],
   });
-  await waitFor("four alerts", () => (alerts.length >= 4 ? true : undefined), 30);
+  await waitFor("four alerts", () => (alerts.length >= 4 ? true : undefined));
   expect(new Set(alerts.flatMap(({ to }) => to)).size).toBe(4);
 
   await send(sensor, [mail("four", ["eve@example.org"], html("c"))]);
@@ -363,7 +359,7 @@ test("what is denied over gRPC counts at once, for mails that come and mails tha
     ["list entry removed", "domain", "phish.example"],
     ["list entry removed", "hash", sha1],
   ]);
-}, 120_000);
+}, 600_000);
 
 test("what a deny file has new at a reload is applied to mails that came", async () => {
   const file = join(place.path, "deny.txt");
@@ -384,7 +380,7 @@ test("what a deny file has new at a reload is applied to mails that came", async
   await sensor.start();
   await Bun.sleep(1500);
   expect(committed(sensor, "verdict.changed")).toHaveLength(1);
-}, 60_000);
+}, 600_000);
 
 test("email-sensor lists changes them, and explain knows them", async () => {
   const { sensor } = await peers({}, {});
@@ -422,7 +418,7 @@ test("email-sensor lists changes them, and explain knows them", async () => {
       },
     ],
   });
-}, 60_000);
+}, 600_000);
 
 test("a sender denied afterwards: each of its mails is told, naming the others, and the recipients are alerted", async () => {
   const { siem, sensor, alerts } = await peers({}, {});
@@ -447,7 +443,7 @@ test("a sender denied afterwards: each of its mails is told, naming the others, 
       "is on the deny list (sender sender.example, added at run time): ticket 4711",
     );
   }
-  await waitFor("two alerts", () => (alerts.length >= 2 ? true : undefined), 30);
+  await waitFor("two alerts", () => (alerts.length >= 2 ? true : undefined));
   expect(alerts.flatMap(({ to }) => to).toSorted()).toEqual(["anna@example.org", "ben@example.org"]);
   expect(alerts[0]?.text).toContain("was found malicious after delivery");
-}, 60_000);
+}, 600_000);

@@ -74,7 +74,7 @@ test("a Python client learns the API by reflection, and sees what the commands s
   expect(events.map((event) => event.mail.id).sort()).toEqual(shown.map(({ id }) => id).sort());
   const seqs = events.map((event) => Number(event.seq));
   expect(seqs).toEqual(seqs.toSorted((a, b) => a - b));
-}, 60_000);
+}, 600_000);
 
 test("what a Python client gets wrong is answered with what to do", async () => {
   const { code, lines } = await python("call", "emailsensor.v1.SensorService/ListMails", '{"page_size": -1}');
@@ -83,4 +83,4 @@ test("what a Python client gets wrong is answered with what to do", async () => 
     code: "INVALID_ARGUMENT",
     details: "page_size: is negative; give 1 to 500, or 0 for 50",
   });
-}, 60_000);
+}, 600_000);

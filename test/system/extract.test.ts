@@ -29,6 +29,8 @@ const HARMFUL = [
   "base64 of 60 MB with junk in it",
 ];
 const ORDINARY = 200;
+/** Helpers give way to all else that runs: on a busy machine much takes long. Seconds that end a test that hangs. */
+const MANY = 280;
 
 const sender = (number: number): string => `bomb-${number}@example.com`;
 
@@ -56,7 +58,7 @@ async function untilJudged(siem: Rsyslog, sent: readonly NumberedMail[], since: 
       for (const { mail } of eventsOf(siem)) missing.delete(mail?.message_id ?? "");
       return missing.size === 0 ? true : undefined;
     },
-    120,
+    MANY,
   );
   return (performance.now() - since) / 1000;
 }
@@ -81,7 +83,7 @@ test("ordinary mails get their verdicts beside bombs at about their usual speed,
   const beside = mails(ORDINARY, 5, "beside");
   begun = performance.now();
   const sent = await Promise.all([
-    sendMails(sensor.smtpPort, harmful, { connections: 3, seconds: 60 }),
+    sendMails(sensor.smtpPort, harmful, { connections: 3 }),
     Bun.sleep(1000).then(() => {
       begun = performance.now();
       return sendMails(sensor.smtpPort, beside, { connections: 4 });
@@ -99,7 +101,7 @@ test("ordinary mails get their verdicts beside bombs at about their usual speed,
       const known = new Set(eventsOf(siem).map(({ mail }) => mail?.envelope.from));
       return harmful.every((_, number) => known.has(sender(number))) ? true : undefined;
     },
-    240,
+    MANY,
   );
   const all = (performance.now() - begun) / 1000;
   const times = sensor
@@ -131,4 +133,4 @@ test("ordinary mails get their verdicts beside bombs at about their usual speed,
   }
   expect(sensor.log().filter(({ code }) => String(code).startsWith("EXTRACT_"))).toEqual([]);
   expect(await sensor.stop()).toBe(0);
-}, 400_000);
+}, 600_000);

@@ -45,7 +45,7 @@ test("200 mails of different kinds through Postfix give 200 verdict events in rs
   const all = mails(200, 5);
   const sent = await sendMails(postfix.port, all, { connections: 4 });
   expect(sent.refused).toEqual([]);
-  await waitFor("200 verdicts", () => (verdictsOf(siem).length >= 200 ? true : undefined), 60);
+  await waitFor("200 verdicts", () => (verdictsOf(siem).length >= 200 ? true : undefined));
   const events = verdictsOf(siem);
   expect(events).toHaveLength(200);
   expect(new Set(events.map((event) => event.id)).size).toBe(200);
@@ -55,9 +55,9 @@ test("200 mails of different kinds through Postfix give 200 verdict events in rs
   expect(
     Object.entries(submissions).filter(([content, times]) => times !== 1 && !failing.has(content)),
   ).toEqual([]);
-  expect(await postfix.queued()).toBe(0);
+  await waitFor("an empty queue", async () => ((await postfix.queued()) === 0 ? true : undefined));
   expect(await sensor.stop()).toBe(0);
-}, 120_000);
+}, 600_000);
 
 test("one mail can be followed through every stage in the log, which holds no text of it", async () => {
   const analyzer = await startAnalyzer(place);
@@ -80,7 +80,7 @@ test("one mail can be followed through every stage in the log, which holds no te
   const text = JSON.stringify(sensor.log());
   for (const secret of [analyzer.apiKey, "invoice", "Mail 1 ", "See invoice"])
     expect(text).not.toContain(secret);
-}, 60_000);
+}, 600_000);
 
 test("a SIEM that is down for the whole run gets every event, in order, when it is up", async () => {
   const siem = await startRsyslog(place);
@@ -93,14 +93,12 @@ test("a SIEM that is down for the whole run gets every event, in order, when it 
   await siem.stop();
   const all = mails(100, 3);
   expect((await sendMails(sensor.smtpPort, all, { connections: 4 })).refused).toEqual([]);
-  await waitFor(
-    "all verdicts in the log",
-    () => (sensor.log().filter((line) => line.stage === "verdict").length >= 100 ? true : undefined),
-    60,
+  await waitFor("all verdicts in the log", () =>
+    sensor.log().filter((line) => line.stage === "verdict").length >= 100 ? true : undefined,
   );
   expect(verdictsOf(siem)).toEqual([]);
   await siem.restart();
-  await waitFor("100 verdicts", () => (verdictsOf(siem).length >= 100 ? true : undefined), 60);
+  await waitFor("100 verdicts", () => (verdictsOf(siem).length >= 100 ? true : undefined));
   const ids = verdictsOf(siem).map(({ id }) => id);
   const once = [...new Set(ids)];
   expect(once).toHaveLength(100);
@@ -109,7 +107,7 @@ test("a SIEM that is down for the whole run gets every event, in order, when it 
   expect(order.toSorted()).toEqual(judged.toSorted() as string[]);
   expect(once).toEqual(once.toSorted());
   expectRightVerdicts(all, verdictsOf(siem));
-}, 180_000);
+}, 600_000);
 
 test("an analyzer that is down for the whole run costs time, not a verdict", async () => {
   const siem = await startRsyslog(place);
@@ -129,6 +127,6 @@ test("an analyzer that is down for the whole run costs time, not a verdict", asy
   );
   expect(early.length).toBeLessThan(all.length);
   await analyzer.restart();
-  await waitFor("60 verdicts", () => (verdictsOf(siem).length >= 60 ? true : undefined), 90);
+  await waitFor("60 verdicts", () => (verdictsOf(siem).length >= 60 ? true : undefined));
   expectRightVerdicts(all, verdictsOf(siem));
-}, 180_000);
+}, 600_000);

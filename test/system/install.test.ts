@@ -78,7 +78,7 @@ exec chroot ${layer}/root bash ${place.path}/script
     ],
     {
       cwd: "/",
-      seconds: 100,
+      seconds: 300,
       env: {
         RELEASE: release,
         VMRAY_API_KEY: "a-secret-key",

@@ -105,16 +105,12 @@ describe("a disk that is really full", () => {
       });
       expect(after.accepted).toEqual(["after", "large again"]);
       const accepted = 1 + during.accepted.length + after.accepted.length;
-      await waitFor(
-        "a verdict for each accepted mail",
-        async () => {
-          const { stdout } = await runToEnd([
-            ...[binaryPath(), "status", "--json", "--address", `unix:${sensor.control}`],
-          ]);
-          return JSON.parse(stdout).mails?.done >= accepted ? true : undefined;
-        },
-        30,
-      );
+      await waitFor("a verdict for each accepted mail", async () => {
+        const { stdout } = await runToEnd([
+          ...[binaryPath(), "status", "--json", "--address", `unix:${sensor.control}`],
+        ]);
+        return JSON.parse(stdout).mails?.done >= accepted ? true : undefined;
+      });
     },
   );
 });

@@ -2,7 +2,8 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import { createSocket } from "node:dgram";
 import { connect } from "node:net";
-import { freePort, needProgram, openPlace, type Place, start, waitFor } from "./lib/place.ts";
+import { freePort } from "../ports.ts";
+import { needProgram, openPlace, type Place, start, waitFor } from "./lib/place.ts";
 import { startPostfix } from "./lib/postfix.ts";
 import { startRsyslog } from "./lib/rsyslog.ts";
 import { greeting, sendMails, type TestMail } from "./lib/smtp.ts";
@@ -39,7 +40,7 @@ describe("the private Postfix", () => {
     expect([...copies.matchAll(/^Subject: (.*)$/gm)].map((found) => found[1]).sort()).toEqual(
       ["one", "two", "three"].sort(),
     );
-    expect(postfix.log()).toContain("relay=none, delay");
+    await waitFor("the log", () => (postfix.log().includes("relay=none, delay") ? true : undefined));
   });
 
   test("keeps what the sensor does not take, and hands it over when the sensor is there", async () => {
@@ -52,9 +53,9 @@ describe("the private Postfix", () => {
     await waitFor("the mail to be deferred", () =>
       postfix.log().includes("status=deferred") ? true : undefined,
     );
-    expect(await postfix.queued()).toBe(1);
+    await waitFor("the copy alone", async () => ((await postfix.queued()) === 1 ? true : undefined));
     start(place, "sink", [needProgram("smtp-sink", "postfix"), "-u", "root", `127.0.0.1:${sinkPort}`, "100"]);
-    await waitFor("an empty queue", async () => ((await postfix.queued()) === 0 ? true : undefined), 30);
+    await waitFor("an empty queue", async () => ((await postfix.queued()) === 0 ? true : undefined));
   });
 });
 
@@ -75,7 +76,7 @@ describe("the private rsyslog", () => {
     await send(["first", long, "third"]);
     await waitFor("three messages", () => (rsyslog.messages().length === 3 ? true : undefined));
     expect(rsyslog.messages()).toEqual(["first", long, "third"]);
-    expect(rsyslog.headers()[0]).toEqual({
+    expect(await waitFor("the headers", () => rsyslog.headers()[0])).toEqual({
       pri: "134",
       time: "2026-01-02T03:04:05.678Z",
       host: "sensor.test",

@@ -40,7 +40,7 @@ function caller({ url, apiKey }: Analyzer) {
 test("clients that speak as VMRay's own get what they need", async () => {
   const analyzer = await startAnalyzer(place);
   const command = [PYTHON, join(import.meta.dir, "vmray_client.py"), analyzer.url, analyzer.apiKey];
-  const { code, stdout, stderr } = await runToEnd(command, { seconds: 60 });
+  const { code, stdout, stderr } = await runToEnd(command);
   expect([code, stderr]).toEqual([0, ""]);
   expect(JSON.parse(stdout)).toEqual({
     first: [],
@@ -61,7 +61,7 @@ test("clients that speak as VMRay's own get what they need", async () => {
       [400, 'Unknown parameter "sample_uri".'],
     ],
   });
-}, 90_000);
+}, 600_000);
 
 test("a kill takes nothing of what was answered, and every fault stands in the log of calls", async () => {
   const scenario = join(place.path, "scenario.yaml");
@@ -118,7 +118,7 @@ faults:
     ["reset_after", "reset_before", "status 503", "truncated", null].toSorted(),
   );
   expect(readFileSync(log, "utf8")).not.toContain(analyzer.apiKey);
-}, 90_000);
+}, 600_000);
 
 test("it is no bottleneck of a benchmark: lookups, and a page of the feed among many submissions", async () => {
   const analyzer = await startAnalyzer(place, { queued: "0ms", work: "0ms" });
@@ -146,4 +146,4 @@ test("it is no bottleneck of a benchmark: lookups, and a page of the feed among 
     );
   }
   expect((performance.now() - before) / 50).toBeLessThan(100);
-}, 60_000);
+}, 600_000);

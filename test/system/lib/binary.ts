@@ -5,7 +5,8 @@
  */
 import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { freePort, type Place, type Started, start, waitFor } from "./place.ts";
+import { freePort } from "../../ports.ts";
+import { type Place, type Started, start, waitFor } from "./place.ts";
 import { greeting } from "./smtp.ts";
 
 /** Throws where it was not built yet. */

@@ -4,10 +4,9 @@
  * What is started in a place is ended with it, last first, whatever the test did; a test run that is ended early
  * ends them too. Nothing outside the folder is written, and no port number is fixed.
  */
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 
 export type Place = {
   /** The folder; readable by the users that servers change to. */
@@ -30,8 +29,17 @@ export type Started = {
   stop(signal?: "SIGTERM" | "SIGINT" | "SIGKILL", seconds?: number): Promise<number | null>;
 };
 
+/** Seconds after which what was waited for will not come any more, on a slow machine that is busy with other things. */
+const PATIENCE = 180;
+/** Of a log, when a wait was in vain. */
+const SHOWN_LINES = 25;
+const SHOWN_LENGTH = 400;
+
 const alive = new Set<number>();
 const open = new Set<string>();
+/** Of the open places, in the order in which they were started. */
+const started: { readonly name: string; readonly pid: number; exitCode(): number | null; path: string }[] =
+  [];
 process.on("exit", () => {
   for (const pid of alive) signalQuietly(pid, "SIGKILL");
   for (const path of open) rmSync(path, { recursive: true, force: true });
@@ -66,6 +74,7 @@ export function openPlace(name: string, under: string = tmpdir()): Place {
       for (let step = steps.pop(); step !== undefined; step = steps.pop()) await step();
       rmSync(path, { recursive: true, force: true });
       open.delete(path);
+      started.splice(0, started.length, ...started.filter((process) => process.path !== path));
     },
   };
 }
@@ -89,14 +98,14 @@ export function start(
   alive.add(child.pid);
   void child.exited.then(() => alive.delete(child.pid));
   const read = (path: string) => (existsSync(path) ? readFileSync(path, "utf8") : "");
-  const started: Started = {
+  const running: Started = {
     pid: child.pid,
     stdoutPath,
     stderrPath,
     stdout: () => read(stdoutPath),
     stderr: () => read(stderrPath),
     exitCode: () => child.exitCode ?? (child.signalCode === null ? null : 128),
-    async stop(signal = "SIGTERM", seconds = 15) {
+    async stop(signal = "SIGTERM", seconds = PATIENCE) {
       child.kill(signal);
       const timer = setTimeout(() => child.kill("SIGKILL"), seconds * 1000);
       await child.exited;
@@ -104,11 +113,12 @@ export function start(
       return child.exitCode;
     },
   };
-  place.onClose(async () => void (await started.stop()));
-  return started;
+  started.push({ name, pid: child.pid, exitCode: running.exitCode, path: place.path });
+  place.onClose(async () => void (await running.stop()));
+  return running;
 }
 
-/** Runs a program to its end, at most `seconds`; never throws for its exit code. */
+/** Runs a program to its end; never throws for its exit code. After `seconds` it is killed, which throws. */
 export async function runToEnd(
   command: readonly string[],
   options: {
@@ -118,20 +128,29 @@ export async function runToEnd(
     readonly input?: string | Uint8Array;
   } = {},
 ): Promise<{ readonly code: number; readonly stdout: string; readonly stderr: string }> {
+  const seconds = options.seconds ?? PATIENCE;
   const child = Bun.spawn([...command], {
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     env: { ...process.env, ...options.env },
     stdin: options.input === undefined ? "ignore" : Buffer.from(options.input),
     stdout: "pipe",
     stderr: "pipe",
-    timeout: (options.seconds ?? 60) * 1000,
-    killSignal: "SIGKILL",
   });
+  alive.add(child.pid);
+  void child.exited.then(() => alive.delete(child.pid));
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    child.kill("SIGKILL");
+  }, seconds * 1000);
   const [stdout, stderr] = await Promise.all([
     new Response(child.stdout).text(),
     new Response(child.stderr).text(),
     child.exited,
   ]);
+  clearTimeout(timer);
+  if (late)
+    throw new Error(`killed after ${seconds} s: ${command.join(" ")}\n${stdout}${stderr}\n${situation()}`);
   return { code: child.exitCode ?? 128, stdout, stderr };
 }
 
@@ -142,30 +161,45 @@ export function needProgram(program: string, debianPackage: string): string {
   return path;
 }
 
-/** A port of 127.0.0.1 that nothing listens on, for servers that cannot choose one themselves. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === "string") throw new Error("no port was bound");
-  return address.port;
-}
-
-/** Asks `probe` until it gives something else than undefined, at most `seconds`; then throws with `what`. */
+/**
+ * Asks `probe` until it gives something else than undefined, at most `seconds`; then throws with `what`, which of the
+ * processes of this test still live, and the end of what each of them wrote. The time is there to end a test that hangs,
+ * on any machine: it says nothing of how fast something has to be.
+ */
 export async function waitFor<T>(
   what: string,
   probe: () => T | undefined | Promise<T | undefined>,
-  seconds = 15,
+  seconds = PATIENCE,
 ): Promise<T> {
   const end = performance.now() + seconds * 1000;
   for (;;) {
     const found = await probe();
     if (found !== undefined) return found;
-    if (performance.now() > end) throw new Error(`waited ${seconds} s in vain for ${what}`);
+    if (performance.now() > end) throw new Error(`waited ${seconds} s in vain for ${what}\n${situation()}`);
     await Bun.sleep(20);
   }
+}
+
+/** How the processes of the open places are, and the ends of their logs. */
+function situation(): string {
+  const states = started.map(({ name, pid, exitCode }) => {
+    const code = exitCode();
+    return `${name} (process ${pid}) ${code === null ? "lives" : `ended with ${code}`}`;
+  });
+  const logs = [...open].flatMap((path) =>
+    readdirSync(path, { recursive: true, encoding: "utf8" })
+      .filter((file) => /\.(?:stdout|stderr|log)$/.test(file))
+      .toSorted()
+      .map((file) => ({ file, end: endOf(join(path, file)) }))
+      .filter(({ end }) => end !== "")
+      .map(({ file, end }) => `--- the end of ${basename(path)}/${file}\n${end}`),
+  );
+  return [...states, ...logs].join("\n");
+}
+
+function endOf(path: string): string {
+  const lines = readFileSync(path, "utf8").trimEnd().split("\n").slice(-SHOWN_LINES);
+  return lines
+    .map((line) => (line.length > SHOWN_LENGTH ? `${line.slice(0, SHOWN_LENGTH)} ...` : line))
+    .join("\n");
 }

@@ -14,7 +14,8 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { endWithTests, freePort, needProgram, type Place, runToEnd, waitFor } from "./place.ts";
+import { freePort } from "../../ports.ts";
+import { endWithTests, needProgram, type Place, runToEnd, waitFor } from "./place.ts";
 import { greeting } from "./smtp.ts";
 
 export type Postfix = {
@@ -198,7 +199,7 @@ export async function startPostfix(place: Place, options: PostfixOptions = {}): 
     `127.0.0.1:${port} inet n - n - - smtpd\n${secure}${SERVICES}`,
   );
 
-  const started = await runToEnd([postfix, "-c", configuration, "start"], { seconds: 30 });
+  const started = await runToEnd([postfix, "-c", configuration, "start"]);
   const log = () => readFileSync(join(folder, "mail.log"), "utf8");
   if (started.code !== 0) throw new Error(`postfix start failed: ${started.stderr}${started.stdout}`);
   const master = Number(readFileSync(join(folder, "queue/pid/master.pid"), "utf8"));
@@ -222,7 +223,7 @@ export async function startPostfix(place: Place, options: PostfixOptions = {}): 
       return listed.stdout.split("\n").filter((line) => line.startsWith("{")).length;
     },
     async reload() {
-      const done = await runToEnd([postfix, "-c", configuration, "reload"], { seconds: 30 });
+      const done = await runToEnd([postfix, "-c", configuration, "reload"]);
       if (done.code !== 0) throw new Error(`postfix reload failed: ${done.stderr}`);
     },
     async flush() {
@@ -232,10 +233,10 @@ export async function startPostfix(place: Place, options: PostfixOptions = {}): 
     async stop() {
       if (stopped) return;
       stopped = true;
-      await runToEnd([postfix, "-c", configuration, "stop"], { seconds: 30 });
+      await runToEnd([postfix, "-c", configuration, "stop"]);
     },
   };
   place.onClose(() => running.stop());
-  await waitFor("the greeting of Postfix", () => greeting(port), 15);
+  await waitFor("the greeting of Postfix", () => greeting(port));
   return running;
 }

@@ -5,8 +5,9 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
+import { freePort } from "../../ports.ts";
 import type { Certificates } from "../../unit/report/certificates.ts";
-import { freePort, needProgram, type Place, type Started, signalQuietly, start, waitFor } from "./place.ts";
+import { needProgram, type Place, type Started, signalQuietly, start, waitFor } from "./place.ts";
 
 export type Input = "udp" | "tcp" | "tls" | "relp" | "relps";
 

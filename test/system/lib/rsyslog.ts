@@ -5,7 +5,8 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join } from "node:path";
-import { freePort, needProgram, type Place, type Started, start, waitFor } from "./place.ts";
+import { freePort } from "../../ports.ts";
+import { needProgram, type Place, type Started, start, waitFor } from "./place.ts";
 
 export type SyslogHeader = {
   readonly pri: string;

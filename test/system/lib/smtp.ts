@@ -102,7 +102,7 @@ export async function sendMails(
   const queue = [...mails];
   const sent: Sent = { accepted: [], refused: [] };
   const worker = async () => {
-    const dialogue = open(port, options.seconds ?? 30);
+    const dialogue = open(port, options.seconds ?? 120);
     let broken: string | undefined;
     try {
       await dialogue.reply();

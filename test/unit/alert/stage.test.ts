@@ -7,8 +7,9 @@ import { startAlerts } from "../../../src/alert/stage.ts";
 import type { EventAttachment, SensorEvent } from "../../../src/report/event.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
 import type { Verdict } from "../../../src/verdict/verdict.ts";
-import { content, file, mailRow, recordingLog, SENSOR, until, verdictEvent } from "../report/fixtures.ts";
-import { freePort } from "../report/peers.ts";
+import { freePort } from "../../ports.ts";
+import { until } from "../../until.ts";
+import { content, file, mailRow, recordingLog, SENSOR, verdictEvent } from "../report/fixtures.ts";
 import { open, someMail, temporaryFolder } from "../spool/fixtures.ts";
 import { alertConfig, note, SECRET } from "./fixtures.ts";
 import { type RelayServer, relayServer } from "./relay-server.ts";
@@ -65,22 +66,15 @@ function bad(filename = "x.zip", sha256 = "", to?: readonly string[]): SensorEve
   return verdictEvent(to === undefined ? row : { ...row, envelope: { ...row.envelope, to } });
 }
 
-async function cursorAt(spool: Spool, seq: number): Promise<void> {
-  for (let tries = 0; (await spool.cursor("alert:soc")) !== seq; tries += 1) {
-    if (tries > 500) throw new Error("the cursor never came there");
-    await Bun.sleep(10);
-  }
-}
+const cursorAt = (spool: Spool, seq: number): Promise<void> =>
+  until(async () => (await spool.cursor("alert:soc")) === seq, `the cursor at ${seq}`);
 
 /** Until every alert that is due went out. */
-async function settled(spool: Spool): Promise<void> {
-  for (let tries = 0; ; tries += 1) {
+const settled = (spool: Spool): Promise<void> =>
+  until(async () => {
     const notes = await spool.alertNotes("alert:soc");
-    if (notes.every(({ body }) => (JSON.parse(body).dueAt ?? null) === null)) return;
-    if (tries > 500) throw new Error("alerts still wait");
-    await Bun.sleep(10);
-  }
-}
+    return notes.every(({ body }) => (JSON.parse(body).dueAt ?? null) === null);
+  }, "the alerts to go out");
 
 const textOf = async (relay: RelayServer, at: number) =>
   (await simpleParser(relay.taken[at]?.text ?? "")).text ?? "";
@@ -226,7 +220,7 @@ describe("alerts", () => {
     const to = Array.from({ length: 400 }, (_, n) => `r${n}@example.org`);
     await spool.putEvents(Array.from({ length: 27 }, () => bad("x.zip", "", to)));
     const composed = async () => (await alerts.status())[0]?.composed ?? 0;
-    for (let tries = 0; tries < 100 && (await composed()) < 10_000; tries += 1) await Bun.sleep(20);
+    await until(async () => (await composed()) >= 10_000);
     await Bun.sleep(200);
     expect(await composed()).toBe(10_000);
   });

@@ -6,6 +6,7 @@ import { readScenario } from "../../../src/analyzer/simulator/scenario.ts";
 import { VmrayError } from "../../../src/analyzer/vmray-error.ts";
 import type { Config } from "../../../src/config/schema.ts";
 import type { PlannedArtifact } from "../../../src/triage/plan.ts";
+import { until } from "../../until.ts";
 import {
   answer,
   clientOf,
@@ -14,7 +15,6 @@ import {
   scripted,
   simulator,
   submission,
-  until,
   type World,
   world,
 } from "./harness.ts";

@@ -239,7 +239,7 @@ describe("a request", () => {
     const grown = await sender.number();
     expect(await receiver.number()).toBeGreaterThan(size);
     expect(grown).toBeLessThan(size / 2);
-  }, 60_000);
+  });
 });
 
 describe("a fault", () => {

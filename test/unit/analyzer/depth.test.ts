@@ -3,18 +3,9 @@ import { describe, expect, test } from "bun:test";
 import { isDeepEnough } from "../../../src/analyzer/depth.ts";
 import { lookUp } from "../../../src/analyzer/steps.ts";
 import type { PlannedArtifact, SubmitAction } from "../../../src/triage/plan.ts";
+import { until } from "../../until.ts";
 import { job } from "./canned.ts";
-import {
-  clientOf,
-  file,
-  SETTINGS,
-  sample,
-  scripted,
-  simulator,
-  submission,
-  until,
-  world,
-} from "./harness.ts";
+import { clientOf, file, SETTINGS, sample, scripted, simulator, submission, world } from "./harness.ts";
 
 const signal = new AbortController().signal;
 const wanting = (action: SubmitAction, content: string): PlannedArtifact => {

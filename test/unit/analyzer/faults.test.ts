@@ -7,6 +7,7 @@ import { checkScenario, type Scenario } from "../../../src/analyzer/simulator/sc
 import { correlationId, poll } from "../../../src/analyzer/steps.ts";
 import { VmrayError } from "../../../src/analyzer/vmray-error.ts";
 import type { AnalysisJob } from "../../../src/spool/spool.ts";
+import { until } from "../../until.ts";
 import { makeCertificates } from "../report/certificates.ts";
 import {
   clientOf,
@@ -20,7 +21,6 @@ import {
   scripted,
   simulator,
   submission,
-  until,
   url,
   world,
 } from "./harness.ts";
@@ -181,12 +181,11 @@ test("the fault of a submission that VMRay has trouble with is kept as long as t
   });
   const id = await here.mail(url("http://trouble.example/"));
   here.start(client);
-  const told = async (wanted: string | null) => {
-    for (let tries = 0; (await here.spool.waitingFault(id)) !== wanted; tries += 1) {
-      if (tries > 200) throw new Error(`it never was ${wanted}, after ${asked} polls`);
-      await Bun.sleep(5);
-    }
-  };
+  const told = (wanted: string | null) =>
+    until(
+      async () => (await here.spool.waitingFault(id)) === wanted,
+      () => `the fault to be ${wanted}, after ${asked} polls`,
+    );
   await told("VMRay has a fault: HTTP 500");
   trouble = false;
   await told(null);

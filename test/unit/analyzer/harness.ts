@@ -18,6 +18,7 @@ import { createLog } from "../../../src/log.ts";
 import type { MailRow, Spool } from "../../../src/spool/spool.ts";
 import type { PlannedArtifact } from "../../../src/triage/plan.ts";
 import type { ContentVerdict } from "../../../src/verdict/verdict.ts";
+import { until } from "../../until.ts";
 import { extractionOf, open, someMail, temporaryFolder } from "../spool/fixtures.ts";
 
 export const KEY = "test-key";
@@ -75,7 +76,6 @@ export const SUBMIT_DEFAULTS: SubmitDefaults = {
   tags: [],
 };
 
-/** An attachment of these bytes; its name and type do not matter to the analyzer. */
 /** An archive, with the password that opened it. */
 export function zip(content: Uint8Array, password: string | null): PlannedArtifact {
   const artifact = file(content);
@@ -84,6 +84,7 @@ export function zip(content: Uint8Array, password: string | null): PlannedArtifa
   return { ...artifact, attachment };
 }
 
+/** An attachment of these bytes; its name and type do not matter to the analyzer. */
 export function file(
   content: string | Uint8Array,
   action: "dynamic" | "lookup" = "dynamic",
@@ -127,7 +128,7 @@ export async function simulator(options: Partial<SimulatorOptions> = {}): Promis
   return started;
 }
 
-export function clientOf(vmray: Pick<Simulator, "url">, key = KEY, timeout = 1000): VmrayClient {
+export function clientOf(vmray: Pick<Simulator, "url">, key = KEY, timeout = 20_000): VmrayClient {
   return createVmrayClient(
     {
       url: vmray.url,
@@ -210,13 +211,14 @@ export async function world(now: () => number = Date.now): Promise<World> {
   const log = createLog("debug", (line) => lines.push(JSON.parse(line)));
 
   async function decided(id: string): Promise<MailRow> {
-    const end = performance.now() + 4000;
-    for (;;) {
-      const row = await spool.mail(id);
-      if (row?.state === "analysed") return row;
-      if (performance.now() > end) throw new Error(`still ${row?.state}: ${JSON.stringify(lines.slice(-8))}`);
-      await Bun.sleep(3);
-    }
+    let row: MailRow | null = null;
+    const decided = async () => {
+      row = await spool.mail(id);
+      return row?.state === "analysed";
+    };
+    await until(decided, () => `the mail, still ${row?.state}: ${JSON.stringify(lines.slice(-8))}`);
+    if (row === null) throw new Error("there is no such mail");
+    return row;
   }
 
   return {
@@ -266,24 +268,15 @@ export async function world(now: () => number = Date.now): Promise<World> {
 /** Times of a pool that the test waits out by moving the clock, never by sleeping. */
 export const QUOTA_RETRY = 600_000;
 
-/** A clock that goes on and can be moved. */
+/** A clock that begins at noon, so that the day does not end in a test, goes on and can be moved. */
 export function movableClock(): { now(): number; move(ms: number): void } {
-  let ahead = 0;
+  let ahead = Date.UTC(2026, 10, 2, 12) - performance.now();
   return {
-    now: () => Date.now() + ahead,
+    now: () => Math.floor(performance.now() + ahead),
     move(ms) {
       ahead += ms;
     },
   };
-}
-
-/** Waits for what the test expects to come about. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
-  const end = performance.now() + 3000;
-  while (!condition()) {
-    if (performance.now() > end) throw new Error(`it never came about: ${what}`);
-    await Bun.sleep(2);
-  }
 }
 
 export const filesIn = (folder: string): readonly string[] => (existsSync(folder) ? readdirSync(folder) : []);

@@ -10,7 +10,8 @@ import { command as status } from "../../../src/commands/status.ts";
 import { command as watch } from "../../../src/commands/watch.ts";
 import { asSensorError } from "../../../src/errors.ts";
 import { contentKey } from "../../../src/triage/plan.ts";
-import { type Harness, harness, until, verdictEvent } from "../control/harness.ts";
+import { until } from "../../until.ts";
+import { type Harness, harness, verdictEvent } from "../control/harness.ts";
 import { attachment, extractionOf, MINING, someEvent, someMail } from "../spool/fixtures.ts";
 
 const COST = {
@@ -416,7 +417,7 @@ describe("all of them", () => {
     expect(await Promise.all([unreachable.exited, misused.exited, shown.exited])).toEqual([3, 2, 0]);
     expect(await spawn("help", "status").stdout.text()).toStartWith("use: email-sensor status");
     expect(parsedLines(await shown.stdout.text())[0]).toMatchObject({ sensor: { id: "sensor-1" } });
-  }, 20_000);
+  });
 });
 
 describe("lists", () => {

@@ -49,7 +49,7 @@ describe("simulate-analyzer", () => {
     } finally {
       process_.kill("SIGKILL");
     }
-  }, 15_000);
+  });
 
   test("reads its scenario anew on SIGHUP, and keeps the old one where the new one is wrong", async () => {
     const folder = mkdtempSync(join(tmpdir(), "simulate-"));
@@ -82,7 +82,7 @@ describe("simulate-analyzer", () => {
       process_.kill("SIGKILL");
       rmSync(folder, { recursive: true });
     }
-  }, 15_000);
+  });
 });
 
 /** Reads on until a text was printed; gives all that was read so far. */

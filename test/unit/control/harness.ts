@@ -162,11 +162,3 @@ export function verdictEvent(verdict: SensorEvent["verdict"], bytes = 0): Sensor
     reasons: ["x".repeat(bytes)],
   };
 }
-
-export async function until(condition: () => boolean, what: string): Promise<void> {
-  const end = Date.now() + 5000;
-  while (!condition()) {
-    if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
-    await Bun.sleep(5);
-  }
-}

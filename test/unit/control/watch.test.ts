@@ -7,8 +7,9 @@ import {
   WatchEventsRequest,
   type WatchEventsResponse,
 } from "../../../gen/emailsensor/v1/sensor.ts";
+import { until } from "../../until.ts";
 import { someEvent } from "../spool/fixtures.ts";
-import { type Harness, harness, until, verdictEvent, watchRequest } from "./harness.ts";
+import { type Harness, harness, verdictEvent, watchRequest } from "./harness.ts";
 import { rawCall } from "./raw-http2.ts";
 
 let open: Harness | undefined;
@@ -183,5 +184,5 @@ describe("WatchEvents", () => {
     } finally {
       stuck.close();
     }
-  }, 10_000);
+  });
 });

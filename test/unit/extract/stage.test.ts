@@ -4,6 +4,7 @@ import { type ExtractionStage, startExtraction } from "../../../src/extract/stag
 import type { RawMail } from "../../../src/intake/mail.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
 import { judge } from "../../../src/verdict/judge.ts";
+import { until } from "../../until.ts";
 import {
   attachment,
   extractionOf,
@@ -46,14 +47,6 @@ function start(
   });
 }
 
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 8000;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error("it did not come about in time");
-    await Bun.sleep(10);
-  }
-}
-
 test("a poison mail fails after its last attempt, with its event, while its neighbours go on", async () => {
   const poison = someMail("poison");
   await spool.putMail(poison);
@@ -70,7 +63,7 @@ test("a poison mail fails after its last attempt, with its event, while its neig
   expect(tries.filter((text) => text === "poison")).toHaveLength(2);
   expect((await spool.mail(poison.id))?.error).toContain("EXTRACT_CRASHED");
   expect((await spool.eventsAfter(0, 9)).map(({ event }) => event.type)).toEqual(["mail.failed"]);
-}, 10_000);
+});
 
 test("triage gets the envelope, and what lists say of the sender stands beside the mail", async () => {
   const mail = someMail();
@@ -142,7 +135,7 @@ test("a result waits for a spool in trouble instead of being lost", async () => 
   );
   await until(async () => (await spool.mail(mail.id))?.state === "analysed");
   expect(extractions).toBe(1);
-}, 10_000);
+});
 
 test("what a mail is planned by is what counts when it is committed", async () => {
   const mail = someMail();
@@ -171,19 +164,21 @@ test("what a mail is planned by is what counts when it is committed", async () =
   });
   await until(async () => (await spool.mail(mail.id))?.state === "analysed");
   expect((await spool.mail(mail.id))?.artifacts[0]?.decision.rule).toBe("added meanwhile");
-}, 10_000);
+});
 
 test("a mail in work when the stage stops is handed out again after the next start", async () => {
   const mail = someMail();
   await spool.putMail(mail);
   let letGo = () => {};
+  let begun = false;
   start(
     () =>
       new Promise((_resolve, reject) => {
+        begun = true;
         letGo = () => reject(new SensorError("EXTRACT_CRASHED", "the pool was closed"));
       }),
   );
-  await Bun.sleep(50);
+  await until(async () => begun, "the begin of the work");
   const stopped = stage.stop();
   letGo();
   await stopped;

@@ -8,6 +8,7 @@ import { type Intake, startIntake } from "../../../src/intake/intake.ts";
 import { networkTest } from "../../../src/intake/networks.ts";
 import { createLog, type Log } from "../../../src/log.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
+import { until } from "../../until.ts";
 import { open, QUIET, temporaryFolder } from "../spool/fixtures.ts";
 
 let folder: ReturnType<typeof temporaryFolder>;
@@ -58,11 +59,9 @@ async function client(port: number) {
   return {
     send: (text: string) => socket.write(text),
     line: async (): Promise<string> => {
-      const deadline = Date.now() + 3000;
-      while (lines.length === 0 && !closed && Date.now() < deadline) {
+      while (lines.length === 0 && !closed) {
         await new Promise<void>((resolve) => {
           wake = resolve;
-          setTimeout(resolve, 100);
         });
       }
       return lines.shift() ?? "(nothing)";
@@ -155,7 +154,7 @@ describe("a mail", () => {
     }
     smtp.end();
     const refused = () => lines.filter(({ msg }) => msg === "a mail was not taken");
-    for (const end = Date.now() + 3000; refused().length < 3 && Date.now() < end; ) await Bun.sleep(10);
+    await until(() => refused().length >= 3, "three lines");
     const common = { client_ip: "127.0.0.1", stage: "intake" };
     expect(refused()).toMatchObject([
       { ...common, level: "warn", code: "MAIL_TOO_LARGE", size: 200_000 },
@@ -171,11 +170,10 @@ describe("a mail", () => {
       await smtp.reply();
     }
     smtp.send("x".repeat(50_000));
-    await Bun.sleep(50);
-    expect(readdirSync(join(folder.path, "incoming"))).toHaveLength(1);
+    const incoming = () => readdirSync(join(folder.path, "incoming")).length;
+    await until(() => incoming() === 1, "the file of the mail");
     smtp.end();
-    await Bun.sleep(100);
-    expect(readdirSync(join(folder.path, "incoming"))).toEqual([]);
+    await until(() => incoming() === 0, "its end");
     expect(await spool.mails({}, 9, null)).toEqual([]);
   });
 

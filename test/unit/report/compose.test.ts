@@ -272,7 +272,7 @@ describe("an event", () => {
     expect(event?.truncated).toContain("/mail/subject");
     expect(event?.truncated).toContain("/mail/envelope/to");
     expect(event?.truncated?.length).toBeLessThanOrEqual(MAX_POINTERS);
-  }, 30_000);
+  });
 
   test("names a cut value where it stands, also after a second cut moved it", () => {
     const parts = Array.from({ length: 10 }, (_, n) =>

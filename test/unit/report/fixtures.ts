@@ -115,12 +115,3 @@ export function verdictEvent(mail: MailRow): SensorEvent {
   if (event === undefined) throw new Error("no event was composed");
   return event;
 }
-
-/** Waits until `done` holds; throws after `limit` milliseconds. */
-export async function until(done: () => boolean, limit = 5000): Promise<void> {
-  const end = performance.now() + limit;
-  while (!done()) {
-    if (performance.now() > end) throw new Error("waited in vain");
-    await Bun.sleep(5);
-  }
-}

@@ -13,6 +13,8 @@ import type { Delivery } from "../../../src/report/transport.ts";
 import { wholeEvents } from "../../../src/report/transport.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
 import { judge } from "../../../src/verdict/judge.ts";
+import { freePort } from "../../ports.ts";
+import { until } from "../../until.ts";
 import { open, temporaryFolder } from "../spool/fixtures.ts";
 import {
   content,
@@ -23,10 +25,9 @@ import {
   NOON,
   recordingLog,
   SENSOR,
-  until,
   verdictEvent,
 } from "./fixtures.ts";
-import { freePort, tcpPeer, udpPeer } from "./peers.ts";
+import { tcpPeer, udpPeer } from "./peers.ts";
 
 const SECRET = Buffer.alloc(32, 1);
 const closing: (() => Promise<void> | void)[] = [];
@@ -90,13 +91,7 @@ describe("reporting", () => {
     expect(counts(udp.messages)).toEqual(upTo(1500));
     const last = await spool.lastSeq();
     for (const destination of ["siem:a", "siem:b"]) {
-      for (
-        let end = performance.now() + 3000;
-        (await spool.cursor(destination)) < last;
-        await Bun.sleep(20)
-      ) {
-        if (performance.now() > end) throw new Error(`the cursor of ${destination} stays behind`);
-      }
+      await until(async () => (await spool.cursor(destination)) >= last, `the cursor of ${destination}`);
     }
     expect(
       (await reporting.status()).map(({ state, backlog, delivered }) => [state, backlog, delivered]),
@@ -139,7 +134,7 @@ describe("reporting", () => {
       await until(() => peer.messages.length > n * 200);
       peer.cut();
     }
-    await until(() => new Set(counts(peer.messages)).size === 1800, 10_000);
+    await until(() => new Set(counts(peer.messages)).size === 1800);
     const seen = counts(peer.messages);
     // Whatever is repeated: the first arrival of each is in order, and no step forward leaves one out.
     let highest = -1;
@@ -312,9 +307,7 @@ describe("reporting", () => {
     report(spool, target);
     await spool.putEvents(states(1, 700));
     await until(() => new Set(counts(peer.messages)).size === 701);
-    for (let end = performance.now() + 5000; (await spool.replay("siem:a")) !== null; await Bun.sleep(20)) {
-      if (performance.now() > end) throw new Error("the replay does not end");
-    }
+    await until(async () => (await spool.replay("siem:a")) === null, "the end of the replay");
     expect(await spool.cursor("siem:a")).toBeGreaterThanOrEqual(701);
     expect(counts(peer.messages)).toContain(700);
     expect(peer.messages.some((message) => message.includes(clean.id))).toBe(false);
@@ -592,18 +585,18 @@ describe("delivery", () => {
     await put(0);
     await until(() => tries.length === 1);
     const first = await put(1);
-    await until(() => told.length > 0, 10_000);
+    await until(() => told.length > 0);
     expect(told).toEqual([`${first} 400 no`]);
     expect(tries).toEqual(["0", ...Array<string>(5).fill("1")]);
     expect(await loop.status()).toMatchObject({ state: "up", backlog: 0, delivered: 1, refused: 1 });
     expect(lines).toContainEqual(expect.objectContaining({ code: "SIEM_REFUSED", event_id: first }));
     // None of its type was taken since: the receiver may be set up wrongly.
     await put(2);
-    await until(() => tries.filter((one) => one === "2").length === 6, 20_000);
+    await until(() => tries.filter((one) => one === "2").length === 6);
     expect(await loop.status()).toMatchObject({ state: "down", backlog: 1, refused: 1 });
     poison = [];
     await put(3);
-    await until(() => tries.at(-1) === "2,3", 20_000);
+    await until(() => tries.at(-1) === "2,3");
     await until(() => lines.some(({ msg }) => msg === "the destination is up again"));
     expect(await loop.status()).toMatchObject({ state: "up", backlog: 0, delivered: 3, refused: 1 });
     await loop.stop();

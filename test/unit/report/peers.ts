@@ -1,8 +1,9 @@
-/** Syslog receivers on loopback, as honest and as bad as real ones. */
+/** Syslog receivers on loopback, as honest and as bad as real ones; each at the port given, or a free one for 0. */
 import { createSocket } from "node:dgram";
 import { createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TlsOptions } from "node:tls";
 import { relpFrame, relpParser } from "../../../src/report/transport-relp.ts";
+import { freePort } from "../../ports.ts";
 
 export type TcpPeer = {
   readonly port: number;
@@ -18,6 +19,7 @@ export type TcpPeer = {
 
 /** Takes octet-counted messages (RFC 6587), over TLS where told so, and refuses anything else by throwing. */
 export async function tcpPeer(port = 0, tls?: TlsOptions): Promise<TcpPeer> {
+  const own = port === 0 ? await freePort() : port;
   const messages: string[] = [];
   const connections: Socket[] = [];
   let paused = false;
@@ -54,11 +56,9 @@ export async function tcpPeer(port = 0, tls?: TlsOptions): Promise<TcpPeer> {
   };
   const server: Server =
     tls === undefined ? createServer({ pauseOnConnect: true }, take) : createTlsServer(tls, take);
-  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", () => resolve()));
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("no port");
+  await new Promise<void>((resolve) => server.listen(own, "127.0.0.1", () => resolve()));
   return {
-    port: address.port,
+    port: own,
     messages,
     connections,
     pause(now) {
@@ -81,22 +81,16 @@ export async function tcpPeer(port = 0, tls?: TlsOptions): Promise<TcpPeer> {
 export type UdpPeer = { readonly port: number; readonly messages: string[]; close(): Promise<void> };
 
 export async function udpPeer(port = 0): Promise<UdpPeer> {
+  const own = port === 0 ? await freePort() : port;
   const messages: string[] = [];
   const socket = createSocket("udp4");
   socket.on("message", (data) => messages.push(data.toString("utf8")));
-  await new Promise<void>((resolve) => socket.bind(port, "127.0.0.1", () => resolve()));
+  await new Promise<void>((resolve) => socket.bind(own, "127.0.0.1", () => resolve()));
   return {
-    port: socket.address().port,
+    port: own,
     messages,
     close: () => new Promise((resolve) => socket.close(() => resolve())),
   };
-}
-
-/** A port nobody listens on. */
-export async function freePort(): Promise<number> {
-  const peer = await tcpPeer();
-  await peer.close();
-  return peer.port;
 }
 
 export type RelpPeer = {
@@ -114,6 +108,7 @@ export type RelpPeer = {
 
 /** Takes syslog over RELP and answers every command. */
 export async function relpPeer(port = 0, offer = "commands=syslog"): Promise<RelpPeer> {
+  const own = port === 0 ? await freePort() : port;
   const connections: Socket[] = [];
   const peer = {
     messages: [] as string[],
@@ -140,11 +135,9 @@ export async function relpPeer(port = 0, offer = "commands=syslog"): Promise<Rel
       }
     });
   });
-  await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", () => resolve()));
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("no port");
+  await new Promise<void>((resolve) => server.listen(own, "127.0.0.1", () => resolve()));
   return Object.assign(peer, {
-    port: address.port,
+    port: own,
     cut() {
       for (const socket of connections.splice(0)) socket.destroy();
     },

@@ -7,6 +7,7 @@ import { FORMATS, siemDestination } from "../../../src/config/sections/siem.ts";
 import { startReporting } from "../../../src/report/outbox.ts";
 import { createPreviewer } from "../../../src/report/preview.ts";
 import { sampleEvents } from "../../../src/report/samples.ts";
+import { until } from "../../until.ts";
 import { openInThread } from "../spool/fixtures.ts";
 import { recordingLog, SENSOR } from "./fixtures.ts";
 
@@ -39,7 +40,7 @@ async function arriving(change: (address: string) => object, done: (bytes: Buffe
       log: recordingLog().log,
     });
     await spool.putEvents(EVENTS);
-    for (let n = 0; n < 200 && !done(Buffer.concat(chunks)); n += 1) await Bun.sleep(25);
+    await until(() => done(Buffer.concat(chunks)));
     await reporting.stop();
     return Buffer.concat(chunks).toString();
   } finally {

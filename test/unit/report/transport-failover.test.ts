@@ -3,8 +3,9 @@ import { SensorError } from "../../../src/errors.ts";
 import type { Transport } from "../../../src/report/transport.ts";
 import { createFailoverTransport } from "../../../src/report/transport-failover.ts";
 import { createTcpTransport } from "../../../src/report/transport-tcp.ts";
-import { until } from "./fixtures.ts";
-import { freePort, tcpPeer } from "./peers.ts";
+import { freePort } from "../../ports.ts";
+import { until } from "../../until.ts";
+import { tcpPeer } from "./peers.ts";
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {

@@ -2,8 +2,9 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { createServer, type Socket } from "node:net";
 import type { Transport } from "../../../src/report/transport.ts";
 import { createRelpTransport, relpFrame, relpParser } from "../../../src/report/transport-relp.ts";
-import { until } from "./fixtures.ts";
-import { freePort, relpPeer } from "./peers.ts";
+import { freePort } from "../../ports.ts";
+import { until } from "../../until.ts";
+import { relpPeer } from "./peers.ts";
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {
@@ -106,7 +107,7 @@ describe("syslog over RELP", () => {
     // Nothing else was taken after it: that may be the receiver.
     const { delivered, fault } = await transport.send(text("four", "bad"));
     expect([delivered, fault?.message]).toEqual([1, "the receiver refused a message: 500 message refused"]);
-  }, 20_000);
+  });
 
   test("sends what is refused for a moment until it is taken", async () => {
     const peer = kept(await relpPeer());

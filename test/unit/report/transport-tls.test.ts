@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import type { TlsSettings } from "../../../src/report/stream.ts";
 import type { Transport } from "../../../src/report/transport.ts";
 import { createTcpTransport } from "../../../src/report/transport-tcp.ts";
+import { until } from "../../until.ts";
 import { type Certificates, makeCertificates } from "./certificates.ts";
-import { until } from "./fixtures.ts";
 import { type TcpPeer, tcpPeer } from "./peers.ts";
 
 let made: Certificates;

@@ -4,8 +4,9 @@ import type { Transport } from "../../../src/report/transport.ts";
 import { createTcpTransport, type TcpSettings } from "../../../src/report/transport-tcp.ts";
 import { createUdpTransport } from "../../../src/report/transport-udp.ts";
 import { addressWord, unacknowledgedBytes } from "../../../src/report/unacknowledged.ts";
-import { until } from "./fixtures.ts";
-import { freePort, type TcpPeer, tcpPeer, udpPeer } from "./peers.ts";
+import { freePort } from "../../ports.ts";
+import { until } from "../../until.ts";
+import { type TcpPeer, tcpPeer, udpPeer } from "./peers.ts";
 
 const closing: (() => Promise<void>)[] = [];
 afterEach(async () => {

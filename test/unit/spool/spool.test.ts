@@ -389,7 +389,7 @@ describe.each(IMPLEMENTATIONS)("%s", (_where, open) => {
       other.close();
       expect(await codeOf(spool.putMail(someMail()))).toBe("none");
       await spool.close();
-    }, 20_000);
+    });
 
     test("overwritten with rubbish takes no mail, and goes on when it is put back", async () => {
       const spool = await open(folder.path);
@@ -434,7 +434,7 @@ describe.each(IMPLEMENTATIONS)("%s", (_where, open) => {
       }
       expect((await again.counts()).states.received).toBe(61);
       await again.close();
-    }, 20_000);
+    });
 
     test("moved away is noticed: no mail is taken into a file without a name", async () => {
       const spool = await open(folder.path);

@@ -225,12 +225,20 @@ describe("a thread that dies", () => {
         control: { listen: `unix:${path("control.sock")}` },
       }),
     );
-    // The thread is killed a while after its start.
+    // The thread is killed when there is a file that says so.
     writeFileSync(
       path("preload.ts"),
-      `const Real = globalThis.Worker;
+      `import { existsSync } from "node:fs";
+       const Real = globalThis.Worker;
        globalThis.Worker = class extends Real {
-         constructor(...args) { super(...args); setTimeout(() => this.terminate(), 500); }
+         constructor(...args) {
+           super(...args);
+           const timer = setInterval(() => {
+             if (!existsSync(${JSON.stringify(path("kill"))})) return;
+             clearInterval(timer);
+             this.terminate();
+           }, 5);
+         }
        };`,
     );
     const main = new URL("../../../src/main.ts", import.meta.url).pathname;
@@ -238,7 +246,11 @@ describe("a thread that dies", () => {
       [process.execPath, "--preload", path("preload.ts"), main, "run", "--config", path("sensor.yaml")],
       { stdout: "pipe", stderr: "pipe" },
     );
-    const out = await new Response(sensor.stdout).text();
+    let out = "";
+    for await (const bytes of sensor.stdout) {
+      out += Buffer.from(bytes).toString();
+      if (out.includes('"sensor started"')) writeFileSync(path("kill"), "");
+    }
     expect(await sensor.exited).toBe(1);
     expect(await new Response(sensor.stderr).text()).toBe("");
     const last = out
@@ -254,5 +266,5 @@ describe("a thread that dies", () => {
     const spool = await open(path("spool"));
     expect(await spool.eventsAfter(0, 10)).toMatchObject([{ event: { type: "sensor.state" } }]);
     await spool.close();
-  }, 20_000);
+  });
 });

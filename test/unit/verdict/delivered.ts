@@ -4,6 +4,7 @@ import type { Spool } from "../../../src/spool/spool.ts";
 import type { PlannedArtifact } from "../../../src/triage/plan.ts";
 import { startVerdicts } from "../../../src/verdict/stage.ts";
 import type { ContentVerdict, Verdict } from "../../../src/verdict/verdict.ts";
+import { until } from "../../until.ts";
 import { NO_TYPES, recordingLog, SENSOR } from "../report/fixtures.ts";
 import { extractionOf, judged, open, someMail, temporaryFolder } from "../spool/fixtures.ts";
 
@@ -88,10 +89,7 @@ export async function judgeAll(
     ...(await at.spool.analysedMails(10)),
     ...(await at.spool.mailsToReport(at.clock.now - reportAfter, 10)),
   ];
-  for (let tries = 0; (await left()).length > 0; tries += 1) {
-    if (tries > 300) throw new Error("some mails are never judged");
-    await Bun.sleep(5);
-  }
+  await until(async () => (await left()).length === 0, "every mail to be judged");
   await stage.stop();
 }
 

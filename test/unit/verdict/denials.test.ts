@@ -5,6 +5,7 @@ import type { ListEntry, ListKind } from "../../../src/triage/lists.ts";
 import { contentKey, type PlannedArtifact } from "../../../src/triage/plan.ts";
 import { openRunTimeLists } from "../../../src/triage/run-time.ts";
 import { startDenials } from "../../../src/verdict/denials.ts";
+import { until } from "../../until.ts";
 import { recordingLog } from "../report/fixtures.ts";
 import { attachment, extractionOf, openInThread, someMail, temporaryFolder } from "../spool/fixtures.ts";
 import { closeAll, events, HOUR, judgeAll, known, type Place, place, takenApart, url } from "./delivered.ts";
@@ -285,10 +286,7 @@ describe("a file of the deny list", () => {
     const { log } = recordingLog();
     const stage = startDenials({ spool: at.spool, files, log });
     for (const file of files) {
-      for (let tries = 0; (await at.spool.deniedFromFile(file)) < file.entries.length; tries += 1) {
-        if (tries > 500) throw new Error("the file is never done");
-        await Bun.sleep(5);
-      }
+      await until(async () => (await at.spool.deniedFromFile(file)) >= file.entries.length, "the file");
     }
     await stage.stop();
     await applyAll(at);

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { SensorError } from "../../../src/errors.ts";
 import type { Spool } from "../../../src/spool/spool.ts";
 import { startVerdicts } from "../../../src/verdict/stage.ts";
+import { until } from "../../until.ts";
 import { NO_TYPES, NOON, recordingLog, SENSOR } from "../report/fixtures.ts";
 import { attachment, extractionOf, judged, open, someMail, temporaryFolder } from "../spool/fixtures.ts";
 
@@ -35,12 +36,8 @@ function start(spool: Spool) {
   return lines;
 }
 
-async function finished(spool: Spool, id: string): Promise<void> {
-  for (let tries = 0; (await spool.mail(id))?.state !== "done"; tries += 1) {
-    if (tries > 500) throw new Error("the mail was never judged");
-    await Bun.sleep(10);
-  }
-}
+const finished = (spool: Spool, id: string): Promise<void> =>
+  until(async () => (await spool.mail(id))?.state === "done", "the mail to be judged");
 
 describe("the verdict stage", () => {
   test("takes up mails from before its start and judges new ones as they come", async () => {

@@ -112,7 +112,7 @@ describe("a mail without the bodies that are read in one way only", () => {
       }),
       { numRuns: 400 },
     );
-  }, 50_000);
+  });
 
   test("is read as with them where its bytes were changed", async () => {
     const edit = fc.tuple(
@@ -131,7 +131,7 @@ describe("a mail without the bodies that are read in one way only", () => {
       }),
       { numRuns: 400 },
     );
-  }, 50_000);
+  });
 
   test("that holds many bodies in one place is read in linear time", async () => {
     const one = `--b\r\n\r\n${"x".repeat(4100)}\r\n`;
@@ -148,5 +148,5 @@ describe("a mail without the bodies that are read in one way only", () => {
       seconds.push(process.cpuUsage(begun).user);
     }
     expect(seconds[2] ?? 0).toBeLessThan(40 * (seconds[1] ?? 0));
-  }, 30_000);
+  });
 });
