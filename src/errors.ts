@@ -89,7 +89,7 @@ export const CATALOGUE = {
   VMRAY_AUTH: {
     permanent: false,
     meaning: "VMRay refuses the API key (401 or 403).",
-    remedy: "Check `vmray.api_key_file` and the rights of the key's user.",
+    remedy: "Check `vmray.api_key_file` and the rights of the key's user; a new key counts after a reload.",
   },
   VMRAY_UNREACHABLE: {
     permanent: false,

@@ -18,6 +18,7 @@ import {
 } from "./analyzer.ts";
 import type { StateChange } from "./budget.ts";
 import { createVmrayClient } from "./client.ts";
+import { proxyOf } from "./connection.ts";
 
 export type AnalyzersOptions = Pick<AnalyzerOptions, "writeContent" | "tempDir"> & {
   /** As that of one analyzer, whose name comes last. */
@@ -103,6 +104,13 @@ export async function startAnalyzers(options: AnalyzersOptions): Promise<Analyze
   try {
     for (const { name, settings, client } of ready) {
       const own = several ? log.with({ analyzer: name }) : log;
+      const proxy = proxyOf(settings);
+      if (proxy !== null && proxy.variable !== null) {
+        own.info("VMRay is reached through a proxy of the environment", {
+          proxy: proxy.host,
+          variable: proxy.variable,
+        });
+      }
       if (!settings.tls_verify) {
         own.warn("the certificate of VMRay is not checked: anyone in between can read and forge", {
           key: name === FIRST ? "vmray.tls_verify" : "vmray.analyzers[].tls_verify",

@@ -14,7 +14,7 @@ import { boundedText, retryAfter } from "../http.ts";
 import type { SubmitAction, SubmitParameters } from "../triage/plan.ts";
 import { VERSION } from "../version.ts";
 import * as shapes from "./api-shapes.ts";
-import { type ConnectionSettings, connectionFault, createConnection } from "./connection.ts";
+import { type Connection, type ConnectionSettings, createConnection } from "./connection.ts";
 import { type FormField, type FormFile, multipartBody } from "./multipart.ts";
 import { type SubmitDefaults, seconds, submitFields } from "./submit-fields.ts";
 import { isPage, oneLine, publicReason, saidByPage, VmrayError } from "./vmray-error.ts";
@@ -128,6 +128,8 @@ const MAX_CHILDREN = 1000;
 /** What servers give in one page. */
 const CHILDREN_PAGE = 100;
 const MAX_PERIOD = 50;
+/** Of where a redirect leads, in a message. */
+const MAX_LOCATION = 120;
 /** What says that a version has no such call, or that the key may not make it. */
 const ABSENT: ReadonlySet<number> = new Set([400, 403, 404, 405]);
 
@@ -150,7 +152,7 @@ export function createVmrayClient(
     // An answer that unpacks to more than it is could not be bounded chunk by chunk.
     "Accept-Encoding": "identity",
   };
-  const { base, fetch, way } = createConnection(connection);
+  const { base, fetch, explain } = createConnection(connection);
   const reading: Reading = { now: clock.now, secret: apiKey };
 
   async function exchange(path: string, init: BunFetchRequestInit, call: Call): Promise<Reply> {
@@ -170,7 +172,7 @@ export function createVmrayClient(
       });
       return { status: response.status, headers: response.headers, text: await textOf(response) };
     } catch (thrown) {
-      throw networkFault(thrown, call, way);
+      throw networkFault(thrown, call, explain);
     } finally {
       clearTimeout(timer);
       call.signal?.removeEventListener("abort", onAbort);
@@ -484,7 +486,7 @@ async function textOf(response: Response): Promise<string> {
   });
 }
 
-function networkFault(thrown: unknown, call: Call, way: string): unknown {
+function networkFault(thrown: unknown, call: Call, explain: Connection["explain"]): unknown {
   if (thrown instanceof SensorError) return thrown;
   if (call.signal?.aborted) return call.signal.reason;
   const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
@@ -492,8 +494,7 @@ function networkFault(thrown: unknown, call: Call, way: string): unknown {
   if (/^(ENOENT|EACCES|EIO|EISDIR)$/.test(code)) {
     return new SensorError("INTERNAL", "the temporary copy of a content cannot be read", { cause: thrown });
   }
-  const message = `VMRay cannot be reached${way}: ${connectionFault(thrown)}`;
-  return new VmrayError("VMRAY_UNREACHABLE", publicReason(message), { cause: thrown });
+  return new VmrayError("VMRAY_UNREACHABLE", publicReason(explain(thrown)), { cause: thrown });
 }
 
 /** True where the connection ended without an answer, as one that was kept open too long does. */
@@ -571,9 +572,11 @@ function readAnswer(reply: Reply, reading: Reading, call: "question" | "submissi
     );
   }
   if (status >= 300 && status < 400) {
+    const to = oneLine(reply.headers.get("location")?.split(/[?#]/, 1)[0] ?? "", MAX_LOCATION);
+    const redirect = `a redirect (HTTP ${status}${to === "" ? "" : ` to ${to}`})`;
     throw fault(
       "VMRAY_ANSWER",
-      `VMRay answered with a redirect (HTTP ${status}); vmray.url must be the server itself`,
+      publicReason(`VMRay answered with ${redirect}; vmray.url must be the server itself`, secret),
     );
   }
   if (status === 404 && call === "question" && own) return null;

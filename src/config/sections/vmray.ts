@@ -59,7 +59,8 @@ const connectionKeys = {
     "HTTP proxy on the way to the server: `http://[USER:PASSWORD@]HOST:PORT`, or https. For an https server it only passes on (CONNECT).",
     text("URL of a proxy", readProxyUrl).optional(),
     {
-      fallback: "`HTTPS_PROXY` and `NO_PROXY` of the environment",
+      fallback:
+        "`HTTPS_PROXY` (`HTTP_PROXY` for an http server, else `ALL_PROXY`) and `NO_PROXY` of the environment",
       example: "http://sensor@proxy.example.org:3128",
     },
   ),
