@@ -128,6 +128,7 @@ export async function simulator(options: Partial<SimulatorOptions> = {}): Promis
   return started;
 }
 
+/** `timeout`: after so long without an answer a call has failed, milliseconds. */
 export function clientOf(vmray: Pick<Simulator, "url">, key = KEY, timeout = 20_000): VmrayClient {
   return createVmrayClient(
     {
