@@ -27,8 +27,9 @@ import { createLanes } from "./lanes.ts";
 import { type Circuit, createPauses, type Fault, type LastError, type Tickets } from "./pauses.ts";
 import { createRecords } from "./records.ts";
 import { createSender } from "./sending.ts";
+import { noAnswers, Paused, sizeOf, stepClient } from "./step-client.ts";
 import { failed, lookUp, type Next, onlyLookedUp, poll } from "./steps.ts";
-import { clientFor, createSubmitting, type OneOfSeveral, Stopping } from "./submitting.ts";
+import { createSubmitting, type OneOfSeveral, Stopping } from "./submitting.ts";
 import { type AnalyzerTiming, TIMING } from "./timing.ts";
 import { oneLine, VmrayError } from "./vmray-error.ts";
 
@@ -140,8 +141,13 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     stopped,
   });
   const send = createSender({ client, writeContent: options.writeContent, tempDir: options.tempDir });
+  const clientFor = (item: Item) =>
+    stepClient(client, item.answers, () => {
+      if (pauses.state("reads", now()) !== "open") throw new Paused("all calls pause");
+      item.spent.calls += 1;
+    });
   const submitting = createSubmitting({
-    client,
+    clientFor,
     send,
     budget,
     lanes,
@@ -288,15 +294,20 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       item.job = { ...item.job, progress: { state: "queued" } };
     }
     const kind = item.lane === "send" || item.lane === "upload" ? "submits" : "reads";
+    const known = sizeOf(item.answers);
     const meet = (thrown: unknown): Fault => {
+      if (thrown instanceof Paused) return { error: asSensorError(thrown), blamed: false, retryAt: now() };
       const fault = pauses.meet(asSensorError(thrown), kind, tickets, item.job);
       if (fault.error.code === "VMRAY_REFUSED" && kind === "submits") item.refused = true;
+      // Faults with answers between them are not in a row.
+      if (fault.blamed && sizeOf(item.answers) > known) item.job = { ...item.job, faults: 0 };
       return fault;
     };
     let next: Outcome | null = null;
     let fault: Fault | null = null;
     try {
       next = await step(item, tickets);
+      item.answers = noAnswers();
     } catch (thrown) {
       fault = meet(thrown);
     }
@@ -315,13 +326,13 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     const { job } = item;
     if (job.artifact.decision.action === "skip") return skipped(job);
     if (item.lane === "send" || item.lane === "upload") return submitting.submit(item, tickets);
-    const counting = clientFor(client, item);
+    const own = clientFor(item);
     let next: Next;
     if (job.progress.state === "submitted") {
       counts.polls += 1;
       const { give_up_after: giveUpAfter, queue_limit: queueLimit } = settings;
       const limits = { now: now(), giveUpAfter, queueLimit };
-      next = await poll(counting, job, job.progress, limits, signals.reads);
+      next = await poll(own, job, job.progress, limits, signals.reads);
       item.job = { ...job, faults: 0 };
       if (next.kind === "finish" && item.lane === "poll")
         following.foundFinished(job.progress.submissionIds, now());
@@ -329,7 +340,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       counts.lookups += 1;
       const { reuse_results } = settings;
       const reuse = job.anew === true ? { ...reuse_results, suspicious: 0, clean: 0 } : reuse_results;
-      next = await lookUp(counting, job, now(), signals.reads, reuse);
+      next = await lookUp(own, job, now(), signals.reads, reuse);
       if (job.anew === true && next.kind === "submit") next = { ...next, again: true };
     }
     pauses.passRead(tickets.reads);

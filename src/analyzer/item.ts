@@ -1,6 +1,7 @@
 /** An analysis in memory: its job as the spool gave it out, and what became of it since. */
 import type { AnalysisJob, AnalysisLane, AnalysisProgress, ContentFault, Tried } from "../spool/spool.ts";
 import type { Waiting } from "./schedule.ts";
+import { type Answers, noAnswers } from "./step-client.ts";
 import { contentId, type Next } from "./steps.ts";
 
 export type Item = Waiting & {
@@ -17,6 +18,8 @@ export type Item = Waiting & {
   charged: string | null;
   /** VMRay answered its last submission and took nothing. */
   refused: boolean;
+  /** Of the step that a fault ended; none while its steps go well. */
+  answers: Answers;
 };
 
 /** What follows a step. `move`: this analyzer does not take the content, for `why`, and another one is asked. */
@@ -37,6 +40,7 @@ export function itemOf(job: AnalysisJob, lane: AnalysisLane): Item {
     noted: progress.fault !== undefined,
     charged: progress.charged ?? null,
     refused: false,
+    answers: noAnswers(),
   };
 }
 

@@ -5,7 +5,6 @@
 import type { AnalysisLane, AnalysisProgress, Instead } from "../spool/spool.ts";
 import type { Budget, BudgetSettings, Permit } from "./budget.ts";
 import type { VmrayClient } from "./client.ts";
-import { counted } from "./cost.ts";
 import { type Item, isSeen, type Outcome } from "./item.ts";
 import type { Lanes } from "./lanes.ts";
 import type { Pauses, Tickets } from "./pauses.ts";
@@ -31,7 +30,8 @@ export type OneOfSeveral = {
 };
 
 export type SubmittingOptions = {
-  readonly client: VmrayClient;
+  /** The client for a step of this one. */
+  readonly clientFor: (item: Item) => VmrayClient;
   readonly send: Sender;
   readonly budget: Budget;
   readonly lanes: Pick<Lanes, "raise">;
@@ -69,15 +69,9 @@ type Sent = Extract<AnalysisProgress, { readonly state: "submitting" }>;
 
 export class Stopping extends Error {}
 
-/** The client, counting for this analysis. */
-export function clientFor(client: VmrayClient, { spent }: Item): VmrayClient {
-  return counted(client, () => {
-    spent.calls += 1;
-  });
-}
-
 export function createSubmitting(options: SubmittingOptions): Submitting {
-  const { client, send, budget, lanes, pauses, records, settings, several, timing, now, signals } = options;
+  const { clientFor, send, budget, lanes, pauses, records, settings, several, timing, now, signals } =
+    options;
   const { concurrency, resend_after: resendAfter } = settings;
   const maxUploads = Math.max(1, concurrency - Math.ceil(concurrency / 4));
   let submitting = 0;
@@ -130,7 +124,7 @@ export function createSubmitting(options: SubmittingOptions): Submitting {
   /** What is not analysed anew has the verdict VMRay has; what it does not know is `otherwise`. */
   function notAnalysed(item: Item, why: string, otherwise: Finish): Promise<Finish> {
     return isAgain(item.job)
-      ? olderVerdict(clientFor(client, item), item.job, why, now(), signals.reads)
+      ? olderVerdict(clientFor(item), item.job, why, now(), signals.reads)
       : Promise.resolve(otherwise);
   }
 
@@ -179,7 +173,7 @@ export function createSubmitting(options: SubmittingOptions): Submitting {
           return notAnalysed(item, why, failed(why));
         }
         pauses.passSubmit(tickets.submits);
-        const next = await afterSubmit(clientFor(client, item), item.job, answer, now(), signals.posts);
+        const next = await afterSubmit(clientFor(item), item.job, answer, now(), signals.posts);
         const note = next.kind === "follow" ? (next.progress.note ?? "") : "";
         item.refused = next.kind !== "follow";
         const action = instead?.action ?? item.job.artifact.decision.action;

@@ -10,6 +10,7 @@ import type { AnalysisJob } from "../../../src/spool/spool.ts";
 import { until } from "../../until.ts";
 import { makeCertificates } from "../report/certificates.ts";
 import {
+  answer,
   clientOf,
   DIRECT,
   FAST,
@@ -393,6 +394,72 @@ test("a server with a wrong certificate gets nothing, and the work waits for a r
     await server.stop(true);
     certificates.remove();
   }
+});
+
+describe("a content of many submissions", () => {
+  const MANY = 60;
+  const many = () =>
+    answer({
+      submissions: Array.from({ length: MANY }, (_, n) => ({
+        submission_id: n + 1,
+        submission_sample_id: n + 1,
+      })),
+    });
+
+  test.each([
+    ["VMRAY_THROTTLED", 429],
+    ["VMRAY_UNREACHABLE", 503],
+  ] as const)("bug: began anew at each %s and never came to a verdict", async (code, status) => {
+    const here = await world();
+    const usual = scripted({});
+    let calls = 0;
+    const failing = <T>(call: () => Promise<T>): Promise<T> => {
+      calls += 1;
+      if (calls % 10 === 0) throw new VmrayError(code, "not now", { status, retryAfter: 0 });
+      return call();
+    };
+    const client = scripted({
+      submitFile: async () => many(),
+      submission: (id, signal) => failing(() => usual.submission(id, signal)),
+      sample: (id, signal) => failing(() => usual.sample(id, signal)),
+    });
+    const id = await here.mail(file("an archive"));
+    const analyzer = here.start(client);
+    expect(await here.verdicts(id)).toMatchObject([{ outcome: "judged", verdict: "clean" }]);
+    // Two calls for each, and one in ten once more.
+    expect(calls).toBeLessThan(2 * MANY * 1.2);
+    expect(analyzer.status().counts.failed).toBe(0);
+  });
+
+  test("bug: was read on while VMRay asked all to wait", async () => {
+    const here = await world();
+    const usual = scripted({});
+    let calls = 0;
+    let throttled = false;
+    const client = scripted({
+      submitFile: async () => many(),
+      samplesBySha256: async (sha256) => {
+        if (sha256 !== hashOf("another")) return [];
+        throttled = true;
+        throw new VmrayError("VMRAY_THROTTLED", "wait", { status: 429, retryAfter: 60_000 });
+      },
+      submission: async (id, signal) => {
+        // The first one is under way until VMRay asks to wait.
+        if (calls === 0) await until(() => throttled, "the answer to the other one");
+        calls += 1;
+        return usual.submission(id, signal);
+      },
+    });
+    const id = await here.mail(file("an archive"));
+    const analyzer = here.start(client);
+    await until(() => analyzer.status().counts.polls === 1, "the first call");
+    await here.mail(file("another"));
+    await until(() => analyzer.status().paused === "throttled", "the pause");
+    await until(() => analyzer.status().running === 0, "the end of the step");
+    expect(calls).toBe(1);
+    expect((await here.spool.mail(id))?.state).toBe("analysing");
+    expect(analyzer.status().counts.failed).toBe(0);
+  });
 });
 
 describe("giving up", () => {
