@@ -110,6 +110,8 @@ export type Analyzer = {
 
 /** How long a look-up that found nothing holds: what waits longer for its submission is looked up again. */
 const LOOKED_HOLDS = 120_000;
+/** And one for what may have been sent: right before it is sent again VMRay is asked for it once more. */
+const RESEND_LOOK_HOLDS = 5_000;
 /** Faults of one content, while VMRay serves others, after which it is given up. */
 const MAX_FAULTS = 20;
 const MAX_SLEEP = 60_000;
@@ -293,6 +295,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
       item.lane = "look";
       item.job = { ...item.job, progress: { state: "queued" } };
     }
+    if (progress.state === "submitting" && now() - item.dueAt > RESEND_LOOK_HOLDS) item.lane = "look";
     const kind = item.lane === "send" || item.lane === "upload" ? "submits" : "reads";
     const known = sizeOf(item.answers);
     const meet = (thrown: unknown): Fault => {
@@ -331,7 +334,7 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
     if (job.progress.state === "submitted") {
       counts.polls += 1;
       const { give_up_after: giveUpAfter, queue_limit: queueLimit } = settings;
-      const limits = { now: now(), giveUpAfter, queueLimit };
+      const limits = { now: now(), giveUpAfter, queueLimit, resent: item.spent.submissions > 1 };
       next = await poll(own, job, job.progress, limits, signals.reads);
       item.job = { ...job, faults: 0 };
       if (next.kind === "finish" && item.lane === "poll")

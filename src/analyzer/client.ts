@@ -79,6 +79,8 @@ export type VmrayClient = {
   submission(id: number, signal?: AbortSignal): Promise<shapes.Submission | null>;
   /** In no particular order, at most a few thousand. */
   submissionsOfSample(sampleId: number, signal?: AbortSignal): Promise<readonly shapes.Submission[]>;
+  /** The newest 100 of every user the key may see, in one call: of a submission whose sample nobody knows. */
+  newestSubmissions(signal?: AbortSignal): Promise<readonly shapes.Submission[]>;
   /** What VMRay says of analyses of the submission that failed, none twice; [] where none did or it cannot say. */
   analysisFaults(submissionId: number, signal?: AbortSignal): Promise<readonly string[]>;
   /** Status of each job of the submission (`pending`, `queued`, `inwork`, `uploading`); [] once all are done. */
@@ -124,6 +126,7 @@ const METADATA_KEY = "email_sensor";
 const ACTION_KEY = "email_sensor_action";
 /** `max_api_items` of a real system. */
 const MAX_FEED = 1000;
+const NEWEST = 100;
 const MAX_CHILDREN = 1000;
 /** What servers give in one page. */
 const CHILDREN_PAGE = 100;
@@ -288,6 +291,9 @@ export function createVmrayClient(
     },
     submissionsOfSample: (sampleId, signal) =>
       getList(`/rest/submission/sample/${whole(sampleId)}`, shapes.submission, signal),
+    newestSubmissions: async (signal) =>
+      (await getOne(`/rest/submission?_order=desc&_limit=${NEWEST}`, z.array(shapes.submission), signal)) ??
+      [],
     async analysisFaults(submissionId, signal) {
       const path = `/rest/analysis/submission/${whole(submissionId)}`;
       const analyses = (await optional(getList(path, shapes.analysis, signal))) ?? [];

@@ -7,6 +7,8 @@ import { timeOf } from "./vmray-time.ts";
 /** What VMRay says of submissions; null where it does not say. */
 export type Usage = {
   readonly quota: number | null;
+  /** How often the content came to VMRay, where that is more than once: an answer got lost. */
+  readonly posts?: number;
   /** The part of `quota` that is analyses with a report, and the one that is verdicts alone. */
   readonly reports: number | null;
   readonly verdicts: number | null;
@@ -38,12 +40,20 @@ const QUOTAS: Readonly<Record<string, "reports" | "verdicts">> = {
   detector: "verdicts",
 };
 
-/** `ours`: submissions of somebody else that were joined cost us nothing. */
+/**
+ * `ours`: submissions of somebody else that were joined cost us nothing. `twins`: what came of further posts of the same
+ * content; one in work does not say yet what it takes.
+ */
 export function usageOf(
   submissions: readonly (Submission | null)[],
   ours: (submission: Submission) => boolean,
+  twins: readonly Submission[] = [],
 ): Usage {
-  const there = submissions.flatMap((each) => each ?? []);
+  const followed = submissions.flatMap((each) => each ?? []);
+  const told = twins.map((each) =>
+    each.submission_finished === true ? each : { ...each, submission_consumed_quota: null },
+  );
+  const there = [...followed, ...told];
   const used = { reports: 0, verdicts: 0 };
   let kinds = true;
   let quota: number | null = 0;
@@ -63,6 +73,7 @@ export function usageOf(
   const known = quota !== null && kinds;
   return {
     quota,
+    ...(twins.length > 0 && { posts: 1 + Math.ceil(twins.length / Math.max(1, submissions.length)) }),
     reports: known ? used.reports : null,
     verdicts: known ? used.verdicts : null,
     analysis: duration(there),

@@ -57,7 +57,9 @@ export function createDeciding({ spool, budget, records, cache, several, log }: 
   return {
     async finish(item, next, at) {
       const { lasting, usage = item.refused ? NOTHING_USED : null } = next;
-      const settlement = settlementOf(item, usage?.quota ?? null, at);
+      const { quota = null, posts = 1 } = usage ?? {};
+      const settlement = settlementOf(item, quota ?? (posts > 1 ? posts : null), at);
+      if (posts > 1) log.warn("VMRay got a content more than once: an answer was lost", logFields(item.job));
       const cost = costOf(item.spent, item.job.progress, item.job.createdAt, at, usage);
       const verdict: ContentVerdict = {
         ...next.verdict,

@@ -56,6 +56,8 @@ export type PollLimits = {
   readonly now: number;
   readonly giveUpAfter: number;
   readonly queueLimit: number;
+  /** It was sent more than once: VMRay may have all of these. */
+  readonly resent?: boolean;
 };
 
 /** Submissions of one answer that are followed at most; where there are more the verdict is partial. */
@@ -308,8 +310,10 @@ async function submissionToJoin(
   }
   submissions.sort((a, b) => b.submission_id - a.submission_id);
   if (job.progress.state === "submitting") {
-    const correlation = correlationId(job);
-    const own = submissions.find((each) => correlationOf(each) === correlation);
+    // VMRay may have given it another hash, as to a URL that it spells in another way.
+    const newest = (await permitted(client.newestSubmissions(signal))) ?? [];
+    // Where it came twice the first one ends first.
+    const own = ownOf(job, [...submissions, ...newest]).at(0);
     if (own !== undefined) return { submission: own, own: true };
     // A version that gives no metadata back cannot say whose it is: take the newest rather than submit twice.
     const first = submissions[0];
@@ -323,6 +327,31 @@ async function submissionToJoin(
     (each) => each.submission_finished === false && (!submits(action) || isDeepEnough(each, action, false)),
   );
   return inWork === undefined ? null : { submission: inWork, own: false };
+}
+
+/** Those of this analysis, each once, the oldest first; what VMRay found in one of them is left out. */
+function ownOf(job: AnalysisJob, submissions: readonly Submission[]): readonly Submission[] {
+  const correlation = correlationId(job);
+  const own = submissions.filter(
+    (each) => correlationOf(each) === correlation && each.submission_parent_submission_id == null,
+  );
+  const each = new Map(own.map((one) => [one.submission_id, one]));
+  return [...each.values()].sort((a, b) => a.submission_id - b.submission_id);
+}
+
+/** What VMRay has of the same content beside the submissions that are followed: one whose answer got lost came late. */
+async function twinsOf(
+  client: VmrayClient,
+  job: AnalysisJob,
+  { submissionIds }: SubmittedProgress,
+  sampleIds: readonly number[],
+  signal: AbortSignal,
+): Promise<readonly Submission[]> {
+  const there = [...((await permitted(client.newestSubmissions(signal))) ?? [])];
+  for (const id of sampleIds.slice(0, MAX_JOINED_SAMPLES)) {
+    there.push(...((await permitted(client.submissionsOfSample(id, signal))) ?? []));
+  }
+  return ownOf(job, there).filter((each) => !submissionIds.includes(each.submission_id));
 }
 
 function hasPassword({ artifact }: AnalysisJob): boolean {
@@ -443,10 +472,12 @@ export async function poll(
     parts = [...parts, { submission, sample, lookups: [] }];
   }
   const correlation = correlationId(job);
-  const usage = usageOf(submissions, (each) => {
+  const twins = limits.resent ? await twinsOf(client, job, progress, [...samples.keys()], signal) : [];
+  const isOurs = (each: Submission) => {
     const mark = correlationOf(each);
     return mark === correlation || (mark === null && each.submission_submission_metadata === undefined);
-  });
+  };
+  const usage = usageOf(submissions, isOurs, twins);
   const judge = () => verdictOfParts(parts, kind, progress.note ?? null);
   const gaps: string[] = [];
   const { unfollowed = 0, instead } = progress;

@@ -102,19 +102,13 @@ export function createSubmitting(options: SubmittingOptions): Submitting {
       ...(isAgain(item.job) ? { again: true } : {}),
       ...(instead === null ? {} : { instead }),
     };
-    const before = item.job.progress;
-    if (before.state === "submitting") {
-      // Charged already; of how this one ends nothing is known.
-      if (before.resendAt !== undefined)
-        await records.commit(() => records.record(item, progress, now(), item.job.faults));
-    } else {
-      const day = permit.allowed ? (permit.day ?? undefined) : undefined;
-      const spent = { ...item.spent, submissions: item.spent.submissions + 1 };
-      const charged = day ?? item.charged;
-      const sent = { ...item, spent, charged };
-      await records.commit(() => records.record(sent, progress, now(), item.job.faults, day));
-      item.charged = charged;
-    }
+    // One that may have been sent before is charged already.
+    const day = permit.allowed ? (permit.day ?? undefined) : undefined;
+    const spent = { ...item.spent, submissions: item.spent.submissions + 1 };
+    const charged = day ?? item.charged;
+    const sent = { ...item, spent, charged };
+    await records.commit(() => records.record(sent, progress, now(), item.job.faults, day));
+    item.charged = charged;
     item.job = { ...item.job, progress };
     item.refused = false;
     count += 1;

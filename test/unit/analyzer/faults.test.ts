@@ -1,6 +1,7 @@
 /** Each class of fault on its way through the pool: how it is classified, what it stops, and that no work is lost. */
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
+import { dayOf } from "../../../src/analyzer/budget.ts";
 import { createVmrayClient, type VmrayClient } from "../../../src/analyzer/client.ts";
 import { mayStillArrive } from "../../../src/analyzer/sending.ts";
 import { checkScenario, type Scenario } from "../../../src/analyzer/simulator/scenario.ts";
@@ -17,6 +18,7 @@ import {
   file,
   hashOf,
   KEY,
+  movableClock,
   SETTINGS,
   SUBMIT_DEFAULTS,
   scripted,
@@ -51,8 +53,10 @@ describe("calls that fail among others", () => {
     "are %s, %j: each content has its verdict, and none was submitted twice",
     async (code, fault) => {
       // A GET whose connection breaks is sent once more, and nobody hears of it: a submission is not.
-      const first = { ...fault, endpoints: ["submit"], count: 1 };
-      const vmray = await simulator({ scenario: scenario(first, { ...SOME, ...fault }) });
+      const first = /^(reset|truncated)/.test(fault.fault)
+        ? [{ ...fault, endpoints: ["submit"], count: 1 }]
+        : [];
+      const vmray = await simulator({ scenario: scenario(...first, { ...SOME, ...fault }) });
       const here = await world();
       const contents = [0, 1, 2, 3].flatMap((n) => [file(`fault ${n}`), url(`http://f${n}.example/x`)]);
       const id = await here.mail(...contents);
@@ -151,6 +155,114 @@ describe("a submission that reaches VMRay after the sensor gave it up", () => {
       "POST",
       "submitted",
     ]);
+  });
+
+  describe("bug: was paid twice and charged once where it came after it was sent again", () => {
+    const twice = async (consumed: readonly (number | null)[], finished: readonly boolean[]) => {
+      const here = await world();
+      let mark = "";
+      let posts = 0;
+      const made = (id: number) =>
+        submission({
+          submission_id: id,
+          submission_sample_id: 7,
+          submission_finished: finished[id - 1],
+          submission_consumed_quota: consumed[id - 1],
+          submission_submission_metadata: JSON.stringify({ email_sensor: mark }),
+        });
+      const client = scripted({
+        submitFile: async ({ correlation }) => {
+          mark = correlation;
+          posts += 1;
+          if (posts === 1) throw new VmrayError("VMRAY_UNREACHABLE", "no answer within 30 s");
+          return answer({ submissions: [{ submission_id: 2, submission_sample_id: 7 }] });
+        },
+        submission: async (id) => made(id),
+        submissionsOfSample: async () => [made(2), made(1)],
+      });
+      const id = await here.mail(file("late"));
+      const analyzer = here.start(client, {
+        settings: { ...SETTINGS, resend_after: 10, budget: { ...SETTINGS.budget, per_day: 100 } },
+      });
+      const [verdict] = await here.verdicts(id);
+      expect(verdict).toMatchObject({ verdict: "clean", cost: { submissions: 2 } });
+      await until(() => analyzer.status().counts.finished === 1, "the count");
+      const told = here.lines.filter(
+        ({ msg }) => msg === "VMRay got a content more than once: an answer was lost",
+      );
+      expect(told.length).toBe(1);
+      const charged = await here.spool.charged(dayOf(Date.now()));
+      expect(analyzer.status().budget.usedToday).toBe(charged);
+      return { charged, quota: verdict?.cost?.quota };
+    };
+
+    test("as VMRay says what both took", async () => {
+      expect(await twice([3, 1], [true, true])).toEqual({ charged: 4, quota: 4 });
+    });
+
+    test("as two where VMRay does not say, or is still at the first", async () => {
+      expect(await twice([null, null], [true, true])).toEqual({ charged: 2, quota: null });
+      expect(await twice([0, 1], [false, true])).toEqual({ charged: 2, quota: null });
+    });
+  });
+
+  test("bug: was not found, and sent again, where VMRay gave it another hash", async () => {
+    const here = await world();
+    let mark = "";
+    const client = scripted({
+      submitUrl: async ({ correlation }) => {
+        mark = correlation;
+        throw new VmrayError("VMRAY_UNREACHABLE", "no answer within 30 s");
+      },
+      newestSubmissions: async () => [
+        submission({ submission_id: 8, submission_submission_metadata: '{"email_sensor": "another"}' }),
+        submission({
+          submission_id: 7,
+          submission_sample_id: 7,
+          submission_submission_metadata: JSON.stringify({ email_sensor: mark }),
+        }),
+      ],
+    });
+    const id = await here.mail(url("http://spelt.example/%7Eother"));
+    const analyzer = here.start(client, { settings: { ...SETTINGS, resend_after: 10 } });
+    expect(await here.verdicts(id)).toMatchObject([{ verdict: "clean", vmray: { submission_id: 7 } }]);
+    expect(analyzer.status().counts.submissions).toBe(1);
+  });
+
+  test("bug: was sent again after a look of long ago", async () => {
+    const clock = movableClock();
+    const here = await world(clock.now);
+    const steps: string[] = [];
+    let blocked = Promise.withResolvers<void>();
+    const client = scripted({
+      samplesBySha256: async (sha256) => {
+        if (sha256 === hashOf("late")) steps.push("look");
+        return [];
+      },
+      submitFile: async ({ size }) => {
+        if (size === "late".length) {
+          steps.push("POST");
+          if (steps.filter((each) => each === "POST").length === 1)
+            throw new VmrayError("VMRAY_UNREACHABLE", "no answer within 30 s");
+        } else await blocked.promise;
+        return answer({ submissions: [{ submission_id: 1, submission_sample_id: 1 }] });
+      },
+    });
+    const settings = { ...SETTINGS, resend_after: 20, concurrency: 2 };
+    const analyzer = here.start(client, { settings });
+    const id = await here.mail(file("late"));
+    await until(() => steps.includes("POST"), "the first one");
+    // The only slot for files is taken when it may be sent again.
+    await here.mail(file("takes the only slot for files"));
+    await until(() => analyzer.status().waiting.upload === 1, "the wait for the slot");
+    const looks = () => steps.filter((each) => each === "look").length;
+    const before = looks();
+    clock.move(60_000);
+    blocked.resolve();
+    blocked = Promise.withResolvers();
+    await here.decided(id);
+    expect(looks()).toBeGreaterThan(before);
+    expect(steps.slice(-2)).toEqual(["look", "POST"]);
   });
 
   test.each([

@@ -164,6 +164,7 @@ export function scripted(change: Partial<VmrayClient>): VmrayClient {
         submission_finished: true,
       }),
     submissionsOfSample: async () => [],
+    newestSubmissions: async () => [],
     submitFile: submitted,
     submitUrl: submitted,
     threatNames: async () => null,
