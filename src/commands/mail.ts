@@ -41,8 +41,9 @@ function judgementLines({ decision, judgement }: Attachment | Url, screen: Scree
   if (judgement === undefined) return ["    verdict     waits"];
   const verdict = verdictWord(judgement.verdict) ?? "?";
   const outcome = outcomeWord(judgement.outcome);
+  const judged = judgement.partial ? " (less was analysed than wanted)" : "";
   const how =
-    outcome === "judged" ? "" : outcome === "skipped" ? " (not analysed)" : " (the analysis failed)";
+    outcome === "judged" ? judged : outcome === "skipped" ? " (not analysed)" : " (the analysis failed)";
   const why = judgement.reason === decision?.reason ? undefined : judgement.reason;
   const reason = why === undefined ? "" : `: ${printable(why)}`;
   const { vmray } = judgement;
@@ -128,7 +129,7 @@ export function renderMail(mail: Mail, screen: Screen): readonly string[] {
   return [
     ...field("mail", [mail.id]),
     ...field("state", [stateWord(mail.state) ?? "?"]),
-    `${"verdict".padEnd(LABEL)}${verdict === null ? "none yet" : screen.colour(verdict)}${mail.complete === false ? " (incomplete: a part could not be judged)" : ""}`,
+    `${"verdict".padEnd(LABEL)}${verdict === null ? "none yet" : screen.colour(verdict)}${mail.complete === false ? " (incomplete: a part could not be judged, or not in full)" : ""}`,
     ...field("reasons", mail.reasons),
     ...field("received", [longTime(mail.receivedAt)]),
     ...field("finished", mail.finishedAt === undefined ? [] : [longTime(mail.finishedAt) + took]),

@@ -96,9 +96,10 @@ function costJson(cost: Cost) {
 }
 
 /** What came of a part beside its verdict; what it does not have is missing, as in the event. */
-function partJson(part: Pick<Judgement, "evidence" | "cost" | "analyzer">) {
-  const { evidence, cost, analyzer } = part;
+function partJson(part: Pick<Judgement, "evidence" | "cost" | "analyzer" | "partial">) {
+  const { evidence, cost, analyzer, partial } = part;
   return {
+    ...(partial && { partial }),
     ...evidenceJson(evidence),
     ...(cost !== undefined && { cost: costJson(cost) }),
     ...(analyzer !== undefined && { analyzer }),

@@ -156,6 +156,7 @@ function judgementMessage(cut: Cutter, judged: ContentVerdict | null): ApiJudgem
     evidence: judged.evidence === undefined ? undefined : evidenceMessage(cut, judged.evidence),
     cost: costMessage(judged.cost),
     analyzer: present(cut, judged.analyzer ?? null),
+    partial: judged.partial === true,
   };
 }
 
@@ -217,6 +218,7 @@ function partMessage(cut: Cutter, part: EventPart) {
     evidence,
     cost: costMessage(part.cost),
     analyzer: present(cut, part.analyzer ?? null),
+    partial: part.partial === true,
   };
 }
 

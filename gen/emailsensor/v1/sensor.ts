@@ -706,7 +706,11 @@ export interface Judgement {
     | Cost
     | undefined;
   /** Name of the analyzer that judged; absent where one alone is configured. */
-  readonly analyzer?: string | undefined;
+  readonly analyzer?:
+    | string
+    | undefined;
+  /** Less was analysed than policy wants, `reason` says why: the mail is not complete. */
+  readonly partial: boolean;
 }
 
 export const Judgement_Outcome = {
@@ -992,6 +996,8 @@ export interface EventAttachment {
     | undefined;
   /** On VERDICT_CHANGED: what was reported before. */
   readonly previousVerdict: Verdict;
+  /** As in Judgement. */
+  readonly partial: boolean;
 }
 
 /** A URL in an event. */
@@ -1027,6 +1033,8 @@ export interface EventUrl {
     | undefined;
   /** On VERDICT_CHANGED: what was reported before. */
   readonly previousVerdict: Verdict;
+  /** As in Judgement. */
+  readonly partial: boolean;
 }
 
 /** A change of the sensor itself. */
@@ -3828,6 +3836,7 @@ function createBaseJudgement(): Judgement {
     evidence: undefined,
     cost: undefined,
     analyzer: undefined,
+    partial: false,
   };
 }
 
@@ -3856,6 +3865,9 @@ export const Judgement: MessageFns<Judgement> = {
     }
     if (message.analyzer !== undefined) {
       writer.uint32(66).string(message.analyzer);
+    }
+    if (message.partial !== false) {
+      writer.uint32(72).bool(message.partial);
     }
     return writer;
   },
@@ -3935,6 +3947,14 @@ export const Judgement: MessageFns<Judgement> = {
             }
 
             message.analyzer = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.partial = reader.bool();
             continue;
           }
         }
@@ -5300,6 +5320,7 @@ function createBaseEventAttachment(): EventAttachment {
     cost: undefined,
     analyzer: undefined,
     previousVerdict: 0,
+    partial: false,
   };
 }
 
@@ -5364,6 +5385,9 @@ export const EventAttachment: MessageFns<EventAttachment> = {
     }
     if (message.previousVerdict !== 0) {
       writer.uint32(152).int32(message.previousVerdict);
+    }
+    if (message.partial !== false) {
+      writer.uint32(160).bool(message.partial);
     }
     return writer;
   },
@@ -5533,6 +5557,14 @@ export const EventAttachment: MessageFns<EventAttachment> = {
             message.previousVerdict = reader.int32() as any;
             continue;
           }
+          case 20: {
+            if (tag !== 160) {
+              break;
+            }
+
+            message.partial = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5562,6 +5594,7 @@ function createBaseEventUrl(): EventUrl {
     cost: undefined,
     analyzer: undefined,
     previousVerdict: 0,
+    partial: false,
   };
 }
 
@@ -5608,6 +5641,9 @@ export const EventUrl: MessageFns<EventUrl> = {
     }
     if (message.previousVerdict !== 0) {
       writer.uint32(112).int32(message.previousVerdict);
+    }
+    if (message.partial !== false) {
+      writer.uint32(120).bool(message.partial);
     }
     return writer;
   },
@@ -5735,6 +5771,14 @@ export const EventUrl: MessageFns<EventUrl> = {
             }
 
             message.previousVerdict = reader.int32() as any;
+            continue;
+          }
+          case 15: {
+            if (tag !== 120) {
+              break;
+            }
+
+            message.partial = reader.bool();
             continue;
           }
         }
