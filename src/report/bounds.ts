@@ -7,7 +7,7 @@
  */
 
 import { cutText } from "../text.ts";
-import { type Indicator, type Iocs, type Technique, VERDICT_ORDER } from "../verdict/verdict.ts";
+import { atLeast, type Indicator, type Iocs, type Technique, VERDICT_ORDER } from "../verdict/verdict.ts";
 import type {
   EventAttachment,
   EventMail,
@@ -103,8 +103,11 @@ const into = (place: Place, key: string | number, formerKey: string | number = k
   was: `${place.was}/${formerKey}`,
 });
 
+/** `harmless`: how many attachments, and how many URLs, that are neither malicious nor suspicious. */
+type Limits = EventLimits & { readonly harmless?: number };
+
 /** The event within `limits`. Lone surrogates become the replacement character. */
-export function boundEvent(event: SensorEvent, limits: EventLimits = LIMITS): SensorEvent {
+export function boundEvent(event: SensorEvent, limits: Limits = LIMITS): SensorEvent {
   const cuts = createCuts(event.truncated ?? []);
   const root: Place = { at: "", was: "" };
   const strings = (values: readonly string[], list: number, length: number, place: Place) =>
@@ -232,6 +235,9 @@ export function boundEvent(event: SensorEvent, limits: EventLimits = LIMITS): Se
     };
   };
 
+  const room = (parts: readonly (EventAttachment | EventUrl)[], most: number) =>
+    Math.min(most, parts.filter(isBad).length + (limits.harmless ?? most));
+
   const { mail, verdict, complete, reasons, attachments, urls, flags, change, mails, state } = event;
   const bounded: SensorEvent = {
     schema: event.schema,
@@ -248,12 +254,12 @@ export function boundEvent(event: SensorEvent, limits: EventLimits = LIMITS): Se
     ...(reasons && { reasons: strings(reasons, limits.reasons, limits.reason, into(root, "reasons")) }),
     ...(attachments && {
       attachments: cuts
-        .list(attachments, limits.attachments, into(root, "attachments"), badness)
+        .list(attachments, room(attachments, limits.attachments), into(root, "attachments"), badness)
         .map(([part, place]) => boundAttachment(part, place)),
     }),
     ...(urls && {
       urls: cuts
-        .list(urls, limits.urls, into(root, "urls"), badness)
+        .list(urls, room(urls, limits.urls), into(root, "urls"), badness)
         .map(([part, place]) => boundUrl(part, place)),
     }),
     ...(flags && { flags: strings(flags, limits.flags, limits.flag, into(root, "flags")) }),
@@ -315,19 +321,22 @@ export function shrinkEvent(
 }
 
 /**
- * The limits of shrinking, step by step. First there are fewer recipients, then fewer parts, the worst being kept, with
- * less evidence, then hardly any recipients; then long texts get shorter, at last addresses and the Message-ID, too.
+ * The limits of shrinking, step by step. First there are fewer recipients, then fewer parts that are not bad, so that
+ * the evidence of the bad ones has their room; then fewer parts, the worst being kept, with less evidence, then hardly
+ * any recipients; then long texts get shorter, at last addresses and the Message-ID, too.
  */
-const SHRINKING: readonly EventLimits[] = shrinkingSteps();
+const SHRINKING: readonly Limits[] = shrinkingSteps();
 
-function shrinkingSteps(): readonly EventLimits[] {
+function shrinkingSteps(): readonly Limits[] {
   const people = (most: number) => ({ recipients: most, headerAddresses: most });
+  const harmless = [50, 25, 12, 6, 3].map((parts) => ({ ...LIMITS, ...people(20), harmless: parts }));
   const items = [100, 50, 35, 25, 18, 12, 9, 7, 6, 5, 4, 3].map((parts) => ({
     ...LIMITS,
     ...people(20),
     ...fewerItems(LIMITS.urls / parts, 1),
+    harmless: 3,
   }));
-  const few = { ...LIMITS, ...fewerItems(64, 1) };
+  const few = { ...LIMITS, ...fewerItems(64, 1), harmless: 3 };
   const one = { ...few, ...people(1), attachments: 1, urls: 1 };
   const short = { ...one, ...shorterTexts(16) };
   const names = (divisor: number) => ({
@@ -337,6 +346,7 @@ function shrinkingSteps(): readonly EventLimits[] {
   return [
     { ...LIMITS, recipients: 100, headerAddresses: 50 },
     { ...LIMITS, ...people(20) },
+    ...harmless,
     ...items,
     ...[10, 5, 2].map((most) => ({ ...few, ...people(most) })),
     one,
@@ -399,6 +409,8 @@ function fewerItems(divisor: number, least: number) {
     iocs: list("iocs", 0),
   };
 }
+
+const isBad = ({ verdict }: EventPart): boolean => atLeast(verdict, "suspicious");
 
 /** What policy left out is the first to go. */
 function badness({ outcome, verdict }: EventAttachment | EventUrl): number {

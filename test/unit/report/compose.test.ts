@@ -416,6 +416,19 @@ describe("an event that must be shorter", () => {
     expect(JSON.parse(formatJson(whole, 2048)).sensor.id).toBe(whole.sensor.id);
   });
 
+  test("bug: lost the evidence of its bad part for the sake of links that are clean", () => {
+    const clean = Array.from({ length: 40 }, (_, n) =>
+      link(`http://good.example/${n}?${"x".repeat(40)}`, content()),
+    );
+    const bad = content({ verdict: "malicious", threat_names: ["Trojan"], ...proofs(10, "y".repeat(60)) });
+    const whole = verdictEvent(mailRow([...clean.slice(0, 20), file("x.zip", bad), ...clean.slice(20)]));
+    const parsed = JSON.parse(formatJson(whole, toJsonLine(whole).length - 2000));
+    expect(parsed.attachments).toEqual(JSON.parse(toJsonLine(whole.attachments)));
+    expect(parsed.urls.length).toBeGreaterThanOrEqual(3);
+    expect(parsed.urls.length).toBeLessThan(40);
+    expect(parsed.truncated).toEqual(["/urls"]);
+  });
+
   test("is formatted a few times only, however much must go", () => {
     let formatted = 0;
     const { fits } = shrinkEvent(event, 3000, (one) => {
