@@ -10,7 +10,7 @@ import { ENTRY_LIMIT } from "../control/lists.ts";
 import { API_LIST_KIND, API_LIST_NAME, wordOf } from "../control/vocabulary.ts";
 import { asSensorError, SensorError } from "../errors.ts";
 import { escapeControls, toJsonLine } from "../text.ts";
-import { readListText } from "../triage/files.ts";
+import { readListFile } from "../triage/list-file.ts";
 import { LIST_KINDS, LIST_NAMES, type ListKind, type ListName, readListValue } from "../triage/lists.ts";
 import { parseDuration } from "../units.ts";
 import type { Command, ExitCode } from "./command.ts";
@@ -22,6 +22,8 @@ const DEFAULT_LIMIT = 50;
 const PAGE_SIZE = 500;
 /** Values on one command line. */
 const MAX_VALUES = 10_000;
+/** Ten times what a running sensor holds. */
+const MAX_STDIN_VALUES = 1_000_000;
 /** Bytes of stdin. */
 const MAX_STDIN = 64 * 1024 * 1024;
 /** Bytes of values and comments in one call. */
@@ -241,8 +243,10 @@ async function readValues(
   const problems: string[] = [];
   for (const written of values) {
     if (written === "-") {
-      const read = readListText(await readStdin(), { list, kind });
-      for (const { value, comment } of read.entries) put(value, comment ?? "");
+      const read = await readListFile(await readStdin(), { list, kind }, MAX_STDIN_VALUES);
+      if (read === "binary") throw new SensorError("USAGE", "stdin is not UTF-8 text");
+      if (read === "full") throw new SensorError("USAGE", `stdin has more than ${MAX_STDIN_VALUES} values`);
+      for (const { value, comment } of read.entries(0, read.count)) put(value, comment ?? "");
       problems.push(...read.problems.map(({ line, message }) => `line ${line} of stdin ${message}`));
       continue;
     }
@@ -257,7 +261,7 @@ async function readValues(
   return [...found.values()];
 }
 
-async function readStdin(): Promise<string> {
+async function readStdin(): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of Bun.stdin.stream()) {
@@ -265,7 +269,7 @@ async function readStdin(): Promise<string> {
     if (bytes > MAX_STDIN) throw new SensorError("USAGE", "stdin has more than 64 MB");
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString("utf8");
+  return Buffer.concat(chunks);
 }
 
 function wanted<Word extends ListName | ListKind>(

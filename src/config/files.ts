@@ -4,7 +4,7 @@
  * Faults are told in words that complete "PATH ...", without a word of what is in the file.
  */
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { open, readlink, realpath, stat } from "node:fs/promises";
+import { type FileHandle, open, readlink, realpath, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { MAX_LOGO_BYTES, readLogo } from "../alert/logo.ts";
 import { asSensorError, fileFault, SensorError } from "../errors.ts";
@@ -18,6 +18,9 @@ const MAX_FILE = 1024 * 1024;
 const MAX_LINKS = 40;
 /** A million domains or hashes with comments. */
 const MAX_LIST_FILE = 128 * 1024 * 1024;
+/** How often a list is looked at that changes while it is read, and the time between, milliseconds. */
+const LIST_LOOKS = 4;
+const LIST_PAUSE_MS = 250;
 
 type Read = { readonly bytes: Buffer; readonly mode: number; readonly gid: number };
 type Fault = { readonly fault: string };
@@ -36,18 +39,24 @@ export async function readBounded(
     if (facts.isDirectory()) return { fault: "is a folder" };
     if (allow === "file" && !facts.isFile()) return { fault: "is no plain file" };
     await using file = await open(path, "r");
-    const buffer = Buffer.alloc(limit + 1);
-    let length = 0;
-    while (length <= limit) {
-      const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
-      if (bytesRead === 0) break;
-      length += bytesRead;
-    }
-    if (length > limit) return { fault: `is larger than ${limit / 1024} KB` };
-    return { bytes: buffer.subarray(0, length), mode: facts.mode, gid: facts.gid };
+    const bytes = await readUpTo(file, limit);
+    if (bytes.length > limit) return { fault: `is larger than ${limit / 1024} KB` };
+    return { bytes, mode: facts.mode, gid: facts.gid };
   } catch (thrown) {
     return faultOf(thrown);
   }
+}
+
+/** The first bytes of a file, one more than `limit` where it has more. */
+async function readUpTo(file: FileHandle, limit: number): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafeSlow(limit + 1);
+  let length = 0;
+  while (length <= limit) {
+    const { bytesRead } = await file.read(buffer, length, buffer.length - length, null);
+    if (bytesRead === 0) break;
+    length += bytesRead;
+  }
+  return buffer.subarray(0, length);
 }
 
 /** Something other than the system is a fault of this program, not of the file. */
@@ -76,10 +85,24 @@ export async function readList(path: string): Promise<Uint8Array | Fault> {
   const fault = await listFault(path);
   if (fault !== null) return { fault };
   try {
-    return await Bun.file(path).bytes();
+    for (let look = 1; look <= LIST_LOOKS; look++) {
+      const bytes = await readUnchanged(path);
+      if (bytes !== null) return bytes;
+      await Bun.sleep(LIST_PAUSE_MS);
+    }
+    return { fault: "changes while it is read: write a new file and rename it" };
   } catch (thrown) {
     return faultOf(thrown);
   }
+}
+
+/** Null where it was written to meanwhile: half of a list must not count as the whole. */
+async function readUnchanged(path: string): Promise<Uint8Array | null> {
+  await using file = await open(path, "r");
+  const before = await file.stat();
+  const bytes = await readUpTo(file, Math.min(before.size, MAX_LIST_FILE));
+  const after = await file.stat();
+  return bytes.length === after.size && before.mtimeMs === after.mtimeMs ? bytes : null;
 }
 
 /** The text of UTF-8 bytes without byte order mark, null where they are none. */

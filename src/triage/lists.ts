@@ -159,12 +159,56 @@ export function createLists(entries: Iterable<ListEntry>, now: () => number = Da
   }
   const over = ({ expiresAt }: ListEntry) => expiresAt !== null && expiresAt <= now();
 
+  return {
+    ...matching({
+      holds: (kind) => LIST_NAMES.some((list) => byValue[list][kind] !== undefined),
+      get: (key) => {
+        const entry = get(key);
+        return entry === undefined || over(entry) ? undefined : entry;
+      },
+    }),
+    get,
+    put,
+    remove: ({ list, kind, value }) => void byValue[list][kind]?.delete(value),
+    prune: () => {
+      for (const list of LIST_NAMES) {
+        for (const ofKind of Object.values(byValue[list])) {
+          for (const [value, entry] of ofKind) if (over(entry)) ofKind.delete(value);
+        }
+      }
+    },
+  };
+}
+
+/** A matcher for the entries of files: deny beats allow, the closest of all files is told. */
+export function listsOf(
+  files: readonly (Pick<ListEntry, "list" | "kind"> & { get(value: string): ListEntry | undefined })[],
+): Lists {
+  return matching({
+    holds: (kind) => files.some((file) => file.kind === kind),
+    get: ({ list, kind, value }) => {
+      for (const file of files) {
+        const entry = file.list === list && file.kind === kind ? file.get(value) : undefined;
+        if (entry !== undefined) return entry;
+      }
+      return undefined;
+    },
+  });
+}
+
+/** Entries by their keys. */
+type Entries = {
+  /** False where there are none of this kind. */
+  holds(kind: ListKind): boolean;
+  get(key: ListKey): ListEntry | undefined;
+};
+
+function matching({ holds, get }: Entries): Lists {
   const find = (list: ListName, kind: ListKind, values: readonly string[]): ListEntry | null => {
-    const ofKind = byValue[list][kind];
-    if (ofKind === undefined) return null;
+    if (!holds(kind)) return null;
     for (const value of values) {
-      const entry = ofKind.get(value);
-      if (entry !== undefined && !over(entry)) return entry;
+      const entry = get({ list, kind, value });
+      if (entry !== undefined) return entry;
     }
     return null;
   };
@@ -181,21 +225,10 @@ export function createLists(entries: Iterable<ListEntry>, now: () => number = Da
   };
 
   return {
-    get,
-    put,
-    remove: ({ list, kind, value }) => void byValue[list][kind]?.delete(value),
-    prune: () => {
-      for (const list of LIST_NAMES) {
-        for (const ofKind of Object.values(byValue[list])) {
-          for (const [value, entry] of ofKind) if (over(entry)) ofKind.delete(value);
-        }
-      }
-    },
-
     matchAttachment: (attachment) => matchHash("deny", attachment) ?? matchHash("allow", attachment),
 
     matchUrl: ({ normalized, unwrapped_from = [], target_domain }) => {
-      if (!LIST_NAMES.some((list) => byValue[list].url ?? byValue[list].domain)) return null;
+      if (!holds("url") && !holds("domain")) return null;
       const host = hostOf(normalized);
       const own = withParents(host);
       const further = unwrapped_from.flatMap((wrapper) => withParents(hostOf(wrapper)));

@@ -32,10 +32,10 @@ export function startDenials(options: {
   const lookThrough = async (): Promise<boolean> => {
     const [file] = left;
     if (file === undefined) return false;
-    const { entries, ...about } = file;
+    const { count, entries, ...about } = file;
     const done = await spool.deniedFromFile(about);
-    if (done < entries.length) await spool.denyFromFile(about, entries.slice(done, done + ENTRIES));
-    if (done + ENTRIES >= entries.length) left = left.slice(1);
+    if (done < count) await spool.denyFromFile(about, entries(done, done + ENTRIES));
+    if (done + ENTRIES >= count) left = left.slice(1);
     return true;
   };
 

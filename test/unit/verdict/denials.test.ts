@@ -285,8 +285,8 @@ describe("a file of the deny list", () => {
   const run = async (at: Place, files: Parameters<typeof startDenials>[0]["files"]) => {
     const { log } = recordingLog();
     const stage = startDenials({ spool: at.spool, files, log });
-    for (const file of files) {
-      await until(async () => (await at.spool.deniedFromFile(file)) >= file.entries.length, "the file");
+    for (const { count, entries: _, ...about } of files) {
+      await until(async () => (await at.spool.deniedFromFile(about)) >= count, "the file");
     }
     await stage.stop();
     await applyAll(at);
@@ -295,7 +295,9 @@ describe("a file of the deny list", () => {
   const list = (fingerprint: string, ...values: readonly string[]) => ({
     name: "domain deny.txt",
     fingerprint,
-    entries: values.map((value) => denied("domain", value, { addedAt: null })),
+    count: values.length,
+    entries: (from: number, to: number) =>
+      values.slice(from, to).map((value) => denied("domain", value, { addedAt: null })),
   });
 
   test("is applied where it changed since the last start, and not where it is as it was", async () => {
@@ -315,18 +317,12 @@ describe("a file of the deny list", () => {
       },
     ]);
     await at.restart();
-    await run(
-      at,
-      [list("v1", "one.example", "two.example")].map((file) => ({
-        ...file,
-        entries: file.entries.slice(0, 1),
-      })),
-    );
+    await run(at, [{ ...list("v1", "one.example", "two.example"), count: 1 }]);
     expect(await changes(at)).toHaveLength(1);
     await run(at, [list("v2", "one.example", "two.example")]);
     expect(await changes(at)).toHaveLength(2);
     await run(at, []);
-    expect(await at.spool.deniedFromFile(list("v2"))).toBe(0);
+    expect(await at.spool.deniedFromFile({ name: "domain deny.txt", fingerprint: "v2" })).toBe(0);
   });
 
   test("goes on after a restart where it was", async () => {
@@ -335,9 +331,10 @@ describe("a file of the deny list", () => {
     await delivered(at, [url("https://n2400.example/")]);
     await delivered(at, [url("https://n10.example/")]);
     const file = list("v1", ...values);
-    expect(await at.spool.denyFromFile(file, file.entries.slice(0, 1000))).toBe(1000);
+    const { name, fingerprint } = file;
+    expect(await at.spool.denyFromFile({ name, fingerprint }, file.entries(0, 1000))).toBe(1000);
     await at.restart();
-    expect(await at.spool.deniedFromFile(file)).toBe(1000);
+    expect(await at.spool.deniedFromFile({ name, fingerprint })).toBe(1000);
     await run(at, [file]);
     expect(await changes(at)).toHaveLength(2);
   });
