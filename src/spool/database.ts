@@ -60,7 +60,7 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
   let lookedAt = 0;
   let pending: Pending[] = [];
   let scheduled = false;
-  let busySince = 0;
+  let busySince: number | null = null;
   let closing = false;
   let closed = false;
   let flushed: (() => void) | null = null;
@@ -68,7 +68,7 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
   const drop = (error: SensorError) => {
     if (fault === null) log.error("the spool database cannot be used", faultFields(error));
     fault = error;
-    triedAt = Date.now();
+    triedAt = performance.now();
     try {
       db?.close();
     } catch (thrown) {
@@ -80,7 +80,7 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
   };
 
   const open = (): Database => {
-    triedAt = Date.now();
+    triedAt = performance.now();
     // SQLite gives the files beside it the mode of the database: nobody else is to read mails in the log.
     closeSync(openSync(path, "a", 0o600));
     const opened = new Database(path, { create: true, readwrite: true });
@@ -102,7 +102,7 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
     }
     inode = statSync(path).ino;
     watch = openSync(path, "r");
-    lookedAt = Date.now();
+    lookedAt = performance.now();
     if (fault !== null) log.info("the spool database is in use again");
     fault = null;
     reopenAfter = FIRST_REOPEN;
@@ -112,7 +112,7 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
   /** The database, opened again where it was broken and the time has come. */
   const use = (): Database => {
     if (closed) throw new SensorError("SPOOL_BROKEN", "the spool is closed");
-    const now = Date.now();
+    const now = performance.now();
     if (db !== null) {
       if (now - lookedAt < LOOK_EVERY) return db;
       lookedAt = now;
@@ -148,7 +148,7 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
     scheduled = false;
     const group = pending.splice(0, MAX_GROUP);
     if (group.length > 0) commit(group);
-    if (pending.length > 0) later(busySince > 0 ? BUSY_STEP : 0);
+    if (pending.length > 0) later(busySince === null ? 0 : BUSY_STEP);
     else flushed?.();
   };
 
@@ -159,9 +159,9 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
       current.run("BEGIN IMMEDIATE");
     } catch (thrown) {
       const error = spoolFault(thrown, "begin");
-      const now = Date.now();
+      const now = performance.now();
       if (error.code === "SPOOL_BUSY" && !closing) {
-        if (busySince === 0) busySince = now;
+        busySince ??= now;
         if (now - busySince < BUSY_WAIT) {
           pending = [...group, ...pending];
           return;
@@ -172,7 +172,7 @@ export function openDatabase(path: string, log: Log): SpoolDatabase {
       for (const entry of group) entry.reject(error);
       return;
     }
-    busySince = 0;
+    busySince = null;
     let outcomes: readonly Outcome[];
     try {
       outcomes = together(current, group) ?? oneByOne(current, group);

@@ -46,9 +46,10 @@ export function someMail(
   change: Partial<ReceivedMail> = {},
 ): ReceivedMail {
   const bytes = new TextEncoder().encode(text);
+  const receivedAt = Date.now();
   return {
-    id: Bun.randomUUIDv7(),
-    receivedAt: Date.now(),
+    id: Bun.randomUUIDv7("hex", receivedAt),
+    receivedAt,
     envelope: { from: "a@example.com", to: ["b@example.org"], client_ip: "127.0.0.1", helo: "mx", tls: null },
     size: bytes.length,
     sha256: new Bun.CryptoHasher("sha256").update(bytes).digest("hex"),
