@@ -128,8 +128,10 @@ function serverOptions(settings: Config["smtp"], spool: Spool, log: Log): SMTPSe
     },
     onRcptTo: (_address, _session, callback) => callback(),
     onData: (stream, session, callback) => {
-      const id = Bun.randomUUIDv7();
-      take(id, stream, session, spool, log).then(
+      // One time for both: mails are listed by the time in their ids.
+      const receivedAt = Date.now();
+      const id = Bun.randomUUIDv7("hex", receivedAt);
+      take(id, receivedAt, stream, session, spool, log).then(
         () => callback(null, `OK: queued as ${id}`),
         (thrown) => callback(refusal(thrown, log, { mail_id: id, client_ip: session.remoteAddress })),
       );
@@ -148,12 +150,12 @@ function readTls(key: string, path: string): Buffer {
 /** Takes one mail to disk; resolves after the commit. */
 async function take(
   id: string,
+  receivedAt: number,
   stream: SMTPServerDataStream,
   session: SMTPServerSession,
   spool: Spool,
   log: Log,
 ): Promise<void> {
-  const receivedAt = Date.now();
   const envelope = envelopeOf(session);
   const body = spool.body(id);
   try {

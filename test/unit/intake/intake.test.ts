@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, spyOn, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { connect, type Socket } from "node:net";
 import { join } from "node:path";
@@ -163,6 +163,21 @@ describe("a mail", () => {
     ]);
   });
 
+  test("bug: was not listed since the millisecond at which it came where its id was made in the one before", async () => {
+    const time = 1_700_000_000_000;
+    const clock = spyOn(Date, "now").mockReturnValue(time);
+    try {
+      const smtp = await hello(await start());
+      expect(await smtp.mail("Subject: x\r\n\r\nx")).toStartWith("250");
+      expect(await spool.mails({ since: time, until: time + 1 }, 9, null)).toMatchObject([
+        { receivedAt: time },
+      ]);
+      smtp.end();
+    } finally {
+      clock.mockRestore();
+    }
+  });
+
   test("that breaks off leaves nothing behind", async () => {
     const smtp = await hello(await start());
     for (const command of ["MAIL FROM:<a@example.com>", "RCPT TO:<b@example.org>", "DATA"]) {
@@ -249,15 +264,15 @@ describe("a client", () => {
 
   test("is greeted at once", async () => {
     const port = await start();
-    const times: number[] = [];
-    for (let i = 0; i < 5; i++) {
+    const greeted = async (): Promise<number> => {
       const from = performance.now();
       const smtp = await client(port);
       await smtp.line();
-      times.push(performance.now() - from);
       smtp.end();
-    }
-    expect(Math.min(...times)).toBeLessThan(90);
+      return performance.now() - from;
+    };
+    // smtp-server by itself waits for 100 ms each time; a busy machine is in the way now and then.
+    await until(async () => (await greeted()) < 90, "a greeting at once");
   });
 });
 
