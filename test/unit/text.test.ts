@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { cutText, escapeControls, showText, toJsonLine } from "../../src/text.ts";
+import { cpuNow } from "./extract/clock.ts";
 
 const DANGEROUS = /[\u0000-\u001F\u007F-\u009F\u061C\u200E\u200F\u2028-\u202E\u2066-\u2069]/;
 
@@ -38,11 +39,11 @@ describe("text out of a mail", () => {
   });
 
   test("takes time that grows with its length only", () => {
-    const started = performance.now();
+    const started = cpuNow();
     for (const piece of [" ", "\u202E", "a ", "\uD800", "\n"]) {
       showText(piece.repeat(400_000), 100_000);
       escapeControls(piece.repeat(100_000));
     }
-    expect(performance.now() - started).toBeLessThan(3000);
+    expect(cpuNow() - started).toBeLessThan(3000);
   });
 });

@@ -6,6 +6,7 @@ import { alertRecipients } from "../../../src/alert/recipients.ts";
 import { wantsAlert } from "../../../src/alert/wanted.ts";
 import type { MailRow } from "../../../src/spool/spool.ts";
 import type { Verdict } from "../../../src/verdict/verdict.ts";
+import { cpuNow } from "../extract/clock.ts";
 import { content, file, link, mailRow, verdictEvent } from "../report/fixtures.ts";
 import { alertConfig, malicious } from "./fixtures.ts";
 
@@ -44,9 +45,9 @@ describe("defanging", () => {
         expect(out).not.toMatch(/[a-z]\.[a-z]/);
       }),
     );
-    const started = performance.now();
+    const started = cpuNow();
     for (const text of ["http", ".a", ":", "a.", "://"]) defang(text.repeat(200_000));
-    expect(performance.now() - started).toBeLessThan(2000);
+    expect(cpuNow() - started).toBeLessThan(2000);
   });
 });
 

@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { correlationOf, type VmrayClient } from "../../../src/analyzer/client.ts";
 import { afterSubmit, lookUp, poll } from "../../../src/analyzer/steps.ts";
 import { publicReason, VmrayError } from "../../../src/analyzer/vmray-error.ts";
+import { cpuNow } from "../extract/clock.ts";
 import { type Canned, job, raw, SUBMIT, send, vmray } from "./canned.ts";
 import { file, KEY, url } from "./harness.ts";
 
@@ -422,9 +423,9 @@ describe("text of VMRay", () => {
       "user a ",
       "account A (b) ",
     ]) {
-      const before = performance.now();
+      const before = cpuNow();
       publicReason(piece.repeat(100_000));
-      expect(performance.now() - before).toBeLessThan(250);
+      expect(cpuNow() - before).toBeLessThan(2000);
     }
   });
 });

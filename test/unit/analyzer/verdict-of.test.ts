@@ -7,6 +7,7 @@ import {
   verdictOfParts,
 } from "../../../src/analyzer/verdict-of.ts";
 import { oneLine, publicReason } from "../../../src/analyzer/vmray-error.ts";
+import { cpuNow } from "../extract/clock.ts";
 
 type Fields = Readonly<Record<string, unknown>>;
 const sample = (fields: Fields = {}) => shapes.sample.parse({ sample_id: 12, ...fields });
@@ -244,9 +245,9 @@ describe("text of VMRay", () => {
   });
   test("is read in linear time however hostile it is", () => {
     for (const piece of ["account 1 (", "a@", "@", "(", "account 1 ((((", " "]) {
-      const before = performance.now();
+      const before = cpuNow();
       publicReason(piece.repeat(200_000));
-      expect(performance.now() - before).toBeLessThan(250);
+      expect(cpuNow() - before).toBeLessThan(2000);
     }
   });
 });

@@ -8,6 +8,7 @@ import {
   readNetwork,
   readServerUrl,
 } from "../../../src/config/address.ts";
+import { cpuNow } from "../extract/clock.ts";
 
 describe("the address of the VMRay server", () => {
   test.each([
@@ -124,12 +125,12 @@ describe("mail addresses and domains", () => {
   });
 
   test("long hostile text is refused in linear time", () => {
-    const started = performance.now();
+    const started = cpuNow();
     for (const text of ["a.".repeat(500_000), "a".repeat(1_000_000), `${"a.".repeat(500_000)}@b`]) {
       expect(readMailAddress(text)).toHaveProperty("problem");
       expect(readDomain(text)).toHaveProperty("problem");
     }
-    expect(performance.now() - started).toBeLessThan(1000);
+    expect(cpuNow() - started).toBeLessThan(1000);
   });
 });
 

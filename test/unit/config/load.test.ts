@@ -7,6 +7,7 @@ import { loadSecret } from "../../../src/config/files.ts";
 import { CONFIG_KEYS, type Key } from "../../../src/config/keys.ts";
 import { checkConfig, loadConfig, vmrayApiKey, vmrayConnection } from "../../../src/config/load.ts";
 import { formatProblem } from "../../../src/config/problem.ts";
+import { cpuNow } from "../extract/clock.ts";
 
 const GOOD = join(import.meta.dir, "good");
 const FILES = join(import.meta.dir, "files");
@@ -195,11 +196,11 @@ describe("a file that is no configuration", () => {
   });
 
   test.each(["[", "{a: ", "- "])("of deep nesting by %j is refused in bounded time", async (opening) => {
-    const started = performance.now();
+    const started = cpuNow();
     const { problems } = await check(opening.repeat(20_000));
     expect(problems[0]).toMatch(/not valid YAML|nested more than/);
     expect(problems.length).toBeLessThanOrEqual(20);
-    expect(performance.now() - started).toBeLessThan(5000);
+    expect(cpuNow() - started).toBeLessThan(5000);
   });
 });
 

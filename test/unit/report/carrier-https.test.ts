@@ -59,7 +59,7 @@ function carrier(url: string, change: Partial<HttpsSettings> = {}) {
       kind: webhook("array"),
       headers: [],
       gzip: false,
-      timeout: 1000,
+      timeout: 3000,
       maxBytes: 1_000_000,
       maxItems: 1000,
       ...change,
@@ -117,7 +117,7 @@ describe("a webhook", () => {
     const answers = [
       () => new Response("busy", { status: 503, headers: { "retry-after": "7" } }),
       () => Response.redirect("http://127.0.0.1:1/", 307),
-      () => Bun.sleep(2000).then(() => new Response("")),
+      () => Bun.sleep(7000).then(() => new Response("")),
       () => new Response("x".repeat(9 * 1024 * 1024)),
       ok,
     ];

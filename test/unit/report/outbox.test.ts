@@ -112,7 +112,7 @@ describe("reporting", () => {
     ]);
     for (let n = 0; n < 10; n += 1) await spool.putEvents(states(20, n * 20));
     await until(() => other.messages.length === 200);
-    await Bun.sleep(700);
+    await until(async () => (await reporting.status())[0]?.state === "down", "the first to be down");
     const [down] = await reporting.status();
     expect(down).toMatchObject({ state: "down", backlog: 200, delivered: 0 });
     expect(down?.lastError).toStartWith("SIEM_UNREACHABLE: ");
@@ -424,8 +424,7 @@ describe("delivery", () => {
     await Bun.sleep(300);
     expect(await spool.cursor("d")).toBe(0);
     open.splice(0)[0]?.settle({ delivered: 1, fault: null });
-    await Bun.sleep(300);
-    expect(await spool.cursor("d")).toBe(6);
+    await until(async () => (await spool.cursor("d")) === 6, "the cursor behind all");
     await loop.stop();
   });
 
@@ -604,15 +603,22 @@ describe("delivery", () => {
 
   test("gives up what is too old, and nothing that is under way", async () => {
     const spool = await someSpool(["d"]);
-    const time = new Date(Date.now() - 59_000).toISOString();
+    const time = new Date(Date.now() - 60_000).toISOString();
+    let maxAge = 3_600_000;
     await spool.putEvents(states(3).map((event) => ({ ...event, time })));
     const { open, carrier } = manual();
     const { log } = recordingLog();
     const loop = startDelivery({
       ...{ destination: "d", name: "d", spool, log, carrier, batch: 2, maxOpen: 2, wants: () => true },
-      limits: limitsOf({ maxAge: 60_000 }),
+      limits: {
+        ...limitsOf({}),
+        get maxAge() {
+          return maxAge;
+        },
+      },
     });
     await until(() => open.length === 1);
+    maxAge = 59_000;
     await Bun.sleep(2200);
     expect(await spool.lastSeq()).toBe(3);
     open.splice(0)[0]?.settle({ delivered: 2, fault: null });

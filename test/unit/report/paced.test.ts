@@ -69,12 +69,10 @@ test("a backlog whose messages take long to make is not read into memory as a wh
   const common = { destination: "d", name: "d", spool, log, batch: 100, wants: () => true };
   const loop = startDelivery({ ...common, carrier });
   let most = 0;
-  const end = performance.now() + 1500;
-  for (; performance.now() < end; await Bun.sleep(1)) most = Math.max(most, furthest - made);
+  for (; made <= 500; await Bun.sleep(1)) most = Math.max(most, furthest - made);
   await loop.stop();
   await real.close();
   folder.remove();
-  expect(made).toBeGreaterThan(500);
   expect(most).toBeLessThanOrEqual(2500);
   expect(read).toBeLessThan(made + 3000);
 });
@@ -98,16 +96,16 @@ test("messages that take long to make leave room for others, and keep the order 
     }),
   );
   const batches = [1, 2, 3].map(() => Array.from({ length: 10 }, () => someEvent()));
-  let longest = 0;
-  let last = performance.now();
+  let most = 0;
+  let before = 0;
   const ticking = setInterval(() => {
-    longest = Math.max(longest, performance.now() - last);
-    last = performance.now();
+    most = Math.max(most, formatted - before);
+    before = formatted;
   }, 1);
   await Promise.all(batches.map((events) => carrier.carry(events)));
   clearInterval(ticking);
   expect(carried).toEqual(batches.flat().map(({ id }) => id));
   expect(formatted).toBe(30);
-  // All of it takes 450 ms, and one batch 150.
-  expect(longest).toBeLessThan(140);
+  // Not even one batch is made without room for others.
+  expect(most).toBeWithin(1, 10);
 });

@@ -16,7 +16,7 @@ function kept<T extends { close(): Promise<void> }>(thing: T): T {
   return thing;
 }
 
-const relp = (port: number, timeout = 1000): Transport =>
+const relp = (port: number, timeout = 20_000): Transport =>
   kept(createRelpTransport({ host: "127.0.0.1", port, timeout }));
 const text = (...texts: string[]) => texts.map((one) => Buffer.from(one));
 const numbered = (count: number, from = 0) =>

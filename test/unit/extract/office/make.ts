@@ -153,18 +153,3 @@ export function unknownNames(
 ): readonly string[] {
   return names.filter((name) => !tables.some((table) => Object.hasOwn(table, name)));
 }
-
-/** Processor time in microseconds of reading `size` and eight times `size`, the better of two each. */
-export function growth(run: (size: number) => void, size: number): { small: number; large: number } {
-  const time = (bytes: number): number => {
-    const begin = process.cpuUsage();
-    run(bytes);
-    const { user, system } = process.cpuUsage(begin);
-    return user + system;
-  };
-  time(size);
-  return {
-    small: Math.min(time(size), time(size), time(size)),
-    large: Math.min(time(size * 8), time(size * 8)),
-  };
-}

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { PDF_FACTS, PDF_FLAGS } from "../../../../src/extract/pdf/flags.ts";
 import { readPdf } from "../../../../src/extract/pdf/pdf.ts";
 import { READER_FACTS, READER_FLAGS } from "../../../../src/extract/reading.ts";
-import { cpuNow } from "../clock.ts";
+import { leastCpu } from "../clock.ts";
 import { classicPdf, deflated, link, onePage, packedPdf, sealOld } from "./write-pdf.ts";
 
 const LIMITS = { bytes: 1024 * 1024, inner: 20, urls: 20 };
@@ -243,17 +243,12 @@ describe("time grows with the size", () => {
   };
   const SMALL = 64 * 1024;
   const LARGE = 1024 * 1024;
-  const time = (bytes: Buffer): number => {
-    const start = cpuNow();
-    check(bytes);
-    return cpuNow() - start;
-  };
   for (const [name, make] of Object.entries(shapes)) {
-    test(name, () => {
-      const small = Math.max(2, Math.min(time(make(SMALL)), time(make(SMALL))));
-      const large = time(make(LARGE));
+    test(name, async () => {
+      const [small, large] = [make(SMALL), make(LARGE)];
       // Sixteen times the size; four times that for what else the machine does, sixteen times would be quadratic.
-      expect(large).toBeLessThan(Math.max(small * 64, 1000));
+      const bound = Math.max(64 * (await leastCpu(0, () => check(small))), 1000);
+      expect(await leastCpu(bound, () => check(large))).toBeLessThan(bound);
     });
   }
 });

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { createUrlCollector } from "../../../../src/extract/urls/collector.ts";
 import type { UrlFlag } from "../../../../src/extract/urls/flags.ts";
 import { MAX_URL_LENGTH, normalizeUrl, SCHEMELESS } from "../../../../src/extract/urls/normal-form.ts";
+import { leastCpu } from "../clock.ts";
 
 function found(kind: "text" | "html", input: string, max = 500) {
   const flags: UrlFlag[] = [];
@@ -192,23 +193,17 @@ describe("time grows in proportion to", () => {
     "@ signs": (size) => "http://a@".repeat(size / 9),
     scripts: (size) => "<script>".repeat(size / 8),
   };
-  test.each(Object.keys(SHAPES))("%s", (name) => {
+  test.each(Object.keys(SHAPES))("%s", async (name) => {
     const shape = SHAPES[name];
     if (shape === undefined) throw new Error("no such shape");
-    const time = (size: number): number => {
-      const input = shape(size);
-      const begin = process.cpuUsage();
+    const read = (input: string): void => {
       found("text", input);
       found("html", input);
-      // Microseconds of this process: what else runs on the machine hardly counts.
-      const { user, system } = process.cpuUsage(begin);
-      return user + system;
     };
-    time(50_000);
-    const best = (size: number): number => Math.min(...Array.from({ length: 3 }, () => time(size)));
-    const small = best(125_000);
-    const large = best(1_000_000);
+    read(shape(50_000));
+    const [small, large] = [shape(125_000), shape(1_000_000)];
     // Eight times the input; quadratic work would take 64 times as long.
-    expect(large).toBeLessThan(40 * Math.max(small, 5_000));
+    const bound = 40 * Math.max(await leastCpu(0, () => read(small)), 5);
+    expect(await leastCpu(bound, () => read(large))).toBeLessThan(bound);
   });
 });

@@ -27,14 +27,3 @@ export function found(kind: "text" | "html" | "script", input: string, options: 
 }
 
 export const base64 = (text: string): string => Buffer.from(text, "latin1").toString("base64");
-
-/** Microseconds of this process for the best of three runs; what else runs on the machine hardly counts. */
-export function cpuTime(run: () => void): number {
-  const times = Array.from({ length: 3 }, () => {
-    const begin = process.cpuUsage();
-    run();
-    const { user, system } = process.cpuUsage(begin);
-    return user + system;
-  });
-  return Math.min(...times);
-}
