@@ -7,6 +7,15 @@ import type { Config } from "./schema.ts";
 
 export type Advice = { readonly path: Path; readonly message: string };
 
+/** The section itself, and each further analyzer. */
+function connections({ vmray }: Config) {
+  const further = vmray.analyzers.map((connection, index) => ({
+    path: ["vmray", "analyzers", index] as Path,
+    connection,
+  }));
+  return [{ path: ["vmray"] as Path, connection: vmray }, ...further];
+}
+
 /** @param fromEnvironment whether a value came from the environment and not from the file itself */
 export function adviceOn(config: Config, fromEnvironment: (path: Path) => boolean): readonly Advice[] {
   const advice: Advice[] = [];
@@ -14,20 +23,22 @@ export function adviceOn(config: Config, fromEnvironment: (path: Path) => boolea
     advice.push({ path, message });
   };
 
-  const server = new URL(config.vmray.url);
-  if (server.protocol === "http:" && !isLoopback(server.hostname.replace(/^\[|\]$/g, ""))) {
-    advise(["vmray", "url"], "the API key and all samples cross the network unencrypted: use https");
-  }
-  if (!config.vmray.tls_verify && server.protocol === "https:") {
-    advise(["vmray", "tls_verify"], "anyone in between can pose as the VMRay server: use ca_file instead");
-  }
-  const proxy = config.vmray.proxy === undefined ? null : new URL(config.vmray.proxy);
-  if (proxy !== null && proxy.password !== "" && !fromEnvironment(["vmray", "proxy"])) {
-    advise(["vmray", "proxy"], "a secret in the configuration itself: better in proxy_password_file");
-  }
-  const inlineKey: Path = ["vmray", "api_key"];
-  if (config.vmray.api_key !== undefined && !fromEnvironment(inlineKey)) {
-    advise(inlineKey, "a secret in the configuration itself: better in a file, with api_key_file");
+  for (const { path, connection } of connections(config)) {
+    const server = new URL(connection.url);
+    if (server.protocol === "http:" && !isLoopback(server.hostname.replace(/^\[|\]$/g, ""))) {
+      advise([...path, "url"], "the API key and all samples cross the network unencrypted: use https");
+    }
+    if (!connection.tls_verify && server.protocol === "https:") {
+      advise([...path, "tls_verify"], "anyone in between can pose as the VMRay server: use ca_file instead");
+    }
+    const proxy = connection.proxy === undefined ? null : new URL(connection.proxy);
+    if (proxy !== null && proxy.password !== "" && !fromEnvironment([...path, "proxy"])) {
+      advise([...path, "proxy"], "a secret in the configuration itself: better in proxy_password_file");
+    }
+    const inlineKey: Path = [...path, "api_key"];
+    if (connection.api_key !== undefined && !fromEnvironment(inlineKey)) {
+      advise(inlineKey, "a secret in the configuration itself: better in a file, with api_key_file");
+    }
   }
   for (const [index, network] of config.smtp.networks.entries()) {
     if (network.endsWith("/0")) advise(["smtp", "networks", index], "any host may send mails to this sensor");

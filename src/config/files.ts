@@ -161,14 +161,37 @@ export function templateFault(text: string): string | null {
   }
 }
 
-function certificateFinding(bytes: Buffer, now: Date): FileFinding {
+/** RFC 7468. OpenSSL's TRUSTED CERTIFICATE is another form, which TLS does not read. */
+const PEM_BEGIN = "-----BEGIN CERTIFICATE-----";
+
+function certificateOf(bytes: Buffer | string): X509Certificate | null {
   try {
-    const certificate = new X509Certificate(bytes);
-    const end = new Date(certificate.validTo);
-    return end < now ? { problem: null, warning: `expired on ${end.toISOString().slice(0, 10)}` } : NOTHING;
+    return new X509Certificate(bytes);
   } catch {
-    return { problem: "holds no certificate in PEM", warning: null };
+    return null;
   }
+}
+
+/** Looks at every certificate of the file: TLS reads up to one that is damaged, and is silent about it. */
+function certificateFinding(bytes: Buffer, now: Date): FileFinding {
+  const [before = "", ...blocks] = bytes.toString("latin1").split(new RegExp(`^${PEM_BEGIN}`, "m"));
+  if (blocks.length === 0) {
+    const isDer = !before.includes("-----BEGIN") && certificateOf(bytes) !== null;
+    const how = isDer ? ", it is DER: `openssl x509 -inform der` makes PEM of it" : "";
+    return { problem: `holds no certificate in PEM${how}`, warning: null };
+  }
+  const found = blocks.map((block) => certificateOf(`${PEM_BEGIN}${block}`));
+  const numbered = (index: number) => `holds ${found.length} certificates, number ${index + 1}`;
+  const damaged = found.indexOf(null);
+  if (damaged !== -1) {
+    const which = found.length === 1 ? "holds a certificate that" : numbered(damaged);
+    return { problem: `${which} is damaged`, warning: null };
+  }
+  const expired = found.findIndex((each) => each !== null && new Date(each.validTo) < now);
+  const end = found[expired]?.validTo;
+  if (end === undefined) return NOTHING;
+  const which = found.length === 1 ? "" : `${numbered(expired)} `;
+  return { problem: null, warning: `${which}expired on ${new Date(end).toISOString().slice(0, 10)}` };
 }
 
 function privateKeyFinding(file: Read): FileFinding {
