@@ -3,10 +3,12 @@
  *
  * With `tls: starttls` TLS is used where the relay offers it, without asking for a certificate that can be verified: as
  * between mail servers (RFC 7435). What fails is told apart: a refusal of this one recipient or message, for good or
- * for now, and everything else, which is a fault of the relay.
+ * for now, and everything else, which is a fault of the relay. Each step has its time: a relay may look at a whole
+ * message for long before it answers, and who hangs up meanwhile sends it twice (RFC 5321 section 4.5.3.2.6).
  */
 import { readFileSync } from "node:fs";
-import { createTransport } from "nodemailer";
+import { Readable } from "node:stream";
+import SMTPConnection from "nodemailer/lib/smtp-connection";
 import { readHostPort } from "../config/address.ts";
 import type { AlertConfig } from "../config/schema.ts";
 import { SensorError } from "../errors.ts";
@@ -19,10 +21,20 @@ export type RelayAnswer =
 export type Relay = {
   /** `message` is a whole mail. Throws SensorError ALERT_UNREACHABLE where the relay itself is at fault. */
   send(message: Buffer, recipient: string): Promise<RelayAnswer>;
+  /** Ends what is being sent: it is not known then whether the relay took it. */
   close(): void;
 };
 
 const MAX_CONNECT_MS = 10_000;
+/** For the answer to a whole message (RFC 5321 section 4.5.3.2.6). */
+const TAKING_MS = 10 * 60_000;
+/**
+ * Answers up to that one, each of which may take the time-out: the greeting, to EHLO, STARTTLS, EHLO and two steps of
+ * AUTH; to MAIL, RCPT and DATA. A relay that says a line now and then ends with their time.
+ */
+const ANSWERS_BEFORE_ENVELOPE = 6;
+const ANSWERS_OF_ENVELOPE = 3;
+const GOODBYE_MS = 2000;
 const MAX_MESSAGE = 300;
 
 export type RelayConfig = Pick<
@@ -40,7 +52,7 @@ export function createRelay(config: RelayConfig, helo: string): Relay {
   const verify =
     config.tls_verify ?? (tls === "required" || tls === "implicit" || config.ca_file !== undefined);
   const connect = Math.min(config.timeout, MAX_CONNECT_MS);
-  const transport = createTransport({
+  const options: SMTPConnection.Options = {
     host: address.host,
     port: address.port,
     secure: tls === "implicit",
@@ -51,21 +63,64 @@ export function createRelay(config: RelayConfig, helo: string): Relay {
       rejectUnauthorized: verify,
       ...(config.ca_file === undefined ? {} : { ca: file(config.ca_file) }),
     },
-    ...(user !== undefined && config.password_file !== undefined
-      ? { auth: { user, pass: file(config.password_file).trim() } }
-      : {}),
     name: /^[A-Za-z0-9.-]{1,253}$/.test(helo) ? helo : "[127.0.0.1]",
     connectionTimeout: connect,
     greetingTimeout: connect,
     dnsTimeout: connect,
     socketTimeout: config.timeout,
-    disableFileAccess: true,
-    disableUrlAccess: true,
-  });
+  };
+  const auth =
+    user !== undefined && config.password_file !== undefined
+      ? { user, pass: file(config.password_file).trim() }
+      : null;
+  const open = new Set<(why: Error) => void>();
+
+  const session = (message: Buffer, recipient: string): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const connection = new SMTPConnection(options);
+      let timer: Timer | undefined;
+      const within = (milliseconds: number, what: string) => {
+        clearTimeout(timer);
+        timer = setTimeout(() => fail(new Error(`no answer ${what}`)), milliseconds);
+      };
+      const fail = (why: Error) => {
+        clearTimeout(timer);
+        open.delete(fail);
+        connection.close();
+        reject(why);
+      };
+      const taken = () => {
+        clearTimeout(timer);
+        open.delete(fail);
+        connection.quit();
+        setTimeout(() => connection.close(), GOODBYE_MS).unref();
+        resolve();
+      };
+      const post = () => {
+        const whole = Readable.from([message], { objectMode: false });
+        whole.once("end", () => {
+          if (connection._socket) connection._socket.setTimeout(TAKING_MS);
+          within(TAKING_MS, "to the whole message");
+        });
+        within(ANSWERS_OF_ENVELOPE * config.timeout, "to the envelope");
+        connection.send({ from: "", to: [recipient] }, whole, (error) => (error ? fail(error) : taken()));
+      };
+      open.add(fail);
+      connection.on("error", fail);
+      within(ANSWERS_BEFORE_ENVELOPE * config.timeout, "while the session was set up");
+      connection.connect((error) => {
+        if (error) fail(error);
+        else if (auth === null) post();
+        // Not without it: what a relay does not take of strangers it refuses for good, recipient by recipient.
+        else if (!connection.allowsAuth) fail(new Error("the relay offers no authentication"));
+        else connection.login({ ...auth }, (refusal) => (refusal ? fail(refusal) : post()));
+      });
+    });
+
   return {
     async send(message, recipient) {
       try {
-        await transport.sendMail({ envelope: { from: "", to: [recipient] }, raw: message });
+        await session(message, recipient);
         return { state: "taken" };
       } catch (thrown) {
         const refusal = readRefusal(thrown);
@@ -74,7 +129,9 @@ export function createRelay(config: RelayConfig, helo: string): Relay {
         throw new SensorError("ALERT_UNREACHABLE", readable(words), { cause: thrown });
       }
     },
-    close: () => transport.close(),
+    close() {
+      for (const fail of open) fail(new Error("the sensor stops"));
+    },
   };
 }
 

@@ -26,7 +26,7 @@ import { namedRecipients, wantsAlert } from "./wanted.ts";
 
 export type Alerts = {
   status(): Promise<readonly DestinationStatus[]>;
-  /** Lets the alert that is being sent end, within the time-outs of the relay. */
+  /** Lets the alert that is being sent end, for a few seconds; cut then, it is sent again with the next start. */
   stop(): Promise<void>;
 };
 
@@ -37,6 +37,8 @@ const FIRST_RETRY_MS = 5_000;
 const LONGEST_RETRY_MS = 15 * 60_000;
 /** Alerts in a row that a relay may fail at and yet be held for sound, where it took one just before. */
 const MAX_SUSPECTS = 5;
+/** For the alert that is being sent when the sensor stops. */
+const GRACE_MS = 5_000;
 /** How often a look at the clock is due whatever happens. */
 const POLL_MS = 1000;
 
@@ -317,6 +319,7 @@ function startSender(options: {
       try {
         await sendDue(ledger);
       } catch (thrown) {
+        if (closing) return;
         goDown(asSensorError(thrown));
         await rest(pauseAfter(faults));
         continue;
@@ -357,13 +360,14 @@ function startSender(options: {
       async close() {
         closing = true;
         sleeper.wake();
+        const cut = setTimeout(() => relay.close(), GRACE_MS);
         await working;
+        clearTimeout(cut);
         await open
           ?.save()
           .catch((thrown: unknown) =>
             log.warn("what alerts remember could not be kept", faultFields(asSensorError(thrown))),
           );
-        relay.close();
       },
     },
   };

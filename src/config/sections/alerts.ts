@@ -64,7 +64,10 @@ export const alert = z
       example: "email-sensor",
     }),
     password_file: key("Its password, one line.", path("secret").optional(), { example: "relay.password" }),
-    timeout: key("Longest wait for an answer of the relay.", wait().prefault("30s")),
+    timeout: key(
+      "Longest wait for an answer of the relay; that to the whole message has ten minutes (RFC 5321).",
+      wait().prefault("30s"),
+    ),
     from: key(
       "Address in the From header. The envelope sender is empty, so that no bounce comes back.",
       text("mail address", readMailAddress),

@@ -480,6 +480,43 @@ describe("a busy relay", () => {
     expect(await textOf(relay, 0)).toContain("2 mails");
   });
 
+  test("gets an alert once that it looks at for longer than the time-out: it used to be sent over and over", async () => {
+    const relay = await someRelay();
+    const spool = await someSpool();
+    const { alerts } = start(spool, relay.address, { ...SOC, timeout: "1s" });
+    relay.atData = async () => {
+      await Bun.sleep(3000);
+      return null;
+    };
+    await spool.putEvents([bad()]);
+    await until(() => relay.taken.length > 0);
+    await alerts.stop();
+    expect(relay.asked).toEqual(["soc@example.org"]);
+    expect((await alerts.status())[0]).toMatchObject({ state: "up", delivered: 1, lastError: null });
+  });
+
+  test("that never answers does not keep the sensor from stopping, and gets the alert after the next start", async () => {
+    const relay = await someRelay();
+    const spool = await someSpool();
+    const first = start(spool, relay.address, SOC);
+    let release = () => {};
+    relay.atData = async () => {
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
+      return "drop";
+    };
+    await spool.putEvents([bad()]);
+    await until(() => relay.asked.length > 0);
+    await first.alerts.stop();
+    expect(first.lines).not.toContainEqual(expect.objectContaining({ code: "ALERT_UNREACHABLE" }));
+    release();
+    relay.atData = async () => null;
+    start(spool, relay.address, SOC);
+    await until(() => relay.taken.length > 0);
+    expect(relay.taken.map(({ to }) => to)).toEqual([["soc@example.org"]]);
+  }, 20_000);
+
   test("loses no other malicious mail of a digest", async () => {
     const [spool, relay] = [await someSpool(), await someRelay()];
     let later = 0;
