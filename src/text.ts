@@ -25,6 +25,13 @@ export function cutText(text: string, max: number): string {
   return text.slice(0, last >= 0xd800 && last <= 0xdbff ? max - 1 : max);
 }
 
+/** At most `max` UTF-16 units of a name, with its end, which says what a file is. */
+export function cutMiddle(name: string, max: number): string {
+  if (name.length <= max) return name;
+  const end = Math.floor(max / 3);
+  return `${cutText(name, max - end - 1)}\u2026${name.slice(-end)}`.toWellFormed();
+}
+
 /**
  * One line for people: white space runs become one space, other unseen characters and lone surrogates the
  * replacement character; longer than `max` units it ends in an ellipsis.

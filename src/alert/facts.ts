@@ -9,11 +9,19 @@ import { SENDER_DENIED_FLAG } from "../extract/extraction.ts";
 import { boundEvent, LIMITS, shrinkEvent } from "../report/bounds.ts";
 import type { EventAttachment, EventPart, EventUrl, SensorEvent } from "../report/event.ts";
 import type { ChangeCause } from "../spool/spool.ts";
-import { cutText, showText, toJsonLine } from "../text.ts";
+import { cutMiddle, showText, toJsonLine } from "../text.ts";
 import { atLeast, VERDICT_ORDER, type Verdict } from "../verdict/verdict.ts";
 import { showDefanged } from "./defang.ts";
 import { addressKey } from "./recipients.ts";
-import { type Before, type Found, type Language, WORDS, type Words } from "./words.ts";
+import {
+  type Badness,
+  type Before,
+  type Found,
+  foremost,
+  type Language,
+  WORDS,
+  type Words,
+} from "./words.ts";
 
 /** What an alert can be about: bad parts of a mail, or its sender, where that is on the deny list. */
 export const PART_KINDS = ["attachment", "url", "sender"] as const;
@@ -62,10 +70,15 @@ export function alertingParts(event: SensorEvent, minimum: Verdict, kinds: reado
   };
 }
 
+type PartCounts = { readonly attachments: number; readonly urls: number };
+
 /** An event as far as alerts speak of it: only the parts they are about, worst first, and few of everything. */
 export type KeptEvent = SensorEvent & {
   /** How many parts it had that alerts are about, shown or not. */
-  readonly counts: { readonly attachments: number; readonly urls: number };
+  readonly counts: PartCounts & {
+    /** Of them, those that are only suspicious; absent in notes of older releases. */
+    readonly suspicious?: PartCounts;
+  };
   /** True where its denied sender is something the alert is about. */
   readonly denied?: boolean;
 };
@@ -76,7 +89,12 @@ export function keepEvent(event: SensorEvent, minimum: Verdict, kinds: readonly 
     parts.toSorted((a, b) => VERDICT_ORDER.indexOf(b.verdict) - VERDICT_ORDER.indexOf(a.verdict));
   const own = { ...event, attachments: worstFirst(attachments), urls: worstFirst(urls) };
   const kept = shrinkEvent(boundEvent(own, KEPT_LIMITS), MAX_KEPT_BYTES, toJsonLine).event;
-  return { ...kept, counts: { attachments: attachments.length, urls: urls.length }, denied: sender };
+  const suspicious = { attachments: countSuspicious(attachments), urls: countSuspicious(urls) };
+  return {
+    ...kept,
+    counts: { attachments: attachments.length, urls: urls.length, suspicious },
+    denied: sender,
+  };
 }
 
 export type PartFacts = {
@@ -252,11 +270,10 @@ export function alertFacts(options: {
   const changed = event.type === "verdict.changed";
   const denied = event.denied === true;
   const mail = mailShown(event, words, manner);
-  const found: Found = { verdict, ...event.counts, denied, late: changed, yours, mails };
+  const found = digest === null ? foundIn([last], mails, yours) : foundIn(options.rows, digest, yours);
   const shownTo = recipients.slice(0, MAX_RECIPIENTS_SHOWN).map((to) => showDefanged(to, 200));
   const rows = digest === null ? [] : options.rows.map((row) => digestRow(row, words, manner));
   const unlisted = digest === null ? 0 : Math.max(0, digest - rows.reduce((sum, row) => sum + row.mails, 0));
-  const anyDenied = options.rows.some((row) => row.event.denied === true);
   const more = event.counts.attachments + event.counts.urls - attachments.length - urls.length;
   return {
     id: event.id,
@@ -285,8 +302,8 @@ export function alertFacts(options: {
       digest === null
         ? words.headline(found)
         : options.leftOut > 0
-          ? `${words.digestSubject(digest, anyDenied)}.`
-          : words.digestHeadline(digest, anyDenied),
+          ? `${words.digestSubject(digest, found.denied)}.`
+          : words.digestHeadline(digest, found.denied),
     delivered: words.delivered((digest ?? mails) > 1),
     changed_text:
       changed && digest === null ? words.changed(found, mail.received, verdictBefore(event, verdict)) : null,
@@ -322,19 +339,23 @@ export function builtInSubject(facts: AlertFacts, digest: number | null): string
       digest,
       facts.rows.some((row) => row.sender_denied),
     );
-  const start = words.subject({
+  const { attachments, urls } = facts;
+  const found: Found = {
     verdict: facts.verdict,
-    attachments: facts.attachments.length,
-    urls: facts.urls.length,
+    attachments: attachments.length,
+    attachments_are: badness(attachments.length, countSuspicious(attachments)),
+    urls: urls.length,
+    urls_are: badness(urls.length, countSuspicious(urls)),
     denied: facts.sender_denied,
     late: facts.changed,
     yours: facts.yours,
     mails: facts.mails,
-  });
-  const [first] = facts.attachments;
+  };
+  const start = words.subject(found);
+  const [first] = foremost(found).kind === "attachment" ? attachments : [];
   const name = first === undefined ? facts.mail.subject : (first.filename ?? words.labels.unnamed);
   const count = facts.mails > 1 ? ` (${facts.mails_text})` : "";
-  return `${start}${name === null ? "" : `: "${cutText(name, 100)}"`}${count}`;
+  return `${start}${name === null ? "" : `: "${cutMiddle(name, 100)}"`}${count}`;
 }
 
 /** True where an address is among the envelope recipients of a mail, whatever its case. */
@@ -346,6 +367,36 @@ function worstOf(events: readonly KeptEvent[]): "malicious" | "suspicious" {
   if (events.some(({ denied }) => denied === true)) return "malicious";
   const parts = events.flatMap(({ attachments, urls }) => [...(attachments ?? []), ...(urls ?? [])]);
   return parts.some(({ verdict }) => verdict === "malicious") ? "malicious" : "suspicious";
+}
+
+function countSuspicious(parts: readonly { readonly verdict: Verdict }[]): number {
+  return parts.filter(({ verdict }) => verdict === "suspicious").length;
+}
+
+function badness(count: number, suspicious: number): Badness {
+  if (suspicious === 0) return "malicious";
+  return suspicious === count ? "suspicious" : "mixed";
+}
+
+function foundIn(rows: readonly AlertRow[], mails: number, yours: boolean): Found {
+  const events = rows.map(({ event }) => event);
+  const sum = (countOf: (event: KeptEvent) => number) =>
+    events.reduce((all, event) => all + countOf(event), 0);
+  const attachments = sum(({ counts }) => counts.attachments);
+  const urls = sum(({ counts }) => counts.urls);
+  const suspicious = (kind: "attachments" | "urls") =>
+    sum((event) => event.counts.suspicious?.[kind] ?? countSuspicious(event[kind] ?? []));
+  return {
+    verdict: worstOf(events),
+    attachments,
+    attachments_are: badness(attachments, suspicious("attachments")),
+    urls,
+    urls_are: badness(urls, suspicious("urls")),
+    denied: events.some((event) => event.denied === true),
+    late: events.some(({ type }) => type === "verdict.changed"),
+    yours,
+    mails,
+  };
 }
 
 /** What the worst parts were before they became so. */
@@ -424,11 +475,16 @@ function partFacts(part: EventAttachment | EventUrl, words: Words): PartFacts {
   };
 }
 
+/** A long name in front of an ending used to hide it. */
+function showName(name: string, max: number): string {
+  return showDefanged(cutMiddle(name, max), max);
+}
+
 function attachmentFacts(part: EventAttachment, words: Words): AttachmentFacts {
   return {
     ...partFacts(part, words),
-    filename: part.filename === null ? null : showDefanged(part.filename, 150),
-    path: part.path.slice(0, 5).map((name) => showDefanged(name, 80)),
+    filename: part.filename === null ? null : showName(part.filename, 150),
+    path: part.path.slice(0, 5).map((name) => showName(name, 80)),
     type: showDefanged(part.type, 100),
     size: part.size,
     size_text: sizeText(part.size, words),
@@ -447,8 +503,8 @@ function digestRow({ event, mails }: AlertRow, words: Words, manner: Manner): Di
   const verdict = worstOf([event]);
   const names = [
     ...(event.denied === true ? [words.labels.denied_sender] : []),
-    ...(event.attachments ?? []).map(({ filename }) => filename ?? words.labels.unnamed),
-    ...(event.urls ?? []).map(({ url }) => url),
+    ...(event.attachments ?? []).map(({ filename }) => showName(filename ?? words.labels.unnamed, 60)),
+    ...(event.urls ?? []).map(({ url }) => showDefanged(url, 60)),
   ];
   return {
     mail: mailShown(event, words, manner),
@@ -456,7 +512,7 @@ function digestRow({ event, mails }: AlertRow, words: Words, manner: Manner): Di
     sender_denied: event.denied === true,
     verdict,
     verdict_word: words.verdicts[verdict],
-    found: names.slice(0, 2).map((name) => showDefanged(name, 60)),
+    found: names.slice(0, 2),
     threat_names: [...new Set(parts.flatMap(({ threat_names }) => threat_names))]
       .slice(0, 2)
       .map((threat) => showDefanged(threat, 60)),

@@ -68,6 +68,7 @@ export function createRelay(config: RelayConfig, helo: string): Relay {
     greetingTimeout: connect,
     dnsTimeout: connect,
     socketTimeout: config.timeout,
+    socketCloseTimeout: GOODBYE_MS,
   };
   const auth =
     user !== undefined && config.password_file !== undefined

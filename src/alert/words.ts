@@ -9,11 +9,17 @@ import type { Verdict } from "../verdict/verdict.ts";
 export const LANGUAGES = ["en", "de"] as const;
 export type Language = (typeof LANGUAGES)[number];
 
-/** What an alert is about, counted. */
+/** How bad parts of one kind are: all of them the same, or some so and some so. */
+export type Badness = "malicious" | "suspicious" | "mixed";
+
+/** What an alert is about, counted; of a digest, all its mails together. */
 export type Found = {
+  /** The worst of all. */
   readonly verdict: "malicious" | "suspicious";
   readonly attachments: number;
+  readonly attachments_are: Badness;
   readonly urls: number;
+  readonly urls_are: Badness;
   /** True where its sender is on the deny list and that is to be told. */
   readonly denied: boolean;
   /** True where it was found after an earlier, better verdict. */
@@ -98,6 +104,18 @@ export const LABELS = [
 
 const plural = (count: number, one: string, many: string) => `${count} ${count === 1 ? one : many}`;
 
+/** The kind of part that a subject names, and how bad the worst of it is: links only where they are worse. */
+export function foremost(found: Found): {
+  readonly kind: "attachment" | "link";
+  readonly malicious: boolean;
+} {
+  const isMalicious = (badness: Badness) => badness !== "suspicious";
+  const [file, link] = [isMalicious(found.attachments_are), isMalicious(found.urls_are)];
+  return found.attachments > 0 && (file || found.urls === 0 || !link)
+    ? { kind: "attachment", malicious: file }
+    : { kind: "link", malicious: link };
+}
+
 const en: Words = {
   locale: "en-GB",
   byte: "byte",
@@ -145,8 +163,8 @@ const en: Words = {
   },
   subject: (found) => {
     if (found.denied && found.attachments + found.urls === 0) return "Mail from a denied sender";
-    const how = found.verdict === "malicious" ? "Malicious" : "Suspicious";
-    return `${how} ${found.attachments > 0 ? "attachment" : "link"}${found.late ? " found after delivery" : ""}`;
+    const { kind, malicious } = foremost(found);
+    return `${malicious ? "Malicious" : "Suspicious"} ${kind}${found.late ? " found after delivery" : ""}`;
   },
   headline: (found) => {
     if (found.denied && found.attachments + found.urls === 0) {
@@ -154,20 +172,15 @@ const en: Words = {
         return `${found.mails} mails in your organization are from a sender on the deny list.`;
       return `A mail ${found.yours ? "to you" : "in your organization"} is from a sender on the deny list.`;
     }
-    const what =
-      found.attachments === 0
-        ? found.urls === 1
-          ? `a ${found.verdict} link`
-          : `${found.urls} ${found.verdict} links`
-        : found.attachments === 1
-          ? `a ${found.verdict} attachment`
-          : `${found.attachments} ${found.verdict} attachments`;
-    const both =
-      found.attachments > 0 && found.urls > 0
-        ? ` and ${found.urls === 1 ? "a bad link" : `${found.urls} bad links`}`
-        : "";
-    if (found.mails > 1) return `${found.mails} mails in your organization have ${what}${both}.`;
-    return `A mail ${found.yours ? "to you" : "in your organization"} has ${what}${both}.`;
+    const how = { malicious: "malicious", suspicious: "suspicious", mixed: "malicious or suspicious" };
+    const counted = (count: number, badness: Badness, kind: string) =>
+      count === 0 ? [] : [count === 1 ? `a ${how[badness]} ${kind}` : `${count} ${how[badness]} ${kind}s`];
+    const what = [
+      ...counted(found.attachments, found.attachments_are, "attachment"),
+      ...counted(found.urls, found.urls_are, "link"),
+    ].join(" and ");
+    if (found.mails > 1) return `${found.mails} mails in your organization have ${what}.`;
+    return `A mail ${found.yours ? "to you" : "in your organization"} has ${what}.`;
   },
   changed: ({ verdict, mails }, received, before) => {
     const first = {
@@ -193,18 +206,22 @@ const en: Words = {
       : "This sensor did NOT block, change or remove the mail: unless something else did, the original was delivered.",
   advice: (found) => {
     const person = found.yours ? "you" : "a recipient";
+    const [mail, it] = found.mails > 1 ? ["these mails", "them"] : ["the mail", "it"];
+    const attachment = found.attachments > 1 ? "attachments" : "attachment";
+    const opened = `If ${person} opened ${found.attachments > 1 ? "an" : "the"} attachment already: disconnect the computer from the network and tell your security team now.`;
+    const followed = `If ${person} followed ${found.attachments > 0 || found.urls > 1 ? "a" : "the"} link already: change any password that was entered there and tell your security team now.`;
     return [
       found.attachments > 0
-        ? "Do not open the attachment, and do not follow links in the mail."
+        ? `Do not open the ${attachment}, and do not follow links in ${mail}.`
         : found.urls > 0
-          ? "Do not follow links in the mail, and enter no password there."
-          : "Do not follow links in the mail, and open none of its attachments.",
-      "Do not answer or forward the mail. Delete it, unless your security team wants to see it.",
-      found.attachments > 0
-        ? `If ${person} opened the attachment already: disconnect the computer from the network and tell your security team now.`
-        : found.urls > 0
-          ? `If ${person} followed the link already: change any password that was entered there and tell your security team now.`
-          : `If ${person} did so already: tell your security team now.`,
+          ? `Do not follow links in ${mail}, and enter no password there.`
+          : `Do not follow links in ${mail}, and open none of ${found.mails > 1 ? "their" : "its"} attachments.`,
+      `Do not answer or forward ${mail}. Delete ${it}, unless your security team wants to see ${it}.`,
+      ...(found.attachments > 0 ? [opened] : []),
+      ...(found.urls > 0 ? [followed] : []),
+      ...(found.attachments + found.urls === 0
+        ? [`If ${person} did so already: tell your security team now.`]
+        : []),
     ];
   },
   contact: (contact) => contact ?? "Ask your security team or your IT help desk.",
@@ -268,8 +285,9 @@ const de: Words = {
   },
   subject: (found) => {
     if (found.denied && found.attachments + found.urls === 0) return "Mail eines gesperrten Absenders";
-    const how = found.verdict === "malicious" ? "Sch\u00e4dlicher" : "Verd\u00e4chtiger";
-    return `${how} ${found.attachments > 0 ? "Anhang" : "Link"}${found.late ? ", nach der Zustellung erkannt" : ""}`;
+    const { kind, malicious } = foremost(found);
+    const what = `${malicious ? "Sch\u00e4dlicher" : "Verd\u00e4chtiger"} ${kind === "attachment" ? "Anhang" : "Link"}`;
+    return `${what}${found.late ? ", nach der Zustellung erkannt" : ""}`;
   },
   headline: (found) => {
     if (found.denied && found.attachments + found.urls === 0) {
@@ -279,23 +297,28 @@ const de: Words = {
         ? `Eine Mail an Sie kommt ${from}.`
         : `Eine Mail in Ihrer Organisation kommt ${from}.`;
     }
-    const bad = found.verdict === "malicious" ? "sch\u00e4dlich" : "verd\u00e4chtig";
-    const what =
-      found.attachments === 0
-        ? found.urls === 1
-          ? `einen ${bad}en Link`
-          : `${found.urls} ${bad}e Links`
-        : found.attachments === 1
-          ? `einen ${bad}en Anhang`
-          : `${found.attachments} ${bad}e Anh\u00e4nge`;
-    const both =
-      found.attachments > 0 && found.urls > 0
-        ? ` und ${found.urls === 1 ? "einen gef\u00e4hrlichen Link" : `${found.urls} gef\u00e4hrliche Links`}`
-        : "";
-    if (found.mails > 1) return `${found.mails} Mails in Ihrer Organisation enthalten ${what}${both}.`;
+    const one = {
+      malicious: "sch\u00e4dlichen",
+      suspicious: "verd\u00e4chtigen",
+      mixed: "gef\u00e4hrlichen",
+    };
+    const several = {
+      malicious: "sch\u00e4dliche",
+      suspicious: "verd\u00e4chtige",
+      mixed: "sch\u00e4dliche oder verd\u00e4chtige",
+    };
+    const counted = (count: number, badness: Badness, kind: string, kinds: string) =>
+      count === 0
+        ? []
+        : [count === 1 ? `einen ${one[badness]} ${kind}` : `${count} ${several[badness]} ${kinds}`];
+    const what = [
+      ...counted(found.attachments, found.attachments_are, "Anhang", "Anh\u00e4nge"),
+      ...counted(found.urls, found.urls_are, "Link", "Links"),
+    ].join(" und ");
+    if (found.mails > 1) return `${found.mails} Mails in Ihrer Organisation enthalten ${what}.`;
     return found.yours
-      ? `Eine Mail an Sie enth\u00e4lt ${what}${both}.`
-      : `Eine Mail in Ihrer Organisation enth\u00e4lt ${what}${both}.`;
+      ? `Eine Mail an Sie enth\u00e4lt ${what}.`
+      : `Eine Mail in Ihrer Organisation enth\u00e4lt ${what}.`;
   },
   changed: ({ verdict, mails }, received, before) => {
     const bad = verdict === "malicious" ? "sch\u00e4dlich" : "verd\u00e4chtig";
@@ -322,18 +345,22 @@ const de: Words = {
       : "Dieser Sensor hat die Mail NICHT aufgehalten, ver\u00e4ndert oder gel\u00f6scht: Wenn nichts anderes das tat, wurde das Original zugestellt.",
   advice: (found) => {
     const person = found.yours ? "Sie" : "Empf\u00e4nger";
+    const many = found.mails > 1;
+    const inMail = many ? "in diesen Mails" : "in der Mail";
+    const opened = `Falls ${person} ${found.attachments > 1 ? "einen" : "den"} Anhang schon ge\u00f6ffnet haben: Trennen Sie den Rechner vom Netz, und informieren Sie sofort Ihr Sicherheitsteam.`;
+    const followed = `Falls ${person} ${found.attachments > 0 || found.urls > 1 ? "einem" : "dem"} Link schon gefolgt sind: \u00c4ndern Sie jedes dort eingegebene Passwort, und informieren Sie sofort Ihr Sicherheitsteam.`;
     return [
       found.attachments > 0
-        ? "\u00d6ffnen Sie den Anhang nicht, und folgen Sie keinem Link in der Mail."
+        ? `\u00d6ffnen Sie ${found.attachments > 1 ? "die Anh\u00e4nge" : "den Anhang"} nicht, und folgen Sie keinem Link ${inMail}.`
         : found.urls > 0
-          ? "Folgen Sie keinem Link in der Mail, und geben Sie dort kein Passwort ein."
-          : "Folgen Sie keinem Link in der Mail, und \u00f6ffnen Sie keinen ihrer Anh\u00e4nge.",
-      "Antworten Sie nicht, und leiten Sie die Mail nicht weiter. L\u00f6schen Sie sie, wenn Ihr Sicherheitsteam sie nicht sehen m\u00f6chte.",
-      found.attachments > 0
-        ? `Falls ${person} den Anhang schon ge\u00f6ffnet haben: Trennen Sie den Rechner vom Netz, und informieren Sie sofort Ihr Sicherheitsteam.`
-        : found.urls > 0
-          ? `Falls ${person} dem Link schon gefolgt sind: \u00c4ndern Sie jedes dort eingegebene Passwort, und informieren Sie sofort Ihr Sicherheitsteam.`
-          : `Falls ${person} das schon getan haben: Informieren Sie sofort Ihr Sicherheitsteam.`,
+          ? `Folgen Sie keinem Link ${inMail}, und geben Sie dort kein Passwort ein.`
+          : `Folgen Sie keinem Link ${inMail}, und \u00f6ffnen Sie keinen ihrer Anh\u00e4nge.`,
+      `Antworten Sie nicht, und leiten Sie die ${many ? "Mails" : "Mail"} nicht weiter. L\u00f6schen Sie sie, es sei denn, Ihr Sicherheitsteam m\u00f6chte sie sehen.`,
+      ...(found.attachments > 0 ? [opened] : []),
+      ...(found.urls > 0 ? [followed] : []),
+      ...(found.attachments + found.urls === 0
+        ? [`Falls ${person} das schon getan haben: Informieren Sie sofort Ihr Sicherheitsteam.`]
+        : []),
     ];
   },
   contact: (contact) => contact ?? "Fragen Sie Ihr Sicherheitsteam oder Ihren IT-Helpdesk.",

@@ -62,6 +62,10 @@ function page(html: string) {
 
 const event = verdictEvent(mailRow([file("invoice.zip", malicious), file("fine.pdf", content())]));
 
+function never(): never {
+  throw new Error("a note without a row");
+}
+
 describe("an alert for a recipient", () => {
   test("tells what was found, that nothing was blocked, what to do and whom to ask, and nothing more", () => {
     const { subject, text, html } = compose(event, {}, { contact: "IT security, phone 1234" });
@@ -102,6 +106,74 @@ describe("an alert for a recipient", () => {
     expect(text).toContain("has a malicious link.");
     expect(text).toContain("hxxp[:]//evil[.]example/login?x=1");
     expect(text).toContain("enter no password there");
+  });
+
+  test("says of each kind how bad it is: a link was called bad, a suspicious attachment malicious beside it", () => {
+    const suspicious = content({ verdict: "suspicious" });
+    const evil = link("http://evil.example/", malicious);
+    const said = (parts: Parameters<typeof mailRow>[0], config: Readonly<Record<string, unknown>> = {}) => {
+      const { subject, text } = compose(verdictEvent(mailRow(parts)), {}, config);
+      return [subject, text.split("\n")[0]];
+    };
+    expect(said([file("a.zip", suspicious), evil])).toEqual([
+      'Malicious link: "Invoice"',
+      "A mail to you has a suspicious attachment and a malicious link.",
+    ]);
+    expect(said([file("a.zip", suspicious), evil], { language: "de" })).toEqual([
+      'Sch\u00e4dlicher Link: "Invoice"',
+      "Eine Mail an Sie enth\u00e4lt einen verd\u00e4chtigen Anhang und einen sch\u00e4dlichen Link.",
+    ]);
+    const some = [file("a.zip", malicious), file("b.zip", suspicious)];
+    expect(said(some)).toEqual([
+      'Malicious attachment: "a[.]zip"',
+      "A mail to you has 2 malicious or suspicious attachments.",
+    ]);
+    expect(said(some, { language: "de" })[1]).toBe(
+      "Eine Mail an Sie enth\u00e4lt 2 sch\u00e4dliche oder verd\u00e4chtige Anh\u00e4nge.",
+    );
+    const many = [...Array.from({ length: 12 }, () => file("a.zip", malicious)), file("b.zip", suspicious)];
+    expect(said(many)[1]).toBe("A mail to you has 13 malicious or suspicious attachments.");
+  });
+
+  test("about an attachment and a link says what to do where either was opened", () => {
+    const both = verdictEvent(mailRow([file("a.zip", malicious), link("http://evil.example/", malicious)]));
+    const { text } = compose(both);
+    expect(text).toContain("If you opened the attachment already: disconnect the computer");
+    expect(text).toContain("If you followed a link already: change any password");
+    const german = compose(both, {}, { language: "de" }).text;
+    expect(german).toContain("Falls Sie den Anhang schon ge\u00f6ffnet haben:");
+    expect(german).toContain("Falls Sie einem Link schon gefolgt sind:");
+  });
+
+  test("names what the attachment lay in: that is what the reader sees in the mail", () => {
+    const inside = file("final.pdf.exe", malicious, { path: ["invoice.zip", "scan.iso"] });
+    const { text, html } = compose(verdictEvent(mailRow([inside])));
+    for (const shown of [text, page(html).text])
+      expect(shown).toContain("final[.]pdf[.]exe (inside invoice[.]zip / scan[.]iso)");
+  });
+
+  test("shows the end of a long name, in its subject too", () => {
+    const long = file(`${"scan_".repeat(80)}.pdf.exe`, malicious, { path: [`${"n".repeat(300)}.zip`] });
+    const { subject, text, html } = compose(verdictEvent(mailRow([long])));
+    for (const shown of [subject, text, page(html).text]) {
+      expect(shown).toContain("[.]pdf[.]exe");
+      expect(shown).toContain("\u2026");
+      expect(shown).not.toContain("scan_".repeat(50));
+    }
+    expect(text).toMatch(/inside n+\u2026n+\[\.\]zip\)/);
+    expect(compose(verdictEvent(mailRow([long])), { kind: "digest" }).text).toContain("[.]pdf[.]exe");
+  });
+
+  test("that is a digest says what to do about all its mails: it used to speak of the last one only", () => {
+    const rowOf = (parts: Parameters<typeof mailRow>[0]) => ({
+      ...{ mails: 1, contents: [], event: note(verdictEvent(mailRow(parts))).rows[0]?.event ?? never() },
+    });
+    const rows = [rowOf([file("a.zip", malicious)]), rowOf([link("http://evil.example/", malicious)])];
+    const { text } = compose(event, { kind: "digest", rows, mails: 2 });
+    expect(text).toContain("Do not open the attachment, and do not follow links in these mails.");
+    expect(text).toContain("If you opened the attachment already:");
+    expect(text).toContain("If you followed a link already:");
+    expect(text).toContain("Do not answer or forward these mails. Delete them,");
   });
 
   test("that is a summary says how many alerts had to wait for it", () => {
