@@ -91,6 +91,10 @@ const MAX_SEEN = 100;
 const MAX_ROWS = 50;
 const MAX_CONTENTS = 20;
 const SWEEP_MS = 60_000;
+/** A clock is put back where it is behind what it was by so much. */
+const CLOCK_STEP_MS = 60_000;
+/** Limits and retries hold an alert for at most so long at a time. */
+const LONGEST_HOLD_MS = 3_600_000;
 /** The count of all recipients together. */
 const TOTAL = COUNT;
 
@@ -152,6 +156,37 @@ export async function openLedger(options: {
     }
   };
   for (const [id, note] of notes) index(id, note);
+
+  let lookedAt = now();
+  /** A clock that is put back must let nothing wait, or count as told, for longer than it would have. */
+  const followClock = (time: number) => {
+    const back = lookedAt - time;
+    lookedAt = time;
+    if (back < CLOCK_STEP_MS) return;
+    const moved = (one: number | null) => (one === null ? null : one - back);
+    for (const [id, note] of notes) {
+      const { until, dueAt, triedAt } = note;
+      put(id, { ...note, until: until - back, dueAt: moved(dueAt), triedAt: moved(triedAt) });
+    }
+  };
+  /** What was noted in a future that no setting gives was noted by a clock that was wrong. */
+  const longest = Math.max(
+    settings.campaign_window,
+    settings.campaign_wait,
+    settings.digest ?? 0,
+    LONGEST_HOLD_MS,
+  );
+  for (const [id, note] of notes) {
+    const bound = (one: number) => Math.min(one, lookedAt + longest);
+    const { until, dueAt, triedAt } = note;
+    if (until === bound(until) && (dueAt === null || dueAt === bound(dueAt))) continue;
+    put(id, {
+      ...note,
+      until: bound(until),
+      dueAt: dueAt === null ? null : bound(dueAt),
+      triedAt: triedAt === null ? null : Math.min(triedAt, lookedAt),
+    });
+  }
 
   /** Drops what needs not be known any more. */
   const sweep = (time: number) => {
@@ -261,11 +296,12 @@ export async function openLedger(options: {
 
   const record: Ledger["record"] = (event, allContents, readers, allRecipients) => {
     const time = now();
+    followClock(time);
     if (time - sweptAt > SWEEP_MS || notes.size > MAX_TOLD) {
       sweptAt = time;
       sweep(time);
     }
-    const contents = [...new Set(allContents.map(short))].slice(0, MAX_CONTENTS);
+    const contents = boundedContents(allContents);
     const mail: Incoming = {
       row: { event, mails: 1, contents },
       seen: short(JSON.stringify([event.mail?.id, contents])),
@@ -304,12 +340,14 @@ export async function openLedger(options: {
     record,
     hasRoom: () => waiting.size < MAX_WAITING,
     waiting: () => waiting.size,
-    due: (time) =>
-      [...waiting]
+    due(time) {
+      followClock(time);
+      return [...waiting]
         .map((id) => ({ id, dueAt: notes.get(id)?.dueAt ?? null }))
         .filter(({ dueAt }) => dueAt !== null && dueAt <= time)
         .toSorted((a, b) => (a.dueAt ?? 0) - (b.dueAt ?? 0))
-        .map(({ id }) => id),
+        .map(({ id }) => id);
+    },
     nextAt: () =>
       [...waiting].reduce<number | null>((next, id) => {
         const dueAt = notes.get(id)?.dueAt ?? null;
@@ -382,6 +420,13 @@ export async function openLedger(options: {
     },
     save: store.save,
   };
+}
+
+/** What is beyond the bound is one content: a new part behind many known ones must not go untold. */
+function boundedContents(all: readonly string[]): readonly string[] {
+  const contents = [...new Set(all.map(short))].toSorted();
+  if (contents.length <= MAX_CONTENTS) return contents;
+  return [...contents.slice(0, MAX_CONTENTS - 1), short(contents.slice(MAX_CONTENTS - 1).join(" "))];
 }
 
 /** Rows with one more: its mails in the row of the same content, or a row of its own while there is room. */

@@ -126,6 +126,68 @@ test("a crash between two pieces leaves each note whole, and the event recorded 
   expect((await openOn(spool)).waiting()).toBe(1000);
 });
 
+test("a clock that is put back, also while the sensor is down, makes nothing wait longer and nothing count as told longer", async () => {
+  const year = 365 * 86_400_000;
+  const spool = await someSpool();
+  let time = Date.now() + year;
+  const ledger = await openOn(spool, { campaign_wait: "10s" }, () => time);
+  const fixed = (other: Ledger, own: string) => {
+    const event = verdictEvent(mailRow([file("x.zip", malicious)]));
+    const soc = { address: "soc@example.org", fixed: true, yours: false };
+    other.record(keepEvent(event, "malicious", ["attachment"]), [own], [soc], []);
+  };
+  const told = (other: Ledger) => {
+    const ids = other.due(time);
+    for (const id of ids) {
+      other.begin(id);
+      other.sent(id);
+    }
+    return ids.length;
+  };
+  fixed(ledger, "one");
+  time += 10_000;
+  expect(told(ledger)).toBe(1);
+  fixed(ledger, "two");
+  time -= year;
+  expect(told(ledger)).toBe(0);
+  time += 10_000;
+  expect(told(ledger)).toBe(1);
+  fixed(ledger, "one");
+  time += 3_600_000;
+  fixed(ledger, "one");
+  expect(told(ledger)).toBe(1);
+
+  fixed(ledger, "three");
+  await ledger.save();
+  time -= year;
+  const later = await openOn(spool, { campaign_wait: "10s" }, () => time);
+  time += 3_600_000;
+  expect(told(later)).toBeGreaterThan(0);
+  expect(later.waiting()).toBe(0);
+});
+
+test("a new content behind many known ones is told: all beyond the twentieth used to be taken for known", async () => {
+  const spool = await someSpool();
+  const ledger = await openOn(spool);
+  const mail = (contents: readonly string[]) => {
+    const event = verdictEvent(mailRow([file("x.zip", malicious)]));
+    const anna = { address: "anna@example.org", fixed: false, yours: true };
+    ledger.record(keepEvent(event, "malicious", ["attachment"]), contents, [anna], [anna.address]);
+    const ids = ledger.due(Date.now());
+    for (const id of ids) {
+      ledger.begin(id);
+      ledger.sent(id);
+    }
+    return ids.length;
+  };
+  for (const count of [20, 30]) {
+    const decoys = Array.from({ length: count }, (_, n) => `decoy ${n} of ${count}`);
+    expect(mail(decoys)).toBe(1);
+    expect(mail(decoys.toReversed())).toBe(0);
+    expect(mail([...decoys, `payload behind ${count}`])).toBe(1);
+  }
+});
+
 test("changes made while a save is under way are saved when its caller goes on", async () => {
   const spool = await someSpool();
   const ledger = await openOn(spool);
