@@ -18,7 +18,7 @@ import type { Spool } from "../spool/spool.ts";
 import { type Composer, createComposer } from "./compose.ts";
 import { type DkimKey, loadDkimKey } from "./dkim.ts";
 import { alertingParts, isAmong, keepEvent } from "./facts.ts";
-import { type Ledger, openLedger, type WaitingNote } from "./ledger.ts";
+import { type Ledger, type Note, openLedger, type WaitingNote } from "./ledger.ts";
 import { alertMessage } from "./message.ts";
 import { addressKey, alertRecipients } from "./recipients.ts";
 import { createRelay, type Relay } from "./relay.ts";
@@ -132,7 +132,7 @@ function idsOf(note: WaitingNote) {
 type Sender = {
   readonly config: AlertConfig;
   readonly carrier: Carrier;
-  status(): Pick<DestinationStatus, "state" | "composed" | "lastError" | "delivered">;
+  status(): Pick<DestinationStatus, "state" | "composed" | "lastError" | "delivered" | "refused">;
 };
 
 function startSender(options: {
@@ -152,6 +152,7 @@ function startSender(options: {
   let state: DestinationStatus["state"] = "idle";
   let lastError: string | null = null;
   let delivered = 0;
+  let refused = 0;
   let open: Ledger | null = null;
 
   const opening = async (): Promise<Ledger> => {
@@ -207,10 +208,13 @@ function startSender(options: {
   const putOff = (ledger: Ledger, note: WaitingNote, permanent: boolean, message: string) => {
     const ids = idsOf(note);
     if (!waits(ledger, note, permanent)) {
+      const why = new SensorError("ALERT_REFUSED", message);
+      refused += 1;
+      lastError = `${why.code}: ${why.message}`;
       log.error("the relay refuses an alert, it is given up", {
         ...ids,
         attempts: note.attempts + 1,
-        ...faultFields(new SensorError("ALERT_REFUSED", message)),
+        ...faultFields(why),
       });
     } else if (note.attempts === 0) {
       const why = new SensorError("ALERT_UNREACHABLE", message);
@@ -241,8 +245,19 @@ function startSender(options: {
     }
   };
 
+  /** False for an alert that was noted by another configuration, which had a reader that this one has not. */
+  const mayReach = ({ address, fixed }: Note): boolean => {
+    const readers = alertRecipients([address], config);
+    return isAmong(address, fixed ? readers.fixed : [...readers.fixed, ...readers.own]);
+  };
+
   /** One try of one alert; true where the relay answered. Throws where the relay may be at fault as a whole. */
   const serve = async (ledger: Ledger, note: WaitingNote): Promise<boolean> => {
+    if (!mayReach(note)) {
+      ledger.refused(note.id);
+      log.warn("an alert is dropped: its recipient is in the configuration no more", idsOf(note));
+      return false;
+    }
     const allowedAt = ledger.allowedAt(note);
     if (allowedAt > now()) {
       const summary = ledger.held(note.id, allowedAt);
@@ -334,7 +349,7 @@ function startSender(options: {
   const working = ready.then(work, () => undefined);
   return {
     config,
-    status: () => ({ state, lastError, delivered, composed: open?.waiting() ?? 0 }),
+    status: () => ({ state, lastError, delivered, refused, composed: open?.waiting() ?? 0 }),
     carrier: {
       async carry(events) {
         const ledger = await ready;

@@ -145,6 +145,36 @@ describe("alerts", () => {
     expect(lines.filter(({ code }) => code === "ALERT_REFUSED")).toHaveLength(2);
   });
 
+  test("that a relay refused for good are in the status: it used to say that all was well", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    relay.answer = () => 554;
+    const { alerts, lines } = start(spool, relay.address, SOC);
+    await spool.putEvents([bad()]);
+    await until(() => lines.some(({ code }) => code === "ALERT_REFUSED"));
+    expect((await alerts.status())[0]).toMatchObject({
+      ...{ delivered: 0, refused: 1, composed: 0 },
+      lastError: expect.stringMatching(/^ALERT_REFUSED: .*not now or never/),
+    });
+  });
+
+  test("do not go to who is in the configuration no more, though they waited for them", async () => {
+    const port = await freePort();
+    const spool = await someSpool();
+    const both = { to: ["soc@example.org", "old@example.org"], to_recipients: true };
+    const first = start(spool, `127.0.0.1:${port}`, { ...both, domains: ["example.org"] });
+    await spool.putEvents([bad("x.zip", "", ["anna@example.org", "ben@sub.example.org"])]);
+    await until(() => first.lines.some(({ code }) => code === "ALERT_UNREACHABLE"));
+    await first.alerts.stop();
+    const relay = await someRelay(port);
+    const next = { to: ["soc@example.org"], to_recipients: true, domains: ["sub.example.org"] };
+    const { lines, alerts } = start(spool, relay.address, next);
+    await until(() => relay.taken.length === 1);
+    await settled(spool);
+    expect(relay.taken.map(({ to }) => to)).toEqual([["soc@example.org"]]);
+    expect(lines.filter(({ msg }) => String(msg).startsWith("an alert is dropped"))).toHaveLength(2);
+    expect((await alerts.status())[0]?.composed).toBe(0);
+  });
+
   test("are tried again where a recipient is put off, without holding up or repeating others", async () => {
     const [spool, relay] = [await someSpool(), await someRelay()];
     let later = 0;
