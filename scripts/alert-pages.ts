@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { createComposer } from "../src/alert/compose.ts";
 import { AUDIENCES, keepEvent, PART_KINDS } from "../src/alert/facts.ts";
 import { SAMPLE_CHANGED, SAMPLE_DENIED, SAMPLE_EVENT } from "../src/alert/sample.ts";
+import { renderTemplate } from "../src/alert/template.ts";
 import { LANGUAGES } from "../src/alert/words.ts";
 import { alert } from "../src/config/sections/alerts.ts";
 
@@ -38,7 +39,7 @@ const late = keepEvent(SAMPLE_CHANGED, "suspicious", PART_KINDS);
 const denied = keepEvent(SAMPLE_DENIED, "suspicious", PART_KINDS);
 
 /** Name of the file to what is in it. */
-export function alertPages(): ReadonlyMap<string, string> {
+export async function alertPages(): Promise<ReadonlyMap<string, string>> {
   const pages = new Map<string, string>();
   for (const language of LANGUAGES) {
     for (const audience of AUDIENCES) {
@@ -60,13 +61,14 @@ export function alertPages(): ReadonlyMap<string, string> {
             contact: "IT security, phone 1234",
             time_zone: "Europe/Berlin",
           }),
+          render: async (source, facts) => renderTemplate(source, facts),
           sensorId: "sensor.example.org",
           secret: new Uint8Array(32),
           failed: (fault) => {
             throw fault;
           },
         });
-        const { subject, text, html } = composer.compose(
+        const { subject, text, html } = await composer.compose(
           {
             address: "anna@example.org",
             fixed: audience === "analyst",
@@ -95,5 +97,5 @@ export function alertPages(): ReadonlyMap<string, string> {
 if (import.meta.main) {
   const folder = join(import.meta.dir, "../test/unit/alert/pages");
   mkdirSync(folder, { recursive: true });
-  for (const [name, page] of alertPages()) writeFileSync(join(folder, name), page);
+  for (const [name, page] of await alertPages()) writeFileSync(join(folder, name), page);
 }

@@ -24,14 +24,14 @@ checksum() {
 
 # Split bundles with bytecode start in 20 ms instead of 170: a command loads only its own modules, already parsed.
 # Names and source maps are kept, so that a stack trace of a customer says where. Nothing of the folder the binary is
-# started in (.env, bunfig.toml) is to change what it does. The thread of the spool is a second entry point.
+# started in (.env, bunfig.toml) is to change what it does. Each thread is an entry point of its own.
 compile() {
   name=$1
   shift
   sh scripts/bun.sh build --compile "$@" \
     --minify-whitespace --minify-syntax --sourcemap=inline --splitting --bytecode --format=esm \
     --no-compile-autoload-dotenv --no-compile-autoload-bunfig \
-    src/main.ts src/spool/thread-worker.ts --outfile "$work/$name" >"$work/log" 2>&1 || {
+    src/main.ts src/spool/thread-worker.ts src/alert/template-worker.ts --outfile "$work/$name" >"$work/log" 2>&1 || {
     cat "$work/log" >&2
     echo "build: $name failed" >&2
     exit 1

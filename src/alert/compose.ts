@@ -2,7 +2,7 @@
  * An alert out of what waits to be told: subject, text and HTML, by the built-in templates or the customer's.
  *
  * A template of the customer that fails on an alert is not used for it: the built-in one is, and the fault is told to
- * `failed`. The Message-ID follows from what is told and to whom, so that a second sending can be told.
+ * `failed`. Those templates are rendered where `render` does it, since they may be slow. The Message-ID follows from what is told and to whom, so that a second sending can be told.
  */
 import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -26,7 +26,14 @@ import { type Logo, readLogo } from "./logo.ts";
 import type { Alert } from "./message.ts";
 import { addressKey, domainOf } from "./recipients.ts";
 import { sampleEvents } from "./sample.ts";
-import { type AlertTemplate, BUILT_IN, compileAlertTemplate } from "./template.ts";
+import {
+  type AlertTemplate,
+  BUILT_IN,
+  compileAlertTemplate,
+  type RenderTemplate,
+  renderTemplate,
+  type TemplateSource,
+} from "./template.ts";
 import { wantsAlert } from "./wanted.ts";
 
 export const MAX_SUBJECT = 200;
@@ -51,20 +58,25 @@ export type ComposerConfig = Pick<
 
 export type Composer = {
   readonly logo: Logo | null;
-  compose(note: Note, leftOut: number): Alert;
+  compose(note: Note, leftOut: number): Promise<Alert>;
 };
 
-/** Reads and tries every template; throws CONFIG_INVALID with the key that is wrong. */
+/** Reads every template; throws CONFIG_INVALID with the key that is wrong. */
 export function createComposer(options: {
   readonly config: ComposerConfig;
+  readonly render: RenderTemplate;
   readonly sensorId: string;
   readonly secret: Uint8Array;
   readonly failed: (fault: SensorError, eventId: string) => void;
 }): Composer {
   const { config, secret } = options;
-  const fault = rehearseTemplates(config).find(({ severity }) => severity === "problem");
-  if (fault !== undefined) {
-    throw new SensorError("CONFIG_INVALID", `alert ${config.name}: ${fault.key}: ${fault.message}`);
+  for (const key of TEMPLATE_KEYS) {
+    try {
+      compiledTemplate(config, key);
+    } catch (cause) {
+      const message = `alert ${config.name}: ${key}: ${asSensorError(cause).message}`;
+      throw new SensorError("CONFIG_INVALID", message, { cause });
+    }
   }
   const logo = config.logo_file === undefined ? null : loadLogo(config.name, config.logo_file);
   const manner = mannerOf(config, options.sensorId, logo !== null);
@@ -75,14 +87,14 @@ export function createComposer(options: {
   };
   return {
     logo,
-    compose(note, leftOut) {
+    async compose(note, leftOut) {
       const facts = factsOf(note, leftOut, config, manner);
       const standard = standardTemplates(note, facts.audience);
-      const made = (kind: keyof typeof own) => {
-        const template = own[kind];
-        if (template === null) return standard[kind](facts);
+      const made = async (kind: keyof typeof own) => {
+        const source = own[kind];
+        if (source === null) return standard[kind](facts);
         try {
-          return template(facts);
+          return await options.render(source, facts);
         } catch (thrown) {
           options.failed(asSensorError(thrown), facts.id);
           return standard[kind](facts);
@@ -90,9 +102,9 @@ export function createComposer(options: {
       };
       return {
         // Once more: a template may have put a scheme or a dot between two harmless values.
-        subject: cutText(defang(showText(made("subject"), MAX_SUBJECT)), MAX_SUBJECT * 2),
-        text: made("text"),
-        html: made("html"),
+        subject: cutText(defang(showText(await made("subject"), MAX_SUBJECT)), MAX_SUBJECT * 2),
+        text: await made("text"),
+        html: await made("html"),
         messageId: alertMessageId(facts.id, note.address, config.from, secret),
       };
     },
@@ -113,19 +125,23 @@ export type TemplateFinding = {
  * first alert. A problem is what fails on the usual sample; a warning what fails on another one, where the built-in
  * text would be sent instead, and a variable that alerts do not have. Bounded by the limits of templates.
  */
-export function rehearseTemplates(config: ComposerConfig): readonly TemplateFinding[] {
+export async function rehearseTemplates(
+  config: ComposerConfig,
+  render: RenderTemplate,
+): Promise<readonly TemplateFinding[]> {
   const manner = mannerOf(config, "sensor.example.org", config.logo_file !== undefined);
-  return TEMPLATE_KEYS.flatMap((key): readonly TemplateFinding[] => {
+  const rehearsed = async (key: (typeof TEMPLATE_KEYS)[number]): Promise<readonly TemplateFinding[]> => {
     const found = (severity: TemplateFinding["severity"], message: string): readonly TemplateFinding[] => [
       { key, severity, message },
     ];
     let template: AlertTemplate | null;
     try {
-      template = ownTemplate(config, key);
+      template = compiledTemplate(config, key);
     } catch (thrown) {
       return found("problem", asSensorError(thrown).message);
     }
-    if (template === null) return [];
+    const source = ownTemplate(config, key);
+    if (template === null || source === null) return [];
     const named = new Set<string>();
     for (const [at, { about, event }] of sampleEvents().entries()) {
       const kept = keepEvent(event, config.min_verdict, at === 0 ? PART_KINDS : config.on);
@@ -147,7 +163,7 @@ export function rehearseTemplates(config: ComposerConfig): readonly TemplateFind
         );
         for (const name of Object.keys(facts)) named.add(name);
         try {
-          template(facts);
+          await render(source, facts);
         } catch (thrown) {
           const { message } = asSensorError(thrown);
           if (at === 0) return found("problem", message);
@@ -162,7 +178,8 @@ export function rehearseTemplates(config: ComposerConfig): readonly TemplateFind
         const hint = meant === null ? "" : `; did you mean ${meant}?`;
         return found("warning", `${showText(name, 64)} is no variable of alerts${hint}`);
       });
-  });
+  };
+  return (await Promise.all(TEMPLATE_KEYS.map(rehearsed))).flat();
 }
 
 function mannerOf(config: ComposerConfig, sensor: string, logo: boolean): Manner {
@@ -195,10 +212,10 @@ function factsOf(
 /** The built-in templates. A digest of mails that say as much as they can lists fewer of them. */
 function standardTemplates({ kind, mails }: Pick<Note, "kind" | "mails">, audience: Audience) {
   const texts = BUILT_IN[kind === "digest" ? "digest" : audience];
-  const fitted = (template: AlertTemplate) => (facts: AlertFacts) => {
+  const fitted = (source: TemplateSource) => (facts: AlertFacts) => {
     for (let shown = facts; ; ) {
       try {
-        return template(shown);
+        return renderTemplate(source, shown);
       } catch (thrown) {
         const fewer = withFewerRows(shown);
         if (fewer === null) throw thrown;
@@ -208,8 +225,8 @@ function standardTemplates({ kind, mails }: Pick<Note, "kind" | "mails">, audien
   };
   return {
     subject: (facts: AlertFacts) => builtInSubject(facts, kind === "digest" ? mails : null),
-    text: fitted(compiled(texts.text, "text")),
-    html: fitted(compiled(texts.html, "html")),
+    text: fitted({ kind: "text", text: texts.text }),
+    html: fitted({ kind: "html", text: texts.html }),
   };
 }
 
@@ -222,21 +239,18 @@ export function alertMessageId(eventId: string, recipient: string, from: string,
   return `<alert.${eventId}.${mark}@${domainOf(from)}>`;
 }
 
-const cache = new Map<string, AlertTemplate>();
-
-/** The built-in templates, compiled once. */
-function compiled(text: string, kind: "text" | "html"): AlertTemplate {
-  const known = cache.get(text) ?? compileAlertTemplate(text, kind);
-  cache.set(text, known);
-  return known;
+/** Throws SensorError with what is wrong. */
+function compiledTemplate(config: ComposerConfig, key: (typeof TEMPLATE_KEYS)[number]): AlertTemplate | null {
+  const source = ownTemplate(config, key);
+  return source === null ? null : compileAlertTemplate(source.text, source.kind);
 }
 
-/** Throws SensorError with what is wrong. */
-function ownTemplate(config: ComposerConfig, key: (typeof TEMPLATE_KEYS)[number]): AlertTemplate | null {
+/** As it is written; throws where its file cannot be read. */
+function ownTemplate(config: ComposerConfig, key: (typeof TEMPLATE_KEYS)[number]): TemplateSource | null {
   const value = config[key];
   if (value === undefined) return null;
-  if (key === "subject") return compileAlertTemplate(value, "subject");
-  return compileAlertTemplate(readFileSync(value, "utf8"), key === "text_file" ? "text" : "html");
+  if (key === "subject") return { kind: "subject", text: value };
+  return { kind: key === "text_file" ? "text" : "html", text: readFileSync(value, "utf8") };
 }
 
 function loadLogo(name: string, path: string): Logo {

@@ -9,6 +9,7 @@ import type { AlertConfig } from "../config/schema.ts";
 import { asSensorError } from "../errors.ts";
 import { rehearseTemplates } from "./compose.ts";
 import { loadDkimKey } from "./dkim.ts";
+import type { RenderTemplate } from "./template.ts";
 
 export type AlertFinding = {
   readonly key: readonly string[];
@@ -18,8 +19,11 @@ export type AlertFinding = {
 
 const MAX_MESSAGE = 600;
 
-export function rehearseAlert(config: AlertConfig): readonly AlertFinding[] {
-  const templates = rehearseTemplates(config).map(({ key, severity, message }) => ({
+export async function rehearseAlert(
+  config: AlertConfig,
+  render: RenderTemplate,
+): Promise<readonly AlertFinding[]> {
+  const templates = (await rehearseTemplates(config, render)).map(({ key, severity, message }) => ({
     key: [key],
     severity,
     message: printable(message, MAX_MESSAGE),

@@ -22,6 +22,7 @@ import { type Ledger, type Note, openLedger, type WaitingNote } from "./ledger.t
 import { alertMessage } from "./message.ts";
 import { addressKey, alertRecipients } from "./recipients.ts";
 import { createRelay, type Relay } from "./relay.ts";
+import { createTemplateThread } from "./template-thread.ts";
 import { namedRecipients, wantsAlert } from "./wanted.ts";
 
 export type Alerts = {
@@ -58,11 +59,13 @@ export function startAlerts(options: {
 }): Alerts {
   const log = options.log.with({ stage: "alert" });
   const now = options.now ?? Date.now;
+  const templates = createTemplateThread();
   // Everything that can be wrong is found before the first loop starts.
   const senders = options.alerts.map((config) => {
     const own = log.with({ destination: alertCursor(config) });
     const composer = createComposer({
       config,
+      render: templates.render,
       sensorId: options.sensor.id,
       secret: options.secret,
       failed: (fault, eventId) =>
@@ -105,6 +108,7 @@ export function startAlerts(options: {
       ),
     async stop() {
       await Promise.all(loops.map(({ loop }) => loop.stop()));
+      templates.stop();
     },
   };
 }
@@ -226,7 +230,7 @@ function startSender(options: {
   const written = async (ledger: Ledger, note: WaitingNote): Promise<Buffer | null> => {
     try {
       return await alertMessage({
-        alert: composer.compose(note, note.leftOut ?? 0),
+        alert: await composer.compose(note, note.leftOut ?? 0),
         from: config.from,
         to: note.address,
         logo: composer.logo,

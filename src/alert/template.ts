@@ -31,6 +31,11 @@ export type AlertTemplate = ((facts: AlertFacts) => string) & {
 /** What a template makes: one line, plain text, or HTML. */
 export type TemplateKind = "subject" | "text" | "html";
 
+export type TemplateSource = { readonly kind: TemplateKind; readonly text: string };
+
+/** Makes the text of an alert, somewhere. Throws TEMPLATE_FAILED. */
+export type RenderTemplate = (source: TemplateSource, facts: AlertFacts) => Promise<string>;
+
 /** Bytes in the mail: text, HTML and logo together stay below MAX_ALERT_BYTES, so that the alert is known when it returns. */
 export const MAX_OUTPUT = 200 * 1024;
 
@@ -44,6 +49,19 @@ const HTML_ENTITIES: Readonly<Record<string, string>> = {
 
 function escapeHtml(value: unknown): string {
   return escapeOutput(value).replace(/[&<>"']/g, (one) => HTML_ENTITIES[one] ?? "");
+}
+
+/** Templates of a configuration; what was of an earlier one is forgotten. */
+const MAX_COMPILED = 300;
+const compiled = new Map<string, AlertTemplate>();
+
+/** Compiles a template where it is not yet, and renders it. */
+export function renderTemplate({ kind, text }: TemplateSource, facts: AlertFacts): string {
+  const key = `${kind} ${text}`;
+  const template = compiled.get(key) ?? compileAlertTemplate(text, kind);
+  if (compiled.size >= MAX_COMPILED) compiled.clear();
+  compiled.set(key, template);
+  return template(facts);
 }
 
 export function compileAlertTemplate(text: string, kind: TemplateKind): AlertTemplate {

@@ -7,6 +7,7 @@
 import { dirname, resolve } from "node:path";
 import type { z } from "zod";
 import { rehearseAlert } from "../alert/rehearsal.ts";
+import { createTemplateThread } from "../alert/template-thread.ts";
 import { SensorError } from "../errors.ts";
 import { rehearse } from "../report/rehearsal.ts";
 import { adviceOn } from "./advice.ts";
@@ -227,7 +228,8 @@ async function linkedFiles({ siem }: Config, document: ConfigDocument): Promise<
 }
 
 /** What samples of events show of destinations and alerts. What came from the environment may be a secret. */
-function rehearsals({ siem, alerts }: Config, document: ConfigDocument) {
+async function rehearsals({ siem, alerts }: Config, document: ConfigDocument) {
+  const templates = createTemplateThread();
   const at = (
     path: Path,
     { severity, message }: { readonly severity: "problem" | "warning"; readonly message: string },
@@ -235,13 +237,18 @@ function rehearsals({ siem, alerts }: Config, document: ConfigDocument) {
     const words = document.fromEnvironment(path) ? "is no good template" : message;
     return { severity, found: { path, at: document.position(path), message: words } satisfies Found };
   };
+  const ofAlerts = await Promise.all(
+    alerts.map(async (one, index) =>
+      (await rehearseAlert(one, templates.render)).map((finding) =>
+        at(["alerts", index, ...finding.key], finding),
+      ),
+    ),
+  ).finally(() => templates.stop());
   const found = [
     ...siem.flatMap((one, index) =>
       rehearse(one).map((finding) => at(["siem", index, finding.key], finding)),
     ),
-    ...alerts.flatMap((one, index) =>
-      rehearseAlert(one).map((finding) => at(["alerts", index, ...finding.key], finding)),
-    ),
+    ...ofAlerts.flat(),
   ];
   const of = (wanted: "problem" | "warning") =>
     found.flatMap((one) => (one.severity === wanted ? [one.found] : []));
@@ -293,7 +300,7 @@ export async function checkConfig(path: string, env: Environment, now = new Date
   }
   const warnings = [...byFile.warnings];
   if (parsed.success && problems.length === 0) {
-    const tried = rehearsals(parsed.data, document);
+    const tried = await rehearsals(parsed.data, document);
     problems.push(...tried.problems);
     warnings.push(...tried.warnings);
   }

@@ -8,6 +8,7 @@
 import { join } from "node:path";
 import { SensorError } from "../errors.ts";
 import type { Log } from "../log.ts";
+import { workerEntry } from "../worker-entry.ts";
 import { createBody } from "./body.ts";
 import { parsedEvent } from "./outbox.ts";
 import { createParsingNotes } from "./parsing-notes.ts";
@@ -37,7 +38,7 @@ type Waiting = {
 
 /** Opens the spool as `openSpool` does, in a thread. Throws what `openSpool` throws. */
 export async function openSpoolThread(settings: SpoolSettings, log: Log): Promise<SpoolThread> {
-  const thread = new Worker(entryPoint(), { smol: true });
+  const thread = new Worker(workerEntry("spool/thread-worker"), { smol: true });
   const waiting = new Map<number, Waiting>();
   const subscribers = new Map<SpoolTopic, Set<() => void>>();
   let lastId = NO_ANSWER;
@@ -232,13 +233,6 @@ export async function openSpoolThread(settings: SpoolSettings, log: Log): Promis
       return closing;
     },
   };
-}
-
-/** The compiled program has the entry point at the place it has below `src/`. */
-function entryPoint(): string {
-  return import.meta.path.startsWith("/$bunfs/")
-    ? "/$bunfs/root/spool/thread-worker.js"
-    : new URL("./thread-worker.ts", import.meta.url).href;
 }
 
 /** Of what the runtime says of an error: without the source text and the stack around it. */

@@ -5,11 +5,12 @@ import { join } from "node:path";
 import { Parser } from "htmlparser2";
 import { simpleParser } from "mailparser";
 import { splitMail } from "../../../src/alert/canonical.ts";
-import { alertMessageId, createComposer } from "../../../src/alert/compose.ts";
+import { alertMessageId, createComposer, rehearseTemplates } from "../../../src/alert/compose.ts";
 import type { Note } from "../../../src/alert/ledger.ts";
 import { MAX_LOGO_BYTES } from "../../../src/alert/logo.ts";
 import { isOwnAlert, MAX_ALERT_BYTES } from "../../../src/alert/marker.ts";
 import { alertMessage } from "../../../src/alert/message.ts";
+import { renderTemplate } from "../../../src/alert/template.ts";
 import type { SensorError } from "../../../src/errors.ts";
 import type { SensorEvent } from "../../../src/report/event.ts";
 import type { MailRow } from "../../../src/spool/spool.ts";
@@ -23,7 +24,7 @@ const saved = (name: string, text: string | Uint8Array) => {
   return join(folder, name);
 };
 
-function compose(
+async function compose(
   event: SensorEvent,
   change: Partial<Note> = {},
   config: Readonly<Record<string, unknown>> = {},
@@ -32,11 +33,12 @@ function compose(
   const faults: SensorError[] = [];
   const composer = createComposer({
     config: alertConfig(config),
+    render: async (source, about) => renderTemplate(source, about),
     sensorId: "sensor-1",
     secret: SECRET,
     failed: (fault) => faults.push(fault),
   });
-  return { ...composer.compose(note(event, change), leftOut), logo: composer.logo, faults };
+  return { ...(await composer.compose(note(event, change), leftOut)), logo: composer.logo, faults };
 }
 
 /** What can be clicked or loaded in a page, and its text. */
@@ -67,8 +69,8 @@ function never(): never {
 }
 
 describe("an alert for a recipient", () => {
-  test("tells what was found, that nothing was blocked, what to do and whom to ask, and nothing more", () => {
-    const { subject, text, html } = compose(event, {}, { contact: "IT security, phone 1234" });
+  test("tells what was found, that nothing was blocked, what to do and whom to ask, and nothing more", async () => {
+    const { subject, text, html } = await compose(event, {}, { contact: "IT security, phone 1234" });
     expect(subject).toBe('Malicious attachment: "invoice[.]zip"');
     expect(text).toStartWith("A mail to you has a malicious attachment.");
     for (const shown of [text, page(html).text]) {
@@ -89,8 +91,8 @@ describe("an alert for a recipient", () => {
     expect(text.length).toBeLessThan(1500);
   });
 
-  test("is in German where that is asked for, with times of the place", () => {
-    const { subject, text, html } = compose(event, {}, { language: "de", time_zone: "Europe/Berlin" });
+  test("is in German where that is asked for, with times of the place", async () => {
+    const { subject, text, html } = await compose(event, {}, { language: "de", time_zone: "Europe/Berlin" });
     expect(subject).toBe('Sch\u00e4dlicher Anhang: "invoice[.]zip"');
     expect(text).toStartWith("Eine Mail an Sie enth\u00e4lt einen sch\u00e4dlichen Anhang.");
     expect(text).toContain("2. Januar 2026");
@@ -99,89 +101,92 @@ describe("an alert for a recipient", () => {
     expect(page(html).text).toContain("\u00d6ffnen Sie den Anhang nicht");
   });
 
-  test("about a link speaks of the link", () => {
+  test("about a link speaks of the link", async () => {
     const row = mailRow([link("http://evil.example/login?x=1", malicious)]);
-    const { subject, text } = compose(verdictEvent(row));
+    const { subject, text } = await compose(verdictEvent(row));
     expect(subject).toBe('Malicious link: "Invoice"');
     expect(text).toContain("has a malicious link.");
     expect(text).toContain("hxxp[:]//evil[.]example/login?x=1");
     expect(text).toContain("enter no password there");
   });
 
-  test("says of each kind how bad it is: a link was called bad, a suspicious attachment malicious beside it", () => {
+  test("says of each kind how bad it is: a link was called bad, a suspicious attachment malicious beside it", async () => {
     const suspicious = content({ verdict: "suspicious" });
     const evil = link("http://evil.example/", malicious);
-    const said = (parts: Parameters<typeof mailRow>[0], config: Readonly<Record<string, unknown>> = {}) => {
-      const { subject, text } = compose(verdictEvent(mailRow(parts)), {}, config);
+    const said = async (
+      parts: Parameters<typeof mailRow>[0],
+      config: Readonly<Record<string, unknown>> = {},
+    ) => {
+      const { subject, text } = await compose(verdictEvent(mailRow(parts)), {}, config);
       return [subject, text.split("\n")[0]];
     };
-    expect(said([file("a.zip", suspicious), evil])).toEqual([
+    expect(await said([file("a.zip", suspicious), evil])).toEqual([
       'Malicious link: "Invoice"',
       "A mail to you has a suspicious attachment and a malicious link.",
     ]);
-    expect(said([file("a.zip", suspicious), evil], { language: "de" })).toEqual([
+    expect(await said([file("a.zip", suspicious), evil], { language: "de" })).toEqual([
       'Sch\u00e4dlicher Link: "Invoice"',
       "Eine Mail an Sie enth\u00e4lt einen verd\u00e4chtigen Anhang und einen sch\u00e4dlichen Link.",
     ]);
     const some = [file("a.zip", malicious), file("b.zip", suspicious)];
-    expect(said(some)).toEqual([
+    expect(await said(some)).toEqual([
       'Malicious attachment: "a[.]zip"',
       "A mail to you has 2 malicious or suspicious attachments.",
     ]);
-    expect(said(some, { language: "de" })[1]).toBe(
+    expect((await said(some, { language: "de" }))[1]).toBe(
       "Eine Mail an Sie enth\u00e4lt 2 sch\u00e4dliche oder verd\u00e4chtige Anh\u00e4nge.",
     );
     const many = [...Array.from({ length: 12 }, () => file("a.zip", malicious)), file("b.zip", suspicious)];
-    expect(said(many)[1]).toBe("A mail to you has 13 malicious or suspicious attachments.");
+    expect((await said(many))[1]).toBe("A mail to you has 13 malicious or suspicious attachments.");
   });
 
-  test("about an attachment and a link says what to do where either was opened", () => {
+  test("about an attachment and a link says what to do where either was opened", async () => {
     const both = verdictEvent(mailRow([file("a.zip", malicious), link("http://evil.example/", malicious)]));
-    const { text } = compose(both);
+    const { text } = await compose(both);
     expect(text).toContain("If you opened the attachment already: disconnect the computer");
     expect(text).toContain("If you followed a link already: change any password");
-    const german = compose(both, {}, { language: "de" }).text;
+    const german = (await compose(both, {}, { language: "de" })).text;
     expect(german).toContain("Falls Sie den Anhang schon ge\u00f6ffnet haben:");
     expect(german).toContain("Falls Sie einem Link schon gefolgt sind:");
   });
 
-  test("names what the attachment lay in: that is what the reader sees in the mail", () => {
+  test("names what the attachment lay in: that is what the reader sees in the mail", async () => {
     const inside = file("final.pdf.exe", malicious, { path: ["invoice.zip", "scan.iso"] });
-    const { text, html } = compose(verdictEvent(mailRow([inside])));
+    const { text, html } = await compose(verdictEvent(mailRow([inside])));
     for (const shown of [text, page(html).text])
       expect(shown).toContain("final[.]pdf[.]exe (inside invoice[.]zip / scan[.]iso)");
   });
 
-  test("shows the end of a long name, in its subject too", () => {
+  test("shows the end of a long name, in its subject too", async () => {
     const long = file(`${"scan_".repeat(80)}.pdf.exe`, malicious, { path: [`${"n".repeat(300)}.zip`] });
-    const { subject, text, html } = compose(verdictEvent(mailRow([long])));
+    const { subject, text, html } = await compose(verdictEvent(mailRow([long])));
     for (const shown of [subject, text, page(html).text]) {
       expect(shown).toContain("[.]pdf[.]exe");
       expect(shown).toContain("\u2026");
       expect(shown).not.toContain("scan_".repeat(50));
     }
     expect(text).toMatch(/inside n+\u2026n+\[\.\]zip\)/);
-    expect(compose(verdictEvent(mailRow([long])), { kind: "digest" }).text).toContain("[.]pdf[.]exe");
+    expect((await compose(verdictEvent(mailRow([long])), { kind: "digest" })).text).toContain("[.]pdf[.]exe");
   });
 
-  test("that is a digest says what to do about all its mails: it used to speak of the last one only", () => {
+  test("that is a digest says what to do about all its mails: it used to speak of the last one only", async () => {
     const rowOf = (parts: Parameters<typeof mailRow>[0]) => ({
       ...{ mails: 1, contents: [], event: note(verdictEvent(mailRow(parts))).rows[0]?.event ?? never() },
     });
     const rows = [rowOf([file("a.zip", malicious)]), rowOf([link("http://evil.example/", malicious)])];
-    const { text } = compose(event, { kind: "digest", rows, mails: 2 });
+    const { text } = await compose(event, { kind: "digest", rows, mails: 2 });
     expect(text).toContain("Do not open the attachment, and do not follow links in these mails.");
     expect(text).toContain("If you opened the attachment already:");
     expect(text).toContain("If you followed a link already:");
     expect(text).toContain("Do not answer or forward these mails. Delete them,");
   });
 
-  test("that is a summary says how many alerts had to wait for it", () => {
+  test("that is a summary says how many alerts had to wait for it", async () => {
     const digest = { kind: "digest" } as const;
-    const text = compose(event, digest, {}, 3).text;
+    const text = (await compose(event, digest, {}, 3)).text;
     expect(text).toContain("3 alerts to you had to wait for this summary");
     expect(text).not.toContain("since the last digest");
-    expect(compose(event, digest, { language: "de" }, 1).text).toContain(
+    expect((await compose(event, digest, { language: "de" }, 1)).text).toContain(
       "1 Warnung an Sie musste auf diese \u00dcbersicht warten:",
     );
   });
@@ -190,8 +195,8 @@ describe("an alert for a recipient", () => {
 describe("an alert for an analyst", () => {
   const analyst = { address: "soc@example.org", fixed: true, yours: false };
 
-  test("has hashes, threat names, recipients and the link to VMRay, which is all that can be clicked", () => {
-    const { text, html } = compose(event, analyst);
+  test("has hashes, threat names, recipients and the link to VMRay, which is all that can be clicked", async () => {
+    const { text, html } = await compose(event, analyst);
     expect(text).toStartWith("A mail in your organization has");
     for (const shown of [text, page(html).text]) {
       for (const wanted of [
@@ -207,11 +212,11 @@ describe("an alert for an analyst", () => {
     expect(page(html).links).toEqual(["https://vmray.example/samples/7?a=b"]);
   });
 
-  test("counts the mails and recipients of a campaign", () => {
+  test("counts the mails and recipients of a campaign", async () => {
     const kept = note(event).rows[0]?.event;
     if (kept === undefined) throw new Error("no row");
     const recipients = Array.from({ length: 40 }, (_, n) => `r${n}@example.org`);
-    const { subject, text } = compose(event, {
+    const { subject, text } = await compose(event, {
       ...analyst,
       mails: 12,
       recipients,
@@ -223,9 +228,9 @@ describe("an alert for an analyst", () => {
     expect(text).not.toContain("r20@");
   });
 
-  test("is short however much there is to say", () => {
+  test("is short however much there is to say", async () => {
     const parts = Array.from({ length: 150 }, (_, n) => file(`${n}${"x".repeat(500)}`, malicious));
-    const { subject, text, html } = compose(verdictEvent(mailRow(parts)), analyst);
+    const { subject, text, html } = await compose(verdictEvent(mailRow(parts)), analyst);
     expect(subject.length).toBeLessThan(150);
     expect(text.length).toBeLessThan(8000);
     expect(html.length).toBeLessThan(60_000);
@@ -280,8 +285,8 @@ describe("whatever the mail says, an alert", () => {
   ] as const) {
     for (const fixed of [true, false]) {
       for (const kind of ["alert", "digest"] as const) {
-        test(`${name} has nothing to click, no tag, no forged line: ${kind}, ${fixed ? "analyst" : "user"}`, () => {
-          const made = compose(verdictEvent(row), { fixed, yours: !fixed, kind }, config);
+        test(`${name} has nothing to click, no tag, no forged line: ${kind}, ${fixed ? "analyst" : "user"}`, async () => {
+          const made = await compose(verdictEvent(row), { fixed, yours: !fixed, kind }, config);
           const { links, tags, text } = page(made.html);
           expect(made.faults).toEqual([]);
           expect(links).toEqual([]);
@@ -300,9 +305,9 @@ describe("whatever the mail says, an alert", () => {
 });
 
 describe("templates of the customer", () => {
-  test("replace subject, text and HTML, and have the logo", () => {
+  test("replace subject, text and HTML, and have the logo", async () => {
     const png = Buffer.concat([Buffer.from("89504e470d0a1a0a", "hex"), Buffer.alloc(20)]);
-    const made = compose(
+    const made = await compose(
       event,
       {},
       {
@@ -322,25 +327,31 @@ describe("templates of the customer", () => {
     expect(made.text).toStartWith("Hello A mail to you has a malicious attachment.\n\n- Do not");
     expect(made.html).toBe(`<p>${SHA}<img src='cid:logo'></p>`);
     expect(made.logo?.type).toBe("image/png");
-    expect(compose(event, {}, { logo_file: saved("b.png", png) }).html).toContain('src="cid:logo"');
+    expect((await compose(event, {}, { logo_file: saved("b.png", png) })).html).toContain('src="cid:logo"');
   });
 
-  test("that are wrong, or fail on a sample, are found at start, with the key", () => {
-    const bad = (config: Readonly<Record<string, unknown>>) => () => compose(event, {}, config);
-    expect(bad({ subject: "{{ verdict | nosuch }}" })).toThrow(/alert soc: subject: .*nosuch/);
-    expect(bad({ text_file: saved("bad.txt", "a\n{% if %}") })).toThrow(
+  test("that are wrong are found at start, with the key", async () => {
+    const bad = (config: Readonly<Record<string, unknown>>) => expect(compose(event, {}, config)).rejects;
+    await bad({ subject: "{{ verdict | nosuch }}" }).toThrow(/alert soc: subject: .*nosuch/);
+    await bad({ text_file: saved("bad.txt", "a\n{% if %}") }).toThrow(
       /alert soc: text_file: template line 2/,
     );
-    expect(bad({ html_file: saved("bad.html", "{% include 'x' %}") })).toThrow(/html_file: .*include/);
-    expect(bad({ html_file: saved("loop.html", "{% for a in (1..100000000) %}x{% endfor %}") })).toThrow(
-      /alert soc/,
-    );
-    expect(bad({ logo_file: saved("x.png", "GIF89a") })).toThrow(/no PNG or JPEG/);
-    expect(bad({ text_file: "/nonexistent/x" })).toThrow(/text_file/);
+    await bad({ html_file: saved("bad.html", "{% include 'x' %}") }).toThrow(/html_file: .*include/);
+    await bad({ logo_file: saved("x.png", "GIF89a") }).toThrow(/no PNG or JPEG/);
+    await bad({ text_file: "/nonexistent/x" }).toThrow(/text_file/);
   });
 
-  test("that fail on one alert give way to the built-in ones, and that is told", () => {
-    const made = compose(
+  test("that fail on the usual sample are a problem of the configuration", async () => {
+    const html_file = saved("loop.html", "{% for a in (1..100000000) %}x{% endfor %}");
+    const render = async (...[source, about]: Parameters<typeof renderTemplate>) =>
+      renderTemplate(source, about);
+    expect(await rehearseTemplates(alertConfig({ html_file }), render)).toEqual([
+      { key: "html_file", severity: "problem", message: expect.stringContaining("loop over less") },
+    ]);
+  });
+
+  test("that fail on one alert give way to the built-in ones, and that is told", async () => {
+    const made = await compose(
       event,
       {},
       {
@@ -373,7 +384,7 @@ describe("a mail made of hostile values", () => {
     "x\r\nBcc: y@evil.example\r\n\r\n{{ attachments[0].filename }}",
   ]) {
     test(`has one subject on short lines, no other recipient, and no hidden character: ${subject ?? "built in"}`, async () => {
-      const made = compose(verdictEvent(row), {}, subject === undefined ? {} : { subject });
+      const made = await compose(verdictEvent(row), {}, subject === undefined ? {} : { subject });
       expect(made.faults).toEqual([]);
       const bytes = await alertMessage({
         alert: made,
@@ -443,7 +454,14 @@ describe("the largest alerts", () => {
           if (row === undefined) throw new Error("no row");
           const rows = kind === "alert" ? [row] : Array.from({ length: 50 }, () => row);
           const recipients = Array.from({ length: 200 }, (_, n) => `${n}${text.repeat(100)}@example.org`);
-          const made = compose(sent, { kind, fixed, yours: !fixed, rows, mails: rows.length, recipients });
+          const made = await compose(sent, {
+            kind,
+            fixed,
+            yours: !fixed,
+            rows,
+            mails: rows.length,
+            recipients,
+          });
           const bytes = await alertMessage({
             ...{
               alert: made,

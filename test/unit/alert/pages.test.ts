@@ -6,8 +6,8 @@ import { alertPages } from "../../../scripts/alert-pages.ts";
 
 const FOLDER = join(import.meta.dir, "pages");
 
-describe("the built-in alert mails", () => {
-  const pages = alertPages();
+describe("the built-in alert mails", async () => {
+  const pages = await alertPages();
 
   test("look as they were looked at", async () => {
     expect(readdirSync(FOLDER).toSorted()).toEqual([...pages.keys()].toSorted());
