@@ -642,7 +642,7 @@ test("what is found after delivery obeys limits and digests like any other alert
 
 test("an alert that cannot be written holds no other one up, and is given up after a day", async () => {
   const [spool, relay] = [await someSpool(), await someRelay()];
-  const empty = { ...note(bad()), fixed: true, kind: "alert", dueAt: 1, rows: [] };
+  const empty = { ...note(bad()), address: "soc@example.org", fixed: true, dueAt: 1, rows: [] };
   await spool.putAlertNotes("alert:soc", [{ id: "alert:x:soc@example.org", body: JSON.stringify(empty) }]);
   let later = 0;
   const { lines } = start(spool, relay.address, SOC, () => Date.now() + later);
