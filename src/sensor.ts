@@ -195,7 +195,11 @@ async function startStages(
     const ownAlerts = createOwnAlerts({ secret, log: log.with({ stage: "alert" }) });
     const alerts = started(
       "alerts",
-      startAlerts({ alerts: config.alerts, secret, spool, sensor: identity, log }),
+      startAlerts({
+        alerts: config.alerts,
+        analyzers: [config.vmray.url, ...config.vmray.analyzers.map(({ url }) => url)],
+        ...{ secret, spool, sensor: identity, log },
+      }),
     );
     await spool.setRelooks(config.vmray.relook);
     started("second looks", startRelooks({ spool, log }));

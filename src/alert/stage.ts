@@ -23,7 +23,7 @@ import { alertMessage } from "./message.ts";
 import { addressKey, alertRecipients } from "./recipients.ts";
 import { createRelay, type Relay } from "./relay.ts";
 import { createTemplateThread } from "./template-thread.ts";
-import { namedRecipients, wantsAlert } from "./wanted.ts";
+import { namedRecipients, wantsAlert, withoutReports } from "./wanted.ts";
 
 export type Alerts = {
   status(): Promise<readonly DestinationStatus[]>;
@@ -54,11 +54,14 @@ export function startAlerts(options: {
   readonly secret: Uint8Array;
   readonly spool: Spool;
   readonly sensor: SensorIdentity;
+  /** Servers of VMRay, whose pages alerts link to and are not about. */
+  readonly analyzers?: readonly string[];
   readonly log: Log;
   readonly now?: () => number;
 }): Alerts {
   const log = options.log.with({ stage: "alert" });
   const now = options.now ?? Date.now;
+  const analyzers = (options.analyzers ?? []).flatMap((url) => URL.parse(url)?.origin ?? []);
   const templates = createTemplateThread();
   // Everything that can be wrong is found before the first loop starts.
   const senders = options.alerts.map((config) => {
@@ -82,6 +85,7 @@ export function startAlerts(options: {
       dkim: loadDkimKey(config),
       secret: options.secret,
       spool: options.spool,
+      analyzers,
       log: own,
       now,
     });
@@ -96,7 +100,7 @@ export function startAlerts(options: {
       carrier: sender.carrier,
       batch: BATCH,
       maxOpen: BATCH,
-      wants: (event) => wantsAlert(event, sender.config),
+      wants: (event) => wantsAlert(withoutReports(event, analyzers), sender.config),
     }),
   }));
   return {
@@ -146,6 +150,7 @@ function startSender(options: {
   readonly dkim: DkimKey | null;
   readonly secret: Uint8Array;
   readonly spool: Pick<Spool, "mail" | "alertNotes" | "putAlertNotes">;
+  readonly analyzers: readonly string[];
   readonly log: Log;
   readonly now: () => number;
 }): Sender {
@@ -365,7 +370,7 @@ function startSender(options: {
           }
           while (!closing && !ledger.hasRoom()) await Bun.sleep(POLL_MS);
           if (closing) break;
-          await record(ledger, event);
+          await record(ledger, withoutReports(event, options.analyzers));
           recorded += 1;
         }
         await ledger.save();

@@ -30,6 +30,16 @@ export function wantsAlert(
   );
 }
 
+/**
+ * An event without the links to VMRay's own pages that a mail has. An alert has such a link: where a mail server changed
+ * it on its way back, and VMRay calls its page bad, alerts about alerts would never end.
+ */
+export function withoutReports(event: SensorEvent, analyzers: readonly string[]): SensorEvent {
+  const isReport = ({ url }: { readonly url: string }) => analyzers.includes(URL.parse(url)?.origin ?? "");
+  if (event.urls?.some(isReport) !== true) return event;
+  return { ...event, urls: event.urls.filter((part) => !isReport(part)) };
+}
+
 /** The envelope recipients of an event; null where they were cut. */
 export function namedRecipients({ mail, truncated }: SensorEvent): readonly string[] | null {
   const cut = truncated?.some((pointer) => "/mail/envelope/to".startsWith(pointer)) === true;

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { defang } from "../../../src/alert/defang.ts";
 import { allowedAt, isForgettable, NO_ALERTS, withSent } from "../../../src/alert/limit.ts";
 import { alertRecipients } from "../../../src/alert/recipients.ts";
-import { wantsAlert } from "../../../src/alert/wanted.ts";
+import { wantsAlert, withoutReports } from "../../../src/alert/wanted.ts";
 import type { MailRow } from "../../../src/spool/spool.ts";
 import type { Verdict } from "../../../src/verdict/verdict.ts";
 import { cpuNow } from "../extract/clock.ts";
@@ -164,6 +164,20 @@ describe("what is worth an alert", () => {
     expect(wants(url)).toBe(false);
     expect(wants(url, { on: ["attachment", "url"] })).toBe(true);
     expect(wants(mailRow([file("x", malicious)]), { on: ["url"] })).toBe(false);
+  });
+
+  test("is no page of VMRay, which an alert links to: alerts about alerts that came back changed never ended", () => {
+    const page = link("https://vmray.example/samples/7", malicious);
+    const seen = (parts: Parameters<typeof mailRow>[0]) =>
+      withoutReports(verdictEvent(mailRow(parts)), ["https://vmray.example"]);
+    expect(wantsAlert(seen([page]), alertConfig({ on: ["url"] }))).toBe(false);
+    const others = [
+      link("https://vmray.example.evil.example/", malicious),
+      link("http://vmray.example/", malicious),
+    ];
+    for (const other of others)
+      expect(wantsAlert(seen([page, other]), alertConfig({ on: ["url"] }))).toBe(true);
+    expect(seen([page, ...others]).urls).toHaveLength(2);
   });
 
   test("is a verdict or a changed one, unless changes are not wanted", () => {
