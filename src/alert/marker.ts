@@ -43,6 +43,8 @@ export const SIGNED_FIELDS = [
 /** Other fields that mail servers add on the way. Any other field is not from them. */
 const ADDED_ON_THE_WAY =
   /^(received|return-path|delivered-to|dkim-signature|authentication-results|received-spf|arc-[a-z-]+|x-[a-z0-9-]+)$/;
+/** A line of blanks in a header: it goes on there (RFC 5322), or ends there for readers that are not strict. */
+const BLANK_LINE = /\r\n[ \t]+\r\n/;
 /** Lines that every reader takes for the same ones: no bare CR or LF, no other control, nothing but ASCII. */
 const PLAIN_LINES = /^(?:[\t\x20-\x7e]*\r\n)*[\t\x20-\x7e]*$/;
 
@@ -117,6 +119,7 @@ export function isOwnAlert(message: Uint8Array, secret: Uint8Array, now: number)
   // Most mails end here.
   if (!/^x-email-sensor-alert:/im.test(head.toString("latin1"))) return false;
   if (!PLAIN_LINES.test(bytes.toString("latin1"))) return false;
+  if (BLANK_LINE.test(head.toString("latin1").split("\r\n\r\n", 1)[0] ?? "")) return false;
   const { fields, body } = splitMail(bytes);
   if (fields.some(({ name }) => !SIGNED_FIELDS.includes(name) && !ADDED_ON_THE_WAY.test(name))) return false;
   const markers = fields.filter(({ name }) => name === ALERT_HEADER.toLowerCase());

@@ -76,6 +76,8 @@ describe("an alert that came back", () => {
     expect(own(`X-A: a\r\rSubject: evil\r\r${genuine}`)).toBe(false);
     expect(own(`X-A: a\n\n${genuine}`)).toBe(false);
     expect(own(`X-A: \u00ff\r\n${genuine}`)).toBe(false);
+    // Where a reader takes a line of blanks for the end of the header, what follows is the body it shows.
+    expect(own(`X-A: a\r\n \r\nX-Click: http://evil.example\r\n${genuine}`)).toBe(false);
   });
 
   test("is a mail like any other with a forged, doubled, missing or late marker, or one of another installation", () => {
