@@ -243,7 +243,10 @@ function denyParts(db: Database, mail: MailRecord, { entry, lists }: Denial, rel
     const was = mail.verdict === null ? null : old === null ? "not_available" : partVerdict(old);
     put.run(JSON.stringify({ ...part, decision }), JSON.stringify(denied), was, mail.seq, n);
     if (old === null) waited += 1;
-    if (content !== null) relooks.looked(db, content, denied, false);
+    // By a wrapper or by what tracks its reader only this mail is denied: others with the content are looked at again.
+    const isAbout =
+      part.kind === "attachment" || lists.matchUrl({ normalized: part.url.normalized }) !== null;
+    if (content !== null && isAbout) relooks.looked(db, content, denied, false);
     changed = true;
   }
   if (waited > 0) {

@@ -7,7 +7,7 @@
  * looks at the mails themselves. They are kept by the day, so that what is too old lies together and is forgotten cheaply.
  */
 import type { Database } from "bun:sqlite";
-import { hostOf, readAddress, readHost } from "../triage/hosts.ts";
+import { hostOf, readAddress, readHost, spellingsOf } from "../triage/hosts.ts";
 import type { ListKey } from "../triage/lists.ts";
 import type { Plan } from "../triage/plan.ts";
 import { contentId } from "./revisions.ts";
@@ -60,12 +60,15 @@ function traitsOf(plan: Plan, senders: readonly string[]): ReadonlySet<string> {
       traits.add(`h:${part.attachment.md5}`).add(`h:${part.attachment.sha1}`);
       continue;
     }
-    const { normalized, unwrapped_from = [], target_domain } = part.url;
+    const { normalized, unwrapped_from = [], target_domain, stripped_from = [] } = part.url;
     addHost(hostOf(normalized));
+    for (const spelling of [normalized, ...stripped_from].flatMap(spellingsOf)) {
+      if (spelling !== normalized) traits.add(urlTrait(spelling));
+    }
     if (target_domain !== undefined) addHost(readHost(target_domain));
     for (const wrapper of unwrapped_from) {
       addHost(hostOf(wrapper));
-      traits.add(urlTrait(wrapper));
+      for (const spelling of spellingsOf(wrapper)) traits.add(urlTrait(spelling));
     }
   }
   for (const sender of senders) {

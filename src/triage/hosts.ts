@@ -40,6 +40,18 @@ export function hostOf(normalized: string): string {
   return unmapped(host.toLowerCase());
 }
 
+/**
+ * A URL in normal form and as it is without what stands before the @ of its host, and with the IPv4 address that an IPv6
+ * address stands for: all lead to the same place.
+ */
+export function spellingsOf(normalized: string): readonly string[] {
+  const found = /^([a-z][a-z0-9+.-]*:\/\/)([^/?#@]*@)?(\[[^\]]*\]|[^/?#:@]*)/.exec(normalized);
+  if (found === null) return [normalized];
+  const [authority, scheme = "", user, host = ""] = found;
+  if (user === undefined && unmapped(host) === host) return [normalized];
+  return [normalized, `${scheme}${unmapped(host)}${normalized.slice(authority.length)}`];
+}
+
 /** White space, brackets and what is not seen around an address: it is the same without. */
 const AROUND = /^[\s<\p{C}]+|[\s>\p{C}]+$/gu;
 

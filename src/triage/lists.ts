@@ -7,9 +7,10 @@
 import { isIPv6 } from "node:net";
 import { parse as parseHost } from "tldts";
 import type { Problematic } from "../config/address.ts";
-import type { Attachment, FoundUrl } from "../extract/extraction.ts";
+import type { Attachment } from "../extract/extraction.ts";
 import { normalizeUrl } from "../extract/urls/normal-form.ts";
-import { hostOf, readAddress, readHost, withParents } from "./hosts.ts";
+import { hostOf, readAddress, readHost, spellingsOf, withParents } from "./hosts.ts";
+import type { PlannedUrl } from "./plan.ts";
 
 export const LIST_NAMES = ["allow", "deny"] as const;
 export type ListName = (typeof LIST_NAMES)[number];
@@ -113,15 +114,18 @@ function withOwnParents(host: string): readonly string[] {
   return domain === null ? names : names.slice(0, names.indexOf(domain) + 1);
 }
 
+/** What lists ask of a URL. */
+export type ListedUrl = Pick<PlannedUrl, "normalized" | "unwrapped_from" | "target_domain" | "stripped_from">;
+
 export type Lists = {
   /** The entry that decides about a file, by any of its hashes; null where none does. */
   matchAttachment(attachment: Pick<Attachment, "md5" | "sha1" | "sha256">): ListEntry | null;
   /**
    * The entry that decides about a URL: it itself, its host or a domain that lies in; to allow it, no domain above the
-   * one that is registered. Deny entries also count where they name a wrapper that carried it, or the domain that a
-   * wrapper says it leads to.
+   * one that is registered. Deny entries also count where they name a wrapper that carried it, the domain that a wrapper
+   * says it leads to, or another spelling of it: with what tracks the reader, without what stands before an @.
    */
-  matchUrl(url: Pick<FoundUrl, "normalized" | "unwrapped_from" | "target_domain">): ListEntry | null;
+  matchUrl(url: ListedUrl): ListEntry | null;
   /** The entry that decides about a sender's address: it itself, or its domain or one that lies in. */
   matchSender(address: string): ListEntry | null;
 };
@@ -227,14 +231,14 @@ function matching({ holds, get }: Entries): Lists {
   return {
     matchAttachment: (attachment) => matchHash("deny", attachment) ?? matchHash("allow", attachment),
 
-    matchUrl: ({ normalized, unwrapped_from = [], target_domain }) => {
+    matchUrl: ({ normalized, unwrapped_from = [], target_domain, stripped_from = [] }) => {
       if (!holds("url") && !holds("domain")) return null;
       const host = hostOf(normalized);
       const own = withParents(host);
       const further = unwrapped_from.flatMap((wrapper) => withParents(hostOf(wrapper)));
       const target = target_domain === undefined ? [] : withParents(readHost(target_domain) ?? "");
       return (
-        find("deny", "url", [normalized, ...unwrapped_from]) ??
+        find("deny", "url", [normalized, ...stripped_from, ...unwrapped_from].flatMap(spellingsOf)) ??
         find("deny", "domain", [...own, ...target, ...further]) ??
         find("allow", "url", [normalized]) ??
         find("allow", "domain", withOwnParents(host))

@@ -84,9 +84,15 @@ export type SenderHit = {
   readonly entry: string;
 };
 
+/** A URL as VMRay is asked about it. */
+export type PlannedUrl = FoundUrl & {
+  /** Its normal forms before what tracks the reader was taken out; missing where nothing was. */
+  readonly stripped_from?: readonly string[];
+};
+
 export type PlannedArtifact =
   | { readonly kind: "attachment"; readonly attachment: Attachment; readonly decision: Decision }
-  | { readonly kind: "url"; readonly url: FoundUrl; readonly decision: Decision };
+  | { readonly kind: "url"; readonly url: PlannedUrl; readonly decision: Decision };
 
 /** Attachments first, in the order of the extraction, then URLs. */
 export type Plan = readonly PlannedArtifact[];

@@ -18,6 +18,7 @@ import {
   IN_ANALYSED_FILE,
   type Plan,
   type PlannedArtifact,
+  type PlannedUrl,
   type SenderHit,
   submits,
 } from "./plan.ts";
@@ -60,12 +61,10 @@ export function triage(mail: TriagedMail, policy: Policy, lists: Lists): Triaged
   const rules = policy.rules.filter((rule) => rule.matchesMail(view));
   const sender = senderHit(mail, lists);
   const attachments = planAttachments(mail.extraction, policy.settings, rules, lists, sender);
-  const urls = askedUrls(mail.extraction.urls, policy.settings, lists).map(
-    ({ url, entry }): PlannedArtifact => {
-      const decision = byList(entry) ?? decideUrl(urlView(url), policy, rules);
-      return { kind: "url", url, decision: ofListedSender(decision, sender) };
-    },
-  );
+  const urls = askedUrls(mail.extraction.urls, policy.settings).map((url): PlannedArtifact => {
+    const decision = byList(lists.matchUrl(url)) ?? decideUrl(urlView(url), policy, rules);
+    return { kind: "url", url, decision: ofListedSender(decision, sender) };
+  });
   return { plan: [...attachments, ...urls], sender };
 }
 
@@ -258,29 +257,36 @@ function tooLarge(
 
 // ---- URLs
 
-type AskedUrl = { readonly url: FoundUrl; readonly entry: ListEntry | null };
-
 /**
  * URLs as VMRay is asked about them. Those that differ in what tracks the reader are one where the policy says so: the
- * first of them, with the sources of all, denied where any is.
+ * first of them, with the sources and the wrappers of all.
  */
 function askedUrls(
   urls: readonly FoundUrl[],
   { strip_tracking, tracking_parameters }: TriageSettings,
-  lists: Lists,
-): readonly AskedUrl[] {
-  if (!strip_tracking) return urls.map((url) => ({ url, entry: lists.matchUrl(url) }));
-  const found = new Map<string, AskedUrl>();
+): readonly PlannedUrl[] {
+  if (!strip_tracking) return urls;
+  const found = new Map<string, PlannedUrl>();
   for (const written of urls) {
     const normalized = stripTracking(written.normalized, { parameters: tracking_parameters });
+    const stripped = normalized === written.normalized ? [] : [written.normalized];
     const known = found.get(normalized);
-    const sources = [...new Set([...(known?.url.sources ?? []), ...written.sources])];
-    const url = { ...(known?.url ?? written), normalized, sources };
-    const before = [known?.entry ?? null, lists.matchUrl(written)];
-    const denied = before.find((entry) => entry?.list === "deny") ?? null;
-    found.set(normalized, { url, entry: denied ?? lists.matchUrl({ ...written, normalized }) });
+    const unwrapped_from = union(known?.unwrapped_from, written.unwrapped_from);
+    const stripped_from = union(known?.stripped_from, stripped);
+    found.set(normalized, {
+      ...written,
+      ...known,
+      normalized,
+      sources: union(known?.sources, written.sources),
+      ...(unwrapped_from.length > 0 && { unwrapped_from }),
+      ...(stripped_from.length > 0 && { stripped_from }),
+    });
   }
   return [...found.values()];
+}
+
+function union(some: readonly string[] = [], others: readonly string[] = []): readonly string[] {
+  return [...new Set([...some, ...others])];
 }
 
 const URL_REASONS: Readonly<Record<TriageSettings["urls"], string>> = {

@@ -76,6 +76,9 @@ describe("listed parts", () => {
     expect(rule(entry("deny", "url", "https://a.example/?utm_x=2"))).toBe("list.deny_url");
     expect(rule(entry("deny", "url", "https://a.example/"))).toBe("list.deny_url");
     expect(rule(entry("allow", "url", "https://a.example/"))).toBe("list.allow_url");
+    expect(rule(entry("deny", "domain", "go.example"))).toBe("default.urls");
+    urls.push(url("https://a.example/?utm_x=3", { unwrapped_from: ["https://go.example/3"] }));
+    expect(rule(entry("deny", "domain", "go.example"))).toBe("list.deny_domain");
     // What is asked about is another URL than the one that is allowed.
     expect(rule(entry("allow", "url", "https://a.example/?utm_x=2"))).toBe("default.urls");
   });

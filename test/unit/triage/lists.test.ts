@@ -144,6 +144,23 @@ describe("the matcher", () => {
     expect(lists.matchUrl(url("http://[2001:db8::ffff:c000:207]/"))).toBeNull();
   });
 
+  test("bug: a denied URL was another one with a name before its host, or with its address written as IPv6", () => {
+    const lists = createLists([
+      entry("deny", "url", "https://evil.example:8443/x"),
+      entry("deny", "url", "http://192.0.2.7/x"),
+      entry("allow", "url", "https://good.example/x"),
+    ]);
+    const hit = (written: string) => lists.matchUrl(url(normalizeUrl(written) ?? ""))?.list ?? null;
+    expect(hit("https://you@evil.example:8443/x")).toBe("deny");
+    expect(hit("https://you%40me:secret@evil.example:8443/x#y")).toBe("deny");
+    expect(hit("http://[::ffff:192.0.2.7]/x")).toBe("deny");
+    expect(hit("http://a:b@[::ffff:c000:207]:80/x")).toBe("deny");
+    expect(hit("https://evil.example:8443@other.example/x")).toBeNull();
+    expect(hit("https://other.example/@evil.example:8443/x")).toBeNull();
+    expect(hit("https://good.example/x")).toBe("allow");
+    expect(hit("https://you@good.example/x")).toBeNull();
+  });
+
   test("bug: what strangers register below a suffix was allowed with a domain above it", () => {
     const lists = createLists([
       entry("allow", "domain", "amazonaws.com"),
