@@ -4,7 +4,7 @@
  * What has expired is gone with the next change or sweep; until then those who ask look at `expiresAt`.
  */
 import type { Database } from "bun:sqlite";
-import type { ListEntry, ListKind, ListName } from "../triage/lists.ts";
+import type { ListEntry, ListKey, ListKind, ListName } from "../triage/lists.ts";
 import type { Denials } from "./denials.ts";
 import type { Spool, StoredListEntry } from "./spool.ts";
 import type { StoreAccess } from "./store-access.ts";
@@ -33,6 +33,7 @@ export function listStore(
     putListEntries: (entries) =>
       write([], (db) => {
         forgetExpired(db, now(), entries.length);
+        forgetExpiredOf(db, now(), entries);
         const known = db.query<Row, [string, string, string]>(
           "SELECT * FROM list_entries WHERE list = ? AND kind = ? AND value = ?",
         );
@@ -58,6 +59,7 @@ export function listStore(
     removeListEntries: (keys) =>
       write([], (db) => {
         forgetExpired(db, now(), keys.length);
+        forgetExpiredOf(db, now(), keys);
         const remove = db.query("DELETE FROM list_entries WHERE list = ? AND kind = ? AND value = ?");
         for (const key of keys) if (key.list === "deny") denials.cancel(db, key);
         return keys.reduce((sum, { list, kind, value }) => sum + remove.run(list, kind, value).changes, 0);
@@ -97,6 +99,14 @@ function put(
 
 function countOf(db: Database): number {
   return db.query<{ n: number }, []>("SELECT count(*) AS n FROM list_entries").get()?.n ?? 0;
+}
+
+/** What has expired is not there, however much waits to be forgotten: given again it is new. */
+function forgetExpiredOf(db: Database, time: number, keys: readonly ListKey[]): void {
+  const forget = db.query(
+    "DELETE FROM list_entries WHERE list = ? AND kind = ? AND value = ? AND expires_at <= ?",
+  );
+  for (const { list, kind, value } of keys) forget.run(list, kind, value, time);
 }
 
 /** Forgets at most so many entries that have expired; gives how many. */

@@ -1,8 +1,7 @@
 /** What is put on a deny list is applied to mails that were reported: on a real spool, reopened as after a kill. */
 import { afterEach, describe, expect, test } from "bun:test";
-import type { FoundUrl } from "../../../src/extract/extraction.ts";
 import type { ListEntry, ListKind } from "../../../src/triage/lists.ts";
-import { contentKey, type PlannedArtifact } from "../../../src/triage/plan.ts";
+import { contentKey, type PlannedArtifact, type PlannedUrl } from "../../../src/triage/plan.ts";
 import { openRunTimeLists } from "../../../src/triage/run-time.ts";
 import { startDenials } from "../../../src/verdict/denials.ts";
 import { until } from "../../until.ts";
@@ -22,7 +21,7 @@ const denied = (kind: ListKind, value: string, more: Partial<ListEntry> = {}): L
   ...more,
 });
 
-function link(normalized: string, more: Partial<FoundUrl> = {}): PlannedArtifact {
+function link(normalized: string, more: Partial<PlannedUrl> = {}): PlannedArtifact {
   const part = url(normalized);
   return part.kind === "url" ? { ...part, url: { ...part.url, ...more } } : part;
 }
@@ -75,6 +74,11 @@ describe("what is denied", () => {
     target_domain: "Target.example",
   });
 
+  const named = link("https://b.example/", { unwrapped_from: ["https://x:y@go.example/?to=b"] });
+  const stripped = link("https://a.example/", {
+    stripped_from: ["https://a.example/?utm_x=1", "https://a.example/?utm_x=2"],
+  });
+
   test.each<[string, ListKind, string, PlannedArtifact, string]>([
     ["a file by SHA-256", "hash", hashes?.sha256 ?? "", file, "list.deny_hash"],
     ["a file that a password opens", "hash", hashes?.sha256 ?? "", opened, "list.deny_hash"],
@@ -82,6 +86,15 @@ describe("what is denied", () => {
     ["a file by MD5", "hash", hashes?.md5 ?? "", file, "list.deny_hash"],
     ["a URL", "url", "https://a.example/x", url("https://a.example/x"), "list.deny_url"],
     ["a URL by its wrapper", "url", "https://go.example/?to=a", wrapped, "list.deny_url"],
+    ["a URL as the mail has it", "url", "https://a.example/?utm_x=2", stripped, "list.deny_url"],
+    [
+      "a URL without what is before its @",
+      "url",
+      "https://a.example/x",
+      url("https://me@a.example/x"),
+      "list.deny_url",
+    ],
+    ["a wrapper likewise", "url", "https://go.example/?to=b", named, "list.deny_url"],
     ["a host", "domain", "a.example", url("https://a.example:8443/x"), "list.deny_domain"],
     ["what lies below a domain", "domain", "example", url("https://b.a.example/x"), "list.deny_domain"],
     ["the host of a wrapper", "domain", "go.example", wrapped, "list.deny_domain"],
@@ -182,6 +195,19 @@ describe("what is denied", () => {
     expect(await at.spool.applyDenials(10)).toBe(0);
   });
 
+  test("bug: by its wrapper or its tracking alone: its content was no longer looked at again for other mails", async () => {
+    const at = await place();
+    const about = "https://a.example/";
+    await delivered(at, [link(about, { unwrapped_from: ["https://go.example/?to=a"] })]);
+    await delivered(at, [link(about, { stripped_from: [`${about}?utm_x=1`] })]);
+    const other = await delivered(at, [url(about)]);
+    await deny(at, denied("domain", "go.example"), denied("url", `${about}?utm_x=1`));
+    expect(await changes(at)).toHaveLength(2);
+    expect((await at.spool.mail(other))?.verdict).toBe("clean");
+    at.clock.now += 2 * HOUR;
+    expect(await at.spool.startRelooks(at.clock.now, 10)).toBe(1);
+  });
+
   test("stays malicious whatever VMRay says later", async () => {
     const at = await place();
     const part = url("https://evil.example/");
@@ -241,6 +267,23 @@ describe("what is denied", () => {
     await judgeAll(at);
     expect(await at.spool.mail(id)).toMatchObject({ verdict: "malicious" });
     expect(await changes(at)).toHaveLength(1);
+  });
+
+  test("bug: and had expired, and was given again before it was forgotten: mails before that stayed as they were", async () => {
+    const at = await place();
+    const expiresAt = at.clock.now + 1000;
+    const old = ["a", "b", "c"].map((name) => denied("domain", `${name}.example`, { expiresAt }));
+    await deny(at, ...old, denied("domain", "evil.example", { expiresAt: expiresAt + 1 }));
+    at.clock.now += 5000;
+    await delivered(at, [url("https://evil.example/")]);
+    expect(await at.spool.putListEntries([denied("domain", "evil.example")])).toEqual({
+      added: 1,
+      changed: 0,
+    });
+    await applyAll(at);
+    await judgeAll(at);
+    expect(await changes(at)).toMatchObject([{ verdict: "malicious", change: { because: "list" } }]);
+    expect(await at.spool.removeListEntries(old)).toBe(0);
   });
 
   test("and has expired by the time it is applied changes nothing", async () => {
