@@ -6,6 +6,8 @@
  */
 import { isIP } from "node:net";
 import { parseArgs } from "node:util";
+import { knownSecret } from "../alert/marker.ts";
+import { createOwnAlerts, OWN_ALERT_FLAG } from "../alert/own.ts";
 import { loadConfig } from "../config/load.ts";
 import { type Config, schema } from "../config/schema.ts";
 import { type ControlClient, connectControl } from "../control/client.ts";
@@ -78,10 +80,14 @@ export const command: Command = {
     const lists = runTimeLists ? joinLists([runTime, loaded.lists]) : loaded.lists;
     const settings = config?.extract ?? schema.shape.extract.parse({});
     const pool = createExtractPool(settings, log);
+    const secret = config === null ? null : knownSecret(config.spool.path);
+    const ownAlerts = secret === null ? null : createOwnAlerts({ secret, log });
     const explained = async (item: Item): Promise<Explained | SensorError> => {
       if (item.raw instanceof SensorError) return item.raw;
       try {
-        const extraction = await pool.extract(item.raw, { copiedTo: options.to ?? [] });
+        const extraction =
+          (await ownAlerts?.recognise(item.raw)) ??
+          (await pool.extract(item.raw, { copiedTo: options.to ?? [] }));
         const mail = { extraction, envelope: envelopeOf(extraction.mail, options) };
         return { ...explain(mail, policy, lists), runTimeLists };
       } catch (thrown) {
@@ -245,6 +251,9 @@ export function tableOf(
     title,
     `  ${printable(`from ${from === "" ? "<>" : from} to ${recipients}${more}, client ${client_ip}${direction === null ? "" : `, ${direction}`}`)}`,
     ...(triaged.sender === null ? [] : [`  ${printable(senderText(triaged.sender))}`]),
+    ...(mail.extraction.flags.includes(OWN_ALERT_FLAG)
+      ? ["  an alert of this sensor: it is archived and not taken apart"]
+      : []),
     ...(mail.extraction.complete
       ? []
       : ["  something in the mail was not read: email-sensor scan says what"]),

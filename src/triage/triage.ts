@@ -8,7 +8,12 @@
  * cannot fail.
  */
 import type { TypeGroup } from "../config/sections/rules.ts";
-import type { Attachment, Extraction, FoundUrl } from "../extract/extraction.ts";
+import {
+  type Attachment,
+  type Extraction,
+  type FoundUrl,
+  SENDER_DENIED_FLAG,
+} from "../extract/extraction.ts";
 import { stripTracking } from "../extract/urls/normal-form.ts";
 import { withParents } from "./hosts.ts";
 import { entryText, type ListEntry, type Lists } from "./lists.ts";
@@ -57,9 +62,10 @@ const GROUP_NAMES: Readonly<Record<TypeGroup, string>> = {
 };
 
 export function triage(mail: TriagedMail, policy: Policy, lists: Lists): Triaged {
-  const view = mailView(mail, policy);
-  const rules = policy.rules.filter((rule) => rule.matchesMail(view));
   const sender = senderHit(mail, lists);
+  const { flags, ...about } = mailView(mail, policy);
+  const view = { ...about, flags: sender?.list === "deny" ? [...flags, SENDER_DENIED_FLAG] : flags };
+  const rules = policy.rules.filter((rule) => rule.matchesMail(view));
   const attachments = planAttachments(mail.extraction, policy.settings, rules, lists, sender);
   const urls = askedUrls(mail.extraction.urls, policy.settings).map((url): PlannedArtifact => {
     const decision = byList(lists.matchUrl(url)) ?? decideUrl(urlView(url), policy, rules);

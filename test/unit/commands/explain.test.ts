@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ListKind, ListName } from "../../../gen/emailsensor/v1/sensor.ts";
+import { alertSecret, markAlert } from "../../../src/alert/marker.ts";
 import { connectControl } from "../../../src/control/client.ts";
 import { harness } from "../control/harness.ts";
 import { attached, multipart, sha256 } from "../extract/mails.ts";
@@ -177,6 +178,28 @@ describe("explain", () => {
     expect(code).toBe(2);
     expect(errors).toContain("bad.yaml:1:19: triage.rules[0]: does nothing");
   });
+});
+
+test("bug: an alert of the sensor itself was explained like any other mail", async () => {
+  const spool = mkdtempSync(join(folder, "spool-"));
+  const own = file(
+    "own.yaml",
+    `vmray: { url: https://v.example, api_key: k }\nspool: { path: ${JSON.stringify(spool)} }\n`,
+  );
+  const alert = [
+    "From: sensor@example.org",
+    "To: fin@example.org",
+    "Subject: Malicious mail",
+    "",
+    "See https://console.example.org/",
+    "",
+  ].join("\r\n");
+  const marked = file("alert.eml", markAlert(Buffer.from(alert), alertSecret(spool), Date.now()));
+  const { rows } = await explain("--json", "--config", own, marked);
+  expect(rows()[0].parts).toEqual([]);
+  expect((await explain("--config", own, marked)).out).toContain("an alert of this sensor");
+  // Somewhere else it is a mail like any other.
+  expect(rulesOf((await explain("--json", "--config", config, marked)).rows()[0])).toHaveLength(1);
 });
 
 test("explain counts what was added to the running sensor that its configuration names, else says that it does not", async () => {

@@ -110,6 +110,17 @@ describe("a listed sender", () => {
     expect(decided({}, deny)).toEqual({ sender: null, rules: NORMAL });
   });
 
+  test("bug: a rule for the flag sender_denied matched no mail", () => {
+    const rules = [{ name: "denied", match: { flags: ["sender_denied"], kind: "url" }, action: "skip" }];
+    const policy = policyOf({ rules });
+    const found = (sender: string) =>
+      triaged({ ...parts, sender }, policy, [entry("deny", "sender", "evil.example")]).plan.map(
+        ({ decision }) => decision.rule,
+      );
+    expect(found("x@evil.example")).toEqual(["list.deny_sender", "default.images", "denied"]);
+    expect(found("x@good.example")).toEqual(NORMAL);
+  });
+
   test("is allowed only where envelope and header agree, and is still looked up", () => {
     const allow = [entry("allow", "sender", "good.example")];
     const good = { sender: "bounce@mail.good.example", mail: from("a@good.example") };
