@@ -42,6 +42,7 @@ options:
 
 The envelope of a journal report or a copy is the one that its own text names. What email-sensor lists added
 to a running sensor counts where --config names one that answers; else a note on stderr says that it does not.
+Rules and list files count as they are now: a running sensor has them as they were at its last reload.
 
 Exit codes: 0 done, 1 a file could not be read, 2 bad usage or configuration.
 `;
