@@ -52,6 +52,7 @@ export function createFileCarrier(
   let openBytes = 0;
   /** Counts faults: a call made before one must not write after it, or the order would be lost. */
   let faults = 0;
+  let closing = false;
 
   const close = async () => {
     const old = opened;
@@ -162,6 +163,11 @@ export function createFileCarrier(
 
   return {
     carry(events): Promise<Delivery> {
+      // The file would be opened anew, and nobody would close it.
+      if (closing) {
+        const fault = new SensorError("SIEM_UNREACHABLE", "the file is closed");
+        return Promise.resolve({ delivered: 0, fault });
+      }
       const perEvent = events.map((event) => linesOf(event).map((line) => Buffer.from(`${line}\n`)));
       const lines = perEvent.flat();
       const size = lines.reduce((sum, { length }) => sum + length, 0);
@@ -177,6 +183,7 @@ export function createFileCarrier(
     },
     full: () => openBytes >= MAX_OPEN_BYTES,
     async close() {
+      closing = true;
       await queue;
       await close();
     },

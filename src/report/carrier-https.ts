@@ -55,6 +55,7 @@ export function createHttpsCarrier(
   let waiting = 0;
   /** Counts faults: a call made before one must not send after it. */
   let faults = 0;
+  let closing = false;
 
   const post = async (entries: readonly string[]): Promise<{ outcome: Outcome; retryAfter: number }> => {
     const body = Buffer.from(kind.body(entries));
@@ -119,6 +120,10 @@ export function createHttpsCarrier(
 
   return {
     carry(events) {
+      if (closing) {
+        const fault = new SensorError("SIEM_UNREACHABLE", "the destination is closed");
+        return Promise.resolve({ delivered: 0, fault });
+      }
       const calledAfter = faults;
       waiting += 1;
       const turn = queue.then(() => carryNow(events, calledAfter));
@@ -129,6 +134,7 @@ export function createHttpsCarrier(
     },
     full: () => waiting > 0,
     async close() {
+      closing = true;
       // What is under way has its own time-out.
       const timer = setTimeout(() => stopping.abort(), settings.timeout);
       await queue;

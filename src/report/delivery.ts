@@ -26,6 +26,7 @@ export type Carrier = {
   carry(events: readonly SensorEvent[]): Promise<Delivery>;
   /** True where nothing more may be handed over until an open call ended. */
   full?(): boolean;
+  /** Lets open calls come to their end, for a bounded time; later ones end with a fault. */
   close(): Promise<void>;
 };
 

@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   renameSync,
   rmdirSync,
   statSync,
@@ -92,6 +93,25 @@ describe("a file of events", () => {
       spy.mockRestore();
       await handle.close();
     }
+  });
+
+  test("was opened anew, for good, by events that were ready only when it was closed", async () => {
+    const writer = carrier();
+    const under = writer.carry(events("a"));
+    await writer.close();
+    expect(await under).toEqual({ delivered: 1, fault: null });
+    const late = { delivered: 0, fault: expect.objectContaining({ code: "SIEM_UNREACHABLE" }) };
+    expect(await writer.carry(events("b"))).toEqual(late);
+    expect(linesOf(path)).toEqual(["a"]);
+    const held = readdirSync("/proc/self/fd").flatMap((fd) => {
+      try {
+        return [readlinkSync(`/proc/self/fd/${fd}`)];
+      } catch {
+        // The one that listed them.
+        return [];
+      }
+    });
+    expect(held).not.toContain(path);
   });
 
   test("is made anew where somebody moved it away", async () => {

@@ -190,6 +190,16 @@ describe("a webhook", () => {
     expect(last.refused?.map(({ index }) => index)).toEqual([0, 1]);
   });
 
+  test("gets nothing after the sensor closed it", async () => {
+    const { seen, url } = receiver(ok);
+    const sender = carrier(url);
+    const under = sender.carry(events("1"));
+    await sender.close();
+    expect(await under).toEqual({ delivered: 1, fault: null });
+    expect((await sender.carry(events("2"))).delivered).toBe(0);
+    expect(seen).toHaveLength(1);
+  });
+
   test("gets no more events in a request than it is set to", async () => {
     const { seen, url } = receiver(ok);
     await carrier(url, { maxItems: 2 }).carry(events("1", "2", "3", "4", "5"));
