@@ -16,7 +16,7 @@ also after a restart, and its log says when it is done.
 
 options:
   --since TIME        events since: how long ago (30m, 2h, 7d) or a date (2026-03-31, 2026-03-31T08:00Z)
-  --until TIME        events before; now, where it is left out
+  --until TIME        events before; all since, where it is left out
   --to NAME           the destination: siem[].name of the configuration
 ${SHARED_USAGE}
 

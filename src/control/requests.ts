@@ -51,13 +51,15 @@ function words<Word extends string>(
 }
 
 /** What to send again, as the spool understands it. `now` is milliseconds since 1970. */
-export function checkReplay(
-  request: ReplayEventsRequest,
-  now: number,
-): { readonly destination: string; readonly since: number; readonly until: number } {
+export function checkReplay(request: ReplayEventsRequest): {
+  readonly destination: string;
+  readonly since: number;
+  readonly until: number;
+} {
   const since = instant("since", request.since);
   if (since === undefined) throw invalid("since: is missing; give the time of the first event to send again");
-  const until = instant("until", request.until) ?? now;
+  // Without an end also what bears a later time than now: the clock may have been set back.
+  const until = instant("until", request.until) ?? Number.POSITIVE_INFINITY;
   if (since >= until) throw invalid("until: is not after since; give a later time or leave it out");
   const { destination } = request;
   if (!/^[a-z0-9_-]{1,63}$/.test(destination)) {

@@ -148,7 +148,7 @@ function sensorService(options: ControlOptions, openStream: OpenStream): SensorS
       return { mail: mailMessage(row) };
     }),
     replayEvents: unary("ReplayEvents", async (call) => {
-      const { destination, since, until } = checkReplay(call.request, Date.now());
+      const { destination, since, until } = checkReplay(call.request);
       const events = await options.replay(destination, since, until);
       if (events === "unknown") {
         throw new Refusal(status.NOT_FOUND, `destination: there is no siem destination ${destination}`);

@@ -818,7 +818,7 @@ export interface ReplayEventsRequest {
   readonly since:
     | Date
     | undefined;
-  /** Events before this time; now where it is absent. */
+  /** Events before this time; all since then where it is absent. */
   readonly until: Date | undefined;
 }
 
