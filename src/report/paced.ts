@@ -2,7 +2,7 @@
  * Making messages without holding others up: it happens on the thread that also takes mails in, and a template may take
  * long for each event.
  */
-import { asSensorError } from "../errors.ts";
+import { asSensorError, SensorError } from "../errors.ts";
 import type { Carrier } from "./delivery.ts";
 import type { SensorEvent } from "./event.ts";
 import type { Delivery } from "./transport.ts";
@@ -26,6 +26,7 @@ export function pacedCarrier<Made>(
     made.delete(event);
     return messages;
   });
+  let closing = false;
   let turnBegan = 0;
   const prepare = async (events: readonly SensorEvent[]) => {
     for (const event of events) {
@@ -33,6 +34,7 @@ export function pacedCarrier<Made>(
         await Bun.sleep(0);
         turnBegan = performance.now();
       }
+      if (closing) return;
       made.set(event, format(event));
     }
   };
@@ -55,6 +57,9 @@ export function pacedCarrier<Made>(
       try {
         // A batch in front of it comes again: this one must not overtake it.
         if (lastFault !== null && lastFault !== faultBefore) return { ...lastFault, delivered: 0 };
+        if (closing) {
+          return { delivered: 0, fault: new SensorError("SIEM_UNREACHABLE", "the destination is closed") };
+        }
         const result = await carrier
           .carry(events)
           .catch((thrown: unknown): Delivery => ({ delivered: 0, fault: asSensorError(thrown) }));
@@ -63,6 +68,10 @@ export function pacedCarrier<Made>(
       } finally {
         for (const event of events) made.delete(event);
       }
+    },
+    close() {
+      closing = true;
+      return carrier.close();
     },
   };
 }

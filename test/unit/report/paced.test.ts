@@ -109,3 +109,34 @@ test("messages that take long to make leave room for others, and keep the order 
   // Not even one batch is made without room for others.
   expect(most).toBeWithin(1, 10);
 });
+
+test("a stop waited until the messages of everything under way were made", async () => {
+  let formatted = 0;
+  let carried = 0;
+  let closed = false;
+  const carrier = pacedCarrier(
+    (event: SensorEvent) => {
+      formatted += 1;
+      const until = performance.now() + 5;
+      while (performance.now() < until);
+      return event.id;
+    },
+    (messagesOf) => ({
+      carry: async (events) => {
+        carried += events.map(messagesOf).length;
+        return { delivered: events.length, fault: null };
+      },
+      close: async () => {
+        closed = true;
+      },
+    }),
+  );
+  const batches = Array.from({ length: 10 }, () => Array.from({ length: 100 }, () => someEvent()));
+  const under = batches.map((events) => carrier.carry(events));
+  await Bun.sleep(0);
+  await carrier.close();
+  const late = { delivered: 0, fault: expect.objectContaining({ code: "SIEM_UNREACHABLE" }) };
+  expect(await Promise.all(under)).toEqual(batches.map(() => late));
+  expect([closed, carried]).toEqual([true, 0]);
+  expect(formatted).toBeLessThan(100);
+});
