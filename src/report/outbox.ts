@@ -262,10 +262,20 @@ export function formatLines(
   try {
     return formatter
       .format(event, () => maxBytes)
-      .map(({ event: about, text }) => ({ event: about, text: escapeControls(text) }));
+      .map(({ event: about, text }) => {
+        const line = escapeControls(text);
+        return { event: about, text: fits(line, maxBytes) ? line : bareLine(about, TOO_LONG, log) };
+      });
   } catch (thrown) {
     return [{ event, text: bareLine(event, thrown, log) }];
   }
+}
+
+/** The format is asked for less and less until it fits; a long header may leave too little for the least of it. */
+const TOO_LONG = new Error("the format has no form of it that fits max_message_size");
+
+function fits(text: string, maxBytes: number): boolean {
+  return text.length * 3 <= maxBytes || Buffer.byteLength(text) <= maxBytes;
 }
 
 /** What can be said of an event that no format takes. */
@@ -287,9 +297,12 @@ export function formatMessages(
 ): readonly Uint8Array[] {
   try {
     const room = (about: SensorEvent) => maxBytes - syslogHeader(about, settings).length;
-    return formatter
-      .format(event, room)
-      .map(({ event: about, text }) => Buffer.from(formatSyslog(about, text, settings)));
+    return formatter.format(event, room).map(({ event: about, text }) => {
+      const message = formatSyslog(about, text, settings);
+      return Buffer.from(
+        fits(message, maxBytes) ? message : syslogHeader(about, settings) + bareLine(about, TOO_LONG, log),
+      );
+    });
   } catch (thrown) {
     return [Buffer.from(bareHeader(settings) + bareLine(event, thrown, log))];
   }

@@ -241,6 +241,28 @@ describe.each(FORMATS)("format %s", (format) => {
   });
 });
 
+test("an event in a format that takes much room was longer than told where the header is long", () => {
+  const siem = {
+    ...{
+      name: "a",
+      syslog: "udp://h:1",
+      max_message_size: "2KB",
+      structured_data: `${"a".repeat(20)}@32473`,
+    },
+    ...{ host_name: "h".repeat(255), app_name: "a".repeat(48) },
+  };
+  for (const format of FORMATS.filter((one) => one !== "template" && one !== "ocsf")) {
+    const destination = siemDestination.parse({ ...siem, format });
+    for (const long of LONG) {
+      const { payloads } = createPreviewer(destination, "s".repeat(255), Buffer.alloc(32, 1)).preview(
+        eventWith(long),
+      );
+      expect(payloads).toHaveLength(1);
+      for (const payload of payloads) expect([format, payload.length <= 2048]).toEqual([format, true]);
+    }
+  }
+});
+
 test("a hostile id of a sensor or state reaches no header", () => {
   const state = { ...composeState("a\n<0>b", `x${END}`, { id: `evil${END}`, version: "1" }, NOON) };
   for (const [name, transport] of Object.entries(TRANSPORTS)) {
