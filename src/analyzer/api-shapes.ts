@@ -99,6 +99,7 @@ export const sample = z.object({
   sample_created: text,
   sample_webif_url: text,
   sample_child_sample_ids: looseList(id),
+  sample_child_relations_truncated: flag,
   sample_child_relations: looseList(
     z.object({
       relation_type: z.string(),

@@ -28,6 +28,9 @@ export type Deciding = {
   counts(): { readonly finished: number; readonly failed: number };
 };
 
+/** How long a verdict of whose evidence VMRay did not give all serves later mails, so that these have the rest. */
+const LACKING_KEPT = 10 * 60_000;
+
 export function createDeciding({ spool, budget, records, cache, several, log }: DecidingOptions): Deciding {
   const counts = { finished: 0, failed: 0 };
 
@@ -46,8 +49,9 @@ export function createDeciding({ spool, budget, records, cache, several, log }: 
   /** Until when the verdict serves later mails, null for not at all. */
   function validUntil(item: Item, verdict: ContentVerdict, lasting: boolean, at: number): number | null {
     if (lasting && verdict.outcome === "judged") {
-      const { verdict: word } = verdict;
-      return at + (word === "not_available" ? (cache.not_available ?? cache.clean) : cache[word]);
+      const { verdict: word, evidence } = verdict;
+      const kept = word === "not_available" ? (cache.not_available ?? cache.clean) : cache[word];
+      return at + (evidence?.lacking === true ? Math.min(kept, LACKING_KEPT) : kept);
     }
     // A look-up that found nothing costs nothing and is made for each mail.
     const wanted = item.job.artifact.decision.action !== "lookup" && verdict.outcome !== "skipped";

@@ -74,6 +74,7 @@ export async function withEvidence(
     indicators: worst(indicators ?? []),
     techniques: named(techniques ?? []),
     iocs: boundIocs(iocs),
+    ...(lacking.length > 0 && { lacking: true }),
   };
   const gap = lacking.length === 0 ? null : `VMRay did not give all of its ${lacking.join(", ")}`;
   return {

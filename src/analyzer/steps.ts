@@ -209,6 +209,7 @@ type Known = Finish | "again" | null;
 
 const LESS_DEEP = "VMRay analysed it less deeply than the policy wants";
 const IN_WORK = "VMRay is still analysing it";
+const PARTS_CUT = "VMRay lists only some of what it found in it";
 const WITH_ERRORS = "its analysis ended with errors, so VMRay may not have seen everything";
 
 /**
@@ -247,6 +248,9 @@ async function finishKnown(
     if (ended.length > 0 && deep.length === 0) return reuse === null ? finish(LESS_DEEP) : "again";
     gap = deep.length > 0 && deep.every(endedWithErrors) ? WITH_ERRORS : null;
     aged = { submissionsOfSample: async () => deep };
+  }
+  if (known.verdict.verdict !== "malicious" && known.sample.sample_child_relations_truncated === true) {
+    gap = joined(gap, PARTS_CUT);
   }
   if (submits(action) && reuse !== null && (await isTooOld(aged, known, reuse, now, signal))) return "again";
   return finish(gap);

@@ -52,6 +52,8 @@ export type Evidence = {
   readonly indicators: readonly Indicator[];
   readonly techniques: readonly Technique[];
   readonly iocs: Iocs;
+  /** VMRay did not give all of it. */
+  readonly lacking?: true;
 };
 
 /** What a verdict took. */

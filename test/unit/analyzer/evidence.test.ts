@@ -5,7 +5,7 @@ import type { VmrayClient } from "../../../src/analyzer/client.ts";
 import { withEvidence } from "../../../src/analyzer/evidence.ts";
 import { VmrayError } from "../../../src/analyzer/vmray-error.ts";
 import type { ContentVerdict } from "../../../src/verdict/verdict.ts";
-import { sample, scripted } from "./harness.ts";
+import { file, SETTINGS, sample, scripted, world } from "./harness.ts";
 
 const bad: ContentVerdict = {
   outcome: "judged",
@@ -110,6 +110,33 @@ describe("evidence", () => {
     expect([looks, slept.length]).toEqual([2, 3]);
     expect(got.evidence?.indicators).toEqual([indicator(4)]);
     expect([got.verdict, got.reason]).toEqual(["malicious", "VMRay did not give all of its IOCs"]);
+  });
+
+  test("bug: without all of it a verdict answered for later mails as long as with it", async () => {
+    let passed = 0;
+    const here = await world(() => Date.now() + passed);
+    let done = false;
+    const client = scripted({
+      samplesBySha256: async () => [sample({ sample_id: 7, sample_verdict: "malicious" })],
+      iocs: async () => {
+        if (done) return shapes.iocs.parse({ iocs: { ips: [{ ip_address: "192.0.2.1" }] } });
+        throw new VmrayError("VMRAY_UNREACHABLE", "no");
+      },
+    });
+    here.start(client, { settings: { ...SETTINGS, cache: { ...SETTINGS.cache, malicious: 1e9 } } });
+    const ips = async () => {
+      const [verdict] = await here.verdicts(await here.mail(file("campaign")));
+      return verdict?.evidence?.iocs.ips;
+    };
+    expect(await ips()).toEqual([]);
+    done = true;
+    passed += 9 * 60_000;
+    expect(await ips()).toEqual([]);
+    passed += 2 * 60_000;
+    expect(await ips()).toEqual(["192.0.2.1"]);
+    done = false;
+    passed += 60 * 60_000;
+    expect(await ips()).toEqual(["192.0.2.1"]);
   });
 
   test("of an older version is what the sample says itself, without complaint", async () => {

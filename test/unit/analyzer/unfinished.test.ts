@@ -64,6 +64,19 @@ describe("bug: a sample that was clean so far was clean while VMRay still analys
   });
 });
 
+test("bug: a file was clean and complete where VMRay listed only some of what it found in it", async () => {
+  const client = scripted({
+    samplesBySha256: async () => [
+      sample({ sample_id: 5, sample_verdict: "clean", sample_child_relations_truncated: "true" }),
+    ],
+  });
+  expect(await lookedUp(client)).toMatchObject({
+    kind: "finish",
+    lasting: false,
+    verdict: { verdict: "clean", partial: true, reason: "VMRay lists only some of what it found in it" },
+  });
+});
+
 describe("bug: a mail was complete where the analysis of its part had errors", () => {
   const finished = async (fields: Fields, verdict: string) => {
     const client = scripted({
