@@ -112,6 +112,7 @@ export type VmrayClient = {
     signal?: AbortSignal,
   ): Promise<Listed<z.output<typeof shapes.techniques>["items"]> | null>;
   iocs(sampleId: number, signal?: AbortSignal): Promise<Listed<shapes.FoundIocs | null> | null>;
+  /** [] where this version has no such list or the key may not see it. */
   reputationLookups(submissionId: number, signal?: AbortSignal): Promise<readonly shapes.ReputationLookup[]>;
   systemInfo(signal?: AbortSignal): Promise<shapes.SystemInfo>;
 };
@@ -372,8 +373,10 @@ export function createVmrayClient(
     techniques: (sampleId, signal) =>
       optional(getOne(`/rest/sample/${whole(sampleId)}/mitre_attack`, shapes.techniques, signal)),
     iocs: (sampleId, signal) => optional(getOne(`/rest/sample/${whole(sampleId)}/iocs`, shapes.iocs, signal)),
-    reputationLookups: (submissionId, signal) =>
-      getList(`/rest/reputation_lookup/submission/${whole(submissionId)}`, shapes.reputationLookup, signal),
+    async reputationLookups(submissionId, signal) {
+      const path = `/rest/reputation_lookup/submission/${whole(submissionId)}`;
+      return (await optional(getList(path, shapes.reputationLookup, signal))) ?? [];
+    },
     systemInfo,
   };
 }

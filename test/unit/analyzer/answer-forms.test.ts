@@ -286,6 +286,20 @@ test("bug: threat names that the key may not see left each verdict with a reason
   expect([await client.threatNames(1), await client.classifications(1)]).toEqual([null, null]);
 });
 
+test("bug: a URL that VMRay does not know had failed where the key may not see reputations", async () => {
+  for (const status of [403, 405]) {
+    const { client } = vmray({
+      "/rest/submission/1": { submission_id: 1, submission_finished: true },
+      "/rest/reputation_lookup/": status,
+    });
+    expect(await verdictOf(client, [1], url("http://a.example/"))).toMatchObject({
+      outcome: "judged",
+      verdict: "not_available",
+      reason: "VMRay knows nothing about this URL",
+    });
+  }
+});
+
 describe("a list", () => {
   const ids = (list: readonly { submission_id: number }[]) => list.map((each) => each.submission_id);
 
