@@ -27,6 +27,7 @@ import { createLanes } from "./lanes.ts";
 import { type Circuit, createPauses, type Fault, type LastError, type Tickets } from "./pauses.ts";
 import { createRecords } from "./records.ts";
 import { createSender } from "./sending.ts";
+import { steadyClock } from "./steady-clock.ts";
 import { noAnswers, Paused, sizeOf, stepClient } from "./step-client.ts";
 import { failed, lookUp, type Next, onlyLookedUp, poll } from "./steps.ts";
 import { createSubmitting, type OneOfSeveral, Stopping } from "./submitting.ts";
@@ -115,11 +116,12 @@ const RESEND_LOOK_HOLDS = 5_000;
 /** Faults of one content, while VMRay serves others, after which it is given up. */
 const MAX_FAULTS = 20;
 const MAX_SLEEP = 60_000;
+const DAY = 86_400_000;
 
 /** Starts the pool. Throws SensorError where the temporary folder cannot be used. */
 export function startAnalyzer(options: AnalyzerOptions): Analyzer {
   const { spool, client, settings, log, several } = options;
-  const now = options.now ?? Date.now;
+  const now = steadyClock(options.now ?? Date.now);
   const random = options.random ?? Math.random;
   const timing: AnalyzerTiming = { ...TIMING, ...options.timing };
   const { concurrency } = settings;
@@ -238,10 +240,12 @@ export function startAnalyzer(options: AnalyzerOptions): Analyzer {
 
   /** Takes up what was charged today, and what was told of the state and is not over. */
   async function load(): Promise<void> {
-    const day = dayOf(now());
     for (let faults = 1; !stopped.aborted; faults++) {
       try {
         const open = await spool.toldStates();
+        // A clock that was set back over midnight does not open the budget of the day before anew.
+        const next = dayOf(now() + DAY);
+        const day = (await spool.charged(next)) > 0 ? next : dayOf(now());
         const mails = settings.budget.per_day === undefined ? [] : await spool.chargedMails(day);
         budget.begin(day, await spool.charged(day), open, mails);
         pauses.begin(open);

@@ -77,6 +77,8 @@ export const AGAIN = "again:";
 /** The analyzer that is asked where nothing names another one. */
 export const FIRST_ANALYZER = "default";
 
+/** Milliseconds; longer than any wait of an analysis for its next step with the intervals of the defaults. */
+const LONGEST_WAIT = 15 * 60_000;
 const CHARGED = "submissions.";
 const FINISHED_CURSOR = "feed.last_id";
 const TOLD = "told.";
@@ -183,7 +185,7 @@ export function analysisStore(
       read((db) =>
         db
           .query<MailUse, [string, string, string]>(
-            `SELECT m.id AS mail, count(*) AS uses FROM analyses a JOIN mails m ON m.seq = a.mail
+            `SELECT m.id AS mail, sum(coalesce(a.verdict ->> '$.cost.quota', 1)) AS uses FROM analyses a JOIN mails m ON m.seq = a.mail
              WHERE a.mail IN (SELECT mail FROM analyses WHERE open = 1 AND analyzer = ?)
                AND a.analyzer = ? AND json_extract(a.progress, '$.charged') = ? GROUP BY m.id`,
           )
@@ -256,6 +258,11 @@ export function analysisStore(
              WHERE open = 1 AND analyzer NOT IN (SELECT value FROM json_each(?))`,
           )
           .run(names[0], JSON.stringify(queued), now(), JSON.stringify(names));
+        // Nothing waits so long: the clock was ahead then.
+        db.query("UPDATE analyses SET next_at = ?1 WHERE open = 1 AND next_at > ?1 + ?2").run(
+          now(),
+          LONGEST_WAIT,
+        );
         return changes;
       });
     },

@@ -377,7 +377,7 @@ export type Spool = {
   ): Promise<void>;
   /** Submissions charged to a UTC day so far. Days before the last one charged are forgotten. */
   charged(day: string, analyzer?: string): Promise<number>;
-  /** Of mails with analyses that are not finished: how many submissions of theirs were charged to the day. */
+  /** Of mails with analyses that are not finished: what submissions of theirs that were charged to the day took. */
   chargedMails(day: string, analyzer?: string): Promise<readonly MailUse[]>;
   /**
    * VMRay finished these submissions: the analyses that wait for them move to `read`, due at `now`. Together with
@@ -402,7 +402,10 @@ export type Spool = {
     progress: AnalysisProgress,
     settlement?: Settlement | null,
   ): Promise<void>;
-  /** Analyses of analyzers that are none of `names` begin anew with the first of them. Gives how many. */
+  /**
+   * Analyses of analyzers that are none of `names` begin anew with the first of them. Gives how many. What waits for a
+   * time of a clock that was ahead is due now.
+   */
   adoptAnalyses(names: readonly [string, ...string[]]): Promise<number>;
   /**
    * Commits the verdict of a content and decides every artifact that waits for it; mails that wait for nothing

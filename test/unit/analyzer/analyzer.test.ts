@@ -424,6 +424,23 @@ describe("when VMRay", () => {
     expect(await here.verdicts(id)).toMatchObject([{ outcome: "judged", verdict: "malicious" }]);
   });
 
+  test("bug: was not asked again for as long as the clock was set back", async () => {
+    const clock = movableClock();
+    const here = await world(clock.now);
+    let polls = 0;
+    const client = scripted({
+      submission: async (id) => {
+        polls += 1;
+        return submission({ submission_id: id, submission_sample_id: id, submission_finished: polls > 2 });
+      },
+    });
+    const id = await here.mail(file("in work"));
+    here.start(client);
+    await until(() => polls === 1, "the first call");
+    clock.move(-86_400_000);
+    expect((await here.verdicts(id))[0]?.verdict).toBe("clean");
+  });
+
   test("takes no submissions, URLs and files wait, and what it knows is still told", async () => {
     const here = await world();
     let down = true;
@@ -896,6 +913,20 @@ describe("the budget", () => {
     here.start(clientOf(vmray), limited({ per_day: 2, reserve: 0 }));
     await here.verdicts(await here.mail(file("fourth")));
     expect(vmray.submissions().size).toBe(2);
+  });
+
+  test("bug: of a day was there anew where the clock was set back over midnight before a restart", async () => {
+    const clock = movableClock();
+    const here = await world(clock.now);
+    const budget = limited({ per_day: 1, reserve: 0 });
+    const first = here.start(scripted({}), budget);
+    await here.verdicts(await here.mail(file("the only one")));
+    await first.stop();
+    clock.move(-86_400_000);
+    const second = here.start(scripted({}), budget);
+    const [over] = await here.verdicts(await here.mail(file("one more")));
+    expect(over?.reason).toStartWith("the daily budget of 1 analyses is used up");
+    expect(second.status().budget.usedToday).toBe(1);
   });
 
   test("bug: is charged what VMRay says that a submission took, once, over restarts", async () => {

@@ -158,6 +158,18 @@ describe("an analysis", () => {
     await spool.close();
   });
 
+  test("bug: waited until a clock that was ahead before the start had come true", async () => {
+    const spool = await open(folder.path);
+    const [ahead, soon] = [attachment("ahead"), attachment("soon")];
+    await want(spool, ahead, soon);
+    await spool.recordProgress(contentKey(ahead), { state: "queued" }, Date.now() + 86_400_000, 0);
+    await spool.recordProgress(contentKey(soon), { state: "queued" }, Date.now() + 600_000, 0);
+    await spool.adoptAnalyses(["default"]);
+    const due = await spool.dueAnalyses(Date.now(), 10, new Set());
+    expect(due.map(({ key }) => key)).toEqual([contentKey(ahead)]);
+    await spool.close();
+  });
+
   test("is taken up when the feed names its submission, and only then", async () => {
     let spool = await open(folder.path);
     const [one, two] = [attachment("one"), attachment("two")];
@@ -206,11 +218,13 @@ describe("an analysis", () => {
       const key = contentKey(part as PlannedArtifact);
       await spool.recordProgress(key, { state: "submitting", charged: day }, 0, 0, day);
     }
-    await spool.finishAnalysis(contentKey(parts[0] as PlannedArtifact), judged("clean"), null);
+    const cost = { calls: 3, submissions: 1, quota: 5, seconds: 1 };
+    await spool.finishAnalysis(contentKey(parts[0] as PlannedArtifact), { ...judged("clean"), cost }, null);
     await spool.finishAnalysis(contentKey(done), judged("clean"), null);
     await spool.close();
     spool = await open(folder.path);
-    expect((await spool.chargedMails(day)).map(({ uses }) => uses)).toEqual([2]);
+    // One that is in work, and one that took five.
+    expect((await spool.chargedMails(day)).map(({ uses }) => uses)).toEqual([6]);
     expect([await spool.chargedMails("2026-11-25"), await spool.chargedMails(day, "cloud")]).toEqual([
       [],
       [],
