@@ -44,6 +44,9 @@ export type FileSubmission = HowSubmitted & {
   readonly password?: { readonly of: "archive" | "document"; readonly value: string } | undefined;
 };
 
+/** `tooLarge`: it was refused for its size, by VMRay or by a proxy before it. */
+export type SubmitReply = shapes.SubmitAnswer & { readonly tooLarge?: boolean };
+
 export type UrlSubmission = HowSubmitted & { readonly url: string };
 
 export type FinishedFeed = {
@@ -95,7 +98,7 @@ export type VmrayClient = {
   finishedAfter(lastId: number | null, limit: number, signal?: AbortSignal): Promise<FinishedFeed>;
   /** Null where VMRay tells nothing (an old version, a key that may not ask). */
   quota(signal?: AbortSignal): Promise<Quota | null>;
-  submitFile(file: FileSubmission, signal?: AbortSignal): Promise<shapes.SubmitAnswer>;
+  submitFile(file: FileSubmission, signal?: AbortSignal): Promise<SubmitReply>;
   /** With the action `reputation` VMRay does not open it. */
   submitUrl(url: UrlSubmission, signal?: AbortSignal): Promise<shapes.SubmitAnswer>;
   /** Names of the sample and then of what was found in it; null where this version has no such list. */
@@ -127,6 +130,7 @@ const METADATA_KEY = "email_sensor";
 const ACTION_KEY = "email_sensor_action";
 /** `max_api_items` of a real system. */
 const MAX_FEED = 1000;
+const TOO_LARGE = 413;
 const NEWEST = 100;
 const MAX_CHILDREN = 1000;
 /** What servers give in one page. */
@@ -237,7 +241,7 @@ export function createVmrayClient(
     file: FormFile | null,
     how: HowSubmitted,
     signal: AbortSignal | undefined,
-  ): Promise<shapes.SubmitAnswer> {
+  ): Promise<SubmitReply> {
     const body = multipartBody(
       [
         ...content,
@@ -525,7 +529,7 @@ type Reading = { readonly now: () => number; readonly secret: string };
  * The answer to a submission. A refusal is one of its errors in whatever form it comes (a 4xx, `result: "error"`),
  * and submissions named beside it are not lost. Throws what is no answer to it.
  */
-function readSubmitAnswer(reply: Reply, reading: Reading): shapes.SubmitAnswer {
+function readSubmitAnswer(reply: Reply, reading: Reading): SubmitReply {
   const cleaned = ({ errors, ...lists }: shapes.SubmitAnswer): shapes.SubmitAnswer => ({
     ...lists,
     errors: errors.map((each) => ({ error_msg: publicReason(each.error_msg, reading.secret) })),
@@ -540,7 +544,11 @@ function readSubmitAnswer(reply: Reply, reading: Reading): shapes.SubmitAnswer {
     if (thrown.code !== "VMRAY_REFUSED" && !quota) throw thrown;
     const named = shapes.submitAnswer.safeParse(body?.data ?? {}).data ?? shapes.submitAnswer.parse({});
     const errors = said === "" ? named.errors : [{ error_msg: said }, ...named.errors];
-    return cleaned({ ...named, errors: errors.length > 0 ? errors : [{ error_msg: thrown.message }] });
+    const answer = cleaned({
+      ...named,
+      errors: errors.length > 0 ? errors : [{ error_msg: thrown.message }],
+    });
+    return thrown.status === TOO_LARGE ? { ...answer, tooLarge: true } : answer;
   }
 }
 

@@ -11,8 +11,7 @@ import { SensorError } from "../errors.ts";
 import { extensionOf } from "../extract/file-type.ts";
 import type { AnalysisJob, Instead } from "../spool/spool.ts";
 import { groupOf } from "../triage/groups.ts";
-import type { SubmitAnswer } from "./api-shapes.ts";
-import type { VmrayClient } from "./client.ts";
+import type { SubmitReply, VmrayClient } from "./client.ts";
 import { howSubmitted } from "./steps.ts";
 import { VmrayError } from "./vmray-error.ts";
 
@@ -30,7 +29,7 @@ export type Sender = (
   instead: Instead | null,
   begin: () => Promise<void>,
   signal: AbortSignal,
-) => Promise<SubmitAnswer | null>;
+) => Promise<SubmitReply | null>;
 
 const TEMP_NAME = /^content-[0-9a-f]{64}-\d{1,15}$/;
 

@@ -2,7 +2,7 @@
  * One submission: what the budget allows is charged and marked in the spool before the first byte goes out, what it does
  * not allow is not sent.
  */
-import type { AnalysisLane, AnalysisProgress, Instead } from "../spool/spool.ts";
+import type { AnalysisLane, AnalysisProgress, Instead, Tried } from "../spool/spool.ts";
 import type { Budget, BudgetSettings, Permit } from "./budget.ts";
 import type { VmrayClient } from "./client.ts";
 import { type Item, isSeen, type Outcome } from "./item.ts";
@@ -10,6 +10,7 @@ import type { Lanes } from "./lanes.ts";
 import type { Pauses, Tickets } from "./pauses.ts";
 import type { Records } from "./records.ts";
 import { mayStillArrive, type Sender } from "./sending.ts";
+import { createSizeLimit } from "./size-limit.ts";
 import {
   afterSubmit,
   type Finish,
@@ -74,6 +75,7 @@ export function createSubmitting(options: SubmittingOptions): Submitting {
     options;
   const { concurrency, resend_after: resendAfter } = settings;
   const maxUploads = Math.max(1, concurrency - Math.ceil(concurrency / 4));
+  const sizes = createSizeLimit();
   let submitting = 0;
   let uploads = 0;
   let count = 0;
@@ -115,6 +117,12 @@ export function createSubmitting(options: SubmittingOptions): Submitting {
     item.spent.submissions += 1;
   }
 
+  /** The name of the analyzer to ask next, null where there is none. */
+  function nextAfter(tried: readonly Tried[]): string | null {
+    if (several === undefined) return null;
+    return several.after([...tried.map(({ analyzer }) => analyzer), several.name]);
+  }
+
   /** What is not analysed anew has the verdict VMRay has; what it does not know is `otherwise`. */
   function notAnalysed(item: Item, why: string, otherwise: Finish): Promise<Finish> {
     return isAgain(item.job)
@@ -126,9 +134,16 @@ export function createSubmitting(options: SubmittingOptions): Submitting {
   async function notTaken(item: Item, why: string, otherwise: Finish): Promise<Outcome> {
     const older = isAgain(item.job) ? await notAnalysed(item, why, otherwise) : null;
     if (older !== null && older.verdict.partial !== true) return older;
-    const tried = item.tried.map(({ analyzer }) => analyzer);
-    const to = several === undefined ? null : several.after([...tried, several.name]);
+    const to = nextAfter(item.tried);
     return to === null ? (older ?? otherwise) : { kind: "move", to, why };
+  }
+
+  /** Why a file need not be uploaded here to be refused; null where there is no other analyzer for it. */
+  function tooLarge({ job: { artifact, progress }, tried }: Item): string | null {
+    if (artifact.kind === "url" || progress.state === "submitting" || nextAfter(tried) === null) return null;
+    const { size } = artifact.attachment;
+    const limit = sizes.exceeded(size, now());
+    return limit === null ? null : `it has ${size} bytes, and one of ${limit} bytes was too large for VMRay`;
   }
 
   return {
@@ -139,6 +154,8 @@ export function createSubmitting(options: SubmittingOptions): Submitting {
       return lane === "send" || uploads < maxUploads;
     },
     async submit(item, tickets) {
+      const large = tooLarge(item);
+      if (large !== null) return notTaken(item, large, failed(large));
       const { permit, instead } = permitOf(item);
       if (!permit.allowed) {
         const before = item.priority;
@@ -167,6 +184,11 @@ export function createSubmitting(options: SubmittingOptions): Submitting {
           return notAnalysed(item, why, failed(why));
         }
         pauses.passSubmit(tickets.submits);
+        if (item.job.artifact.kind === "attachment") {
+          const { size } = item.job.artifact.attachment;
+          if (answer.tooLarge === true) sizes.refused(size, now());
+          else if (answer.submissions.length > 0) sizes.taken(size);
+        }
         const next = await afterSubmit(clientFor(item), item.job, answer, now(), signals.posts);
         const note = next.kind === "follow" ? (next.progress.note ?? "") : "";
         item.refused = next.kind !== "follow";

@@ -1,8 +1,10 @@
 /** Several analyzers: rules choose, what one does not take another one gets, and each stands by itself. */
 import { describe, expect, test } from "bun:test";
+import { join } from "node:path";
 import { entriesOf, nextOf, spoolOf } from "../../../src/analyzer/analyzers.ts";
 import type { VmrayClient } from "../../../src/analyzer/client.ts";
 import { readScenario } from "../../../src/analyzer/simulator/scenario.ts";
+import { SIZE_RETRY } from "../../../src/analyzer/size-limit.ts";
 import { VmrayError } from "../../../src/analyzer/vmray-error.ts";
 import type { Config } from "../../../src/config/schema.ts";
 import type { PlannedArtifact } from "../../../src/triage/plan.ts";
@@ -11,6 +13,7 @@ import {
   answer,
   clientOf,
   file,
+  movableClock,
   SETTINGS,
   scripted,
   simulator,
@@ -66,6 +69,57 @@ describe("of several analyzers", () => {
     const [verdict] = await here.verdicts(await here.mail(content()));
     expect(verdict).toMatchObject({ outcome: "judged", verdict: "clean", analyzer: "cloud", reason: null });
     expect(name.submissions().size).toBe(1);
+  });
+
+  test("bug: a file too large for the first was uploaded there before the next one got it", async () => {
+    const clock = movableClock();
+    const here = await world(clock.now);
+    const large = (text: string) => file(text.padEnd(1024 ** 2, "."));
+    const sent: number[] = [];
+    let refused = true;
+    const first = scripted({
+      submitFile: async ({ size }) => {
+        sent.push(size);
+        if (refused && size >= 1024 ** 2)
+          return { ...answer({ errors: [{ error_msg: "413" }] }), tooLarge: true };
+        return answer({ submissions: [{ submission_id: 1, submission_sample_id: 1 }] });
+      },
+    });
+    startAll(here, { default: first, cloud: scripted({}) }, ["cloud"]);
+    const analyzerOf = async (part: PlannedArtifact) =>
+      (await here.verdicts(await here.mail(part)))[0]?.analyzer;
+    expect(await analyzerOf(large("one"))).toBe("cloud");
+    expect(await analyzerOf(large("two"))).toBe("cloud");
+    expect(await analyzerOf(file("small"))).toBe("default");
+    expect(sent).toEqual([1024 ** 2, 5]);
+    // It is tried again now and then, and where it is taken the limit is gone.
+    refused = false;
+    clock.move(SIZE_RETRY);
+    expect([await analyzerOf(large("three")), await analyzerOf(large("four"))]).toEqual([
+      "default",
+      "default",
+    ]);
+  });
+
+  test("bug: 413 was not told from other refusals", async () => {
+    const server = Bun.serve({
+      port: 0,
+      hostname: "127.0.0.1",
+      fetch: async (request) => {
+        await request.arrayBuffer();
+        return new Response("<title>413 Request Entity Too Large</title>", { status: 413 });
+      },
+    });
+    try {
+      const here = await world();
+      const client = clientOf({ url: String(server.url) });
+      const path = join(here.tempDir, "..", "content");
+      await Bun.write(path, "large");
+      const how = { path, size: 5, filename: null, action: "dynamic", correlation: "mark" } as const;
+      expect(await client.submitFile(how)).toMatchObject({ tooLarge: true, submissions: [] });
+    } finally {
+      await server.stop(true);
+    }
   });
 
   test("none is asked beside the first where there is no fallback", async () => {
