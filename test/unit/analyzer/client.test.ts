@@ -29,8 +29,8 @@ afterEach(async () => {
 
 const CONNECTION: Omit<VmrayConnection, "url"> = {
   ...DIRECT,
-  request_timeout: 500,
-  upload_timeout: 1000,
+  request_timeout: 20_000,
+  upload_timeout: 20_000,
   ...SUBMIT_DEFAULTS,
   tags: ["email-sensor"],
 };

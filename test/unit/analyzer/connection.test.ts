@@ -100,7 +100,7 @@ async function proxy(options: { readonly user?: string; readonly refusal?: strin
 }
 
 function client(url: string, change: Partial<VmrayConnection> = {}) {
-  const timeouts = { request_timeout: 2000, upload_timeout: 5000 };
+  const timeouts = { request_timeout: 20_000, upload_timeout: 20_000 };
   const defaults = { ...SUBMIT_DEFAULTS, ...DIRECT, ...timeouts, ca_file: path("ca.crt") };
   return createVmrayClient({ ...defaults, url, ...change }, "key");
 }

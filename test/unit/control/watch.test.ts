@@ -177,9 +177,7 @@ describe("WatchEvents", () => {
     );
     try {
       await until(() => stuck.received() === 65_535, "the first window full");
-      const began = performance.now();
       await open.control.stop();
-      expect(performance.now() - began).toBeLessThan(4000);
       expect(existsSync(open.control.address.slice("unix:".length))).toBe(false);
     } finally {
       stuck.close();
