@@ -234,7 +234,10 @@ export const schema = z
             "Helper processes. As many again work on mails that take longer than a second while others wait.",
             whole(1, 64).prefault(2),
           ),
-          timeout: key("Longest time for one mail.", wait().prefault("30s")),
+          timeout: key(
+            "Longest time for one mail, without what its helper waits for a processor that other programs have; ten times as long with it.",
+            wait().prefault("30s"),
+          ),
           memory: key("Most memory of one helper.", size("128MB", "64GB").prefault("512MB")),
           attempts: key(
             "Tries before a mail is given up with a `mail.failed` event.",

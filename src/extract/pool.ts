@@ -33,6 +33,8 @@ export type ExtractPoolOptions = Omit<Config["extract"], "attempts"> & {
   readonly idleAfter?: number;
   /** Milliseconds after which a mail counts as slow while others wait. */
   readonly slowAfter?: number;
+  /** Milliseconds that a process has waited for a processor since its start; what the kernel says where left out. */
+  readonly waitedForCpu?: (pid: number) => number;
   /** Mails that may wait for a helper; more are refused with EXTRACT_UNAVAILABLE. */
   readonly maxWaiting?: number;
 };
@@ -83,6 +85,8 @@ export type ExtractPool = {
 
 const IDLE_AFTER = 30_000;
 const SLOW_AFTER = 1000;
+/** How many times the time for a mail may pass where its helper waits for a processor that other programs have. */
+const MOST_STARVED = 10;
 const MAX_WAITING = 1000;
 const START_TIMEOUT = 20_000;
 const WATCH_INTERVAL = 50;
@@ -105,7 +109,7 @@ type Outcome = "over" | "slow";
 export function createExtractPool(options: ExtractPoolOptions, log: Log): ExtractPool {
   const { helpers: maxHelpers, timeout, memory } = options;
   const { command = helperCommand(), idleAfter = IDLE_AFTER, maxWaiting = MAX_WAITING } = options;
-  const { slowAfter = SLOW_AFTER } = options;
+  const { slowAfter = SLOW_AFTER, waitedForCpu = waitedForProcessor } = options;
   const bounds = boundsOf(options);
   const waiting: Readonly<Record<Lane | "slow", Job[]>> = { extract: [], write: [], slow: [] };
   const countWaiting = (): number => waiting.extract.length + waiting.write.length + waiting.slow.length;
@@ -116,7 +120,7 @@ export function createExtractPool(options: ExtractPoolOptions, log: Log): Extrac
   let closed = false;
   let warned = false;
 
-  const watch = createWatch(timeout, memory, slowAfter);
+  const watch = createWatch(timeout, memory, slowAfter, waitedForCpu);
 
   /**
    * A slow job, or else the one that waited longest, of the two lanes in turn, so that neither waits for the whole
@@ -461,10 +465,20 @@ function exitOf(child: Bun.Subprocess): string {
 
 /**
  * Kills a helper that works on a mail for longer than `timeout` ms or has more than `memory` bytes resident; after
- * `slowAfter` ms it says so each time it looks. One timer looks after all of them; it runs on for a while when there is nothing to watch, since mails come in rows.
+ * `slowAfter` ms it says so each time it looks. Helpers give way to all else: on a busy machine, what one waits for a
+ * processor is not the doing of its mail and does not count. One timer looks after all of them; it runs on for a while
+ * when there is nothing to watch, since mails come in rows.
  */
-function createWatch(timeout: number, memory: number, slowAfter: number) {
-  const watched = new Map<Helper, { readonly begin: number; readonly onSlow: () => void }>();
+function createWatch(
+  timeout: number,
+  memory: number,
+  slowAfter: number,
+  waitedForCpu: (pid: number) => number,
+) {
+  const watched = new Map<
+    Helper,
+    { readonly begin: number; readonly waitedBefore: number; readonly onSlow: () => void }
+  >();
   let timer: Timer | null = null;
   let quiet = 0;
   const stop = (): void => {
@@ -473,18 +487,26 @@ function createWatch(timeout: number, memory: number, slowAfter: number) {
   };
   const look = (): void => {
     const now = performance.now();
-    for (const [helper, { begin, onSlow }] of watched) {
-      if (now - begin > timeout) helper.kill("EXTRACT_TIMEOUT", `took longer than ${timeout} ms`);
-      else if (now - begin >= WATCH_INTERVAL && residentMemory(helper.pid) > memory) {
+    for (const [helper, { begin, waitedBefore, onSlow }] of watched) {
+      const passed = now - begin;
+      const took =
+        passed > Math.min(timeout, slowAfter) ? passed - (waitedForCpu(helper.pid) - waitedBefore) : passed;
+      if (took > timeout || passed > MOST_STARVED * timeout) {
+        helper.kill("EXTRACT_TIMEOUT", `took longer than ${timeout} ms`);
+      } else if (passed >= WATCH_INTERVAL && residentMemory(helper.pid) > memory) {
         helper.kill("EXTRACT_MEMORY", `needed more than ${memory} bytes`);
-      } else if (now - begin > slowAfter) onSlow();
+      } else if (took > slowAfter) onSlow();
     }
     quiet = watched.size === 0 ? quiet + 1 : 0;
     if (quiet > 20) stop();
   };
   return {
     add(helper: Helper, onSlow: () => void): void {
-      watched.set(helper, { begin: performance.now(), onSlow });
+      watched.set(helper, {
+        begin: performance.now(),
+        waitedBefore: waitedForCpu(helper.pid),
+        onSlow,
+      });
       timer ??= setInterval(look, WATCH_INTERVAL);
     },
     delete(helper: Helper): void {
@@ -509,6 +531,19 @@ function residentMemory(pid: number): number {
 }
 
 /** Whether there is no such process any more. */
+/**
+ * Milliseconds that a process was ready to run and another one ran (proc(5): the second number of schedstat, in ns). 0
+ * where it is gone, or where the kernel does not count that.
+ */
+export function waitedForProcessor(pid: number): number {
+  try {
+    return Number(readFileSync(`/proc/${pid}/schedstat`, "latin1").split(" ")[1]) / 1e6;
+  } catch (thrown) {
+    if (isGone(thrown)) return 0;
+    throw thrown;
+  }
+}
+
 function isGone(thrown: unknown): boolean {
   return thrown instanceof Error && "code" in thrown && (thrown.code === "ENOENT" || thrown.code === "ESRCH");
 }

@@ -3,7 +3,12 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, w
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SensorError } from "../../../src/errors.ts";
-import { createExtractPool, type ExtractPool, type ExtractPoolOptions } from "../../../src/extract/pool.ts";
+import {
+  createExtractPool,
+  type ExtractPool,
+  type ExtractPoolOptions,
+  waitedForProcessor,
+} from "../../../src/extract/pool.ts";
 import { createLog, type Log } from "../../../src/log.ts";
 import { until } from "../../until.ts";
 import { attached, BOUNDS, extractionOf, multipart, sha256 } from "./mails.ts";
@@ -251,6 +256,30 @@ describe("the pool", () => {
     // What counts the tries of a mail is told of each once.
     expect(begun.toSorted()).toEqual(bodies.toSorted());
     expect(helpers.stats()).toMatchObject({ busy: 0, slow: 0, waiting: 0, done: 3, failed: 2 });
+  });
+
+  test("bug: on a busy machine a helper that got no processor was killed as if its mail took long", async () => {
+    const helpers = fake("sleeps", {
+      helpers: 1,
+      timeout: 500,
+      slowAfter: 100,
+      waitedForCpu: () => performance.now(),
+    });
+    const begin = performance.now();
+    const [harm, waits] = [codeOf(helpers.extract(inline("harm"))), codeOf(helpers.extract(inline("1")))];
+    await until(() => performance.now() - begin > 1000, "twice the time of a mail");
+    expect(helpers.stats()).toMatchObject({ busy: 1, slow: 0, waiting: 1, failed: 0 });
+    // In bounds all the same.
+    expect([await harm, await waits]).toEqual(["EXTRACT_TIMEOUT", "none"]);
+    expect(helpers.stats()).toMatchObject({ slow: 0, done: 1, failed: 1, killed: 1 });
+  });
+
+  test("what a process waits for a processor is what the kernel says, and nothing where it is gone", async () => {
+    const before = waitedForProcessor(process.pid);
+    expect(before).toBeGreaterThanOrEqual(0);
+    await Bun.sleep(10);
+    expect(waitedForProcessor(process.pid)).toBeGreaterThanOrEqual(before);
+    expect(waitedForProcessor(2 ** 22 + 1)).toBe(0);
   });
 
   test("calls off a mail that takes long while it waits again, and fails it when it is closed", async () => {
