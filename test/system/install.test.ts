@@ -24,7 +24,7 @@ stop() {
   if [ ! -f /run/email-sensor.pid ]; then return; fi
   pid=$(cat /run/email-sensor.pid)
   kill "$pid"
-  for i in $(seq 150); do if kill -0 "$pid" 2>/dev/null; then sleep 0.1; fi; done
+  for i in $(seq 900); do if kill -0 "$pid" 2>/dev/null; then sleep 0.1; fi; done
   rm /run/email-sensor.pid
 }
 case "$1" in
@@ -166,7 +166,7 @@ describe("install.sh", () => {
       `${INSTALL} >/run/said
        grep -A 2 'to start the sensor' /run/said | tail -n 2 >/run/start
        (setsid bash /run/start >/run/log 2>&1 </dev/null &)
-       for i in $(seq 50); do
+       for i in $(seq 600); do
          if (exec 3<>/dev/tcp/127.0.0.1/10025) 2>/dev/null; then echo it listens; exit 0; fi
          sleep 0.2
        done

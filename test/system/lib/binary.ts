@@ -22,6 +22,7 @@ export type Analyzer = {
   readonly url: string;
   readonly apiKey: string;
   statistics(): Promise<AnalyzerStatistics>;
+  pid(): number;
   stop(): Promise<void>;
   /** SIGKILL, as a crash would be. */
   kill(): Promise<void>;
@@ -73,6 +74,7 @@ export async function startAnalyzer(
     url,
     apiKey,
     statistics,
+    pid: () => running.pid,
     async stop() {
       await running.stop();
     },

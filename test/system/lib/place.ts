@@ -4,7 +4,7 @@
  * What is started in a place is ended with it, last first, whatever the test did; a test run that is ended early
  * ends them too. Nothing outside the folder is written, and no port number is fixed.
  */
-import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 
@@ -31,8 +31,10 @@ export type Started = {
 
 /** Seconds after which what was waited for will not come any more, on a slow machine that is busy with other things. */
 const PATIENCE = 180;
-/** Of a log, when a wait was in vain. */
-const SHOWN_LINES = 25;
+/** When a wait was in vain: the processes started last, the logs written last, and of each its end. */
+const SHOWN_PROCESSES = 12;
+const SHOWN_LOGS = 5;
+const SHOWN_LINES = 20;
 const SHOWN_LENGTH = 400;
 
 const alive = new Set<number>();
@@ -189,12 +191,13 @@ function situation(): string {
   const logs = [...open].flatMap((path) =>
     readdirSync(path, { recursive: true, encoding: "utf8" })
       .filter((file) => /\.(?:stdout|stderr|log)$/.test(file))
-      .toSorted()
-      .map((file) => ({ file, end: endOf(join(path, file)) }))
+      .map((file) => ({ file, end: endOf(join(path, file)), written: statSync(join(path, file)).mtimeMs }))
       .filter(({ end }) => end !== "")
+      .toSorted((a, b) => a.written - b.written)
+      .slice(-SHOWN_LOGS)
       .map(({ file, end }) => `--- the end of ${basename(path)}/${file}\n${end}`),
   );
-  return [...states, ...logs].join("\n");
+  return [...states.slice(-SHOWN_PROCESSES), ...logs].join("\n");
 }
 
 function endOf(path: string): string {
