@@ -44,7 +44,11 @@ const started: { readonly name: string; readonly pid: number; exitCode(): number
   [];
 process.on("exit", () => {
   for (const pid of alive) signalQuietly(pid, "SIGKILL");
-  for (const path of open) rmSync(path, { recursive: true, force: true });
+  for (const path of open) {
+    for (const [, mounted = ""] of readFileSync("/proc/mounts", "utf8").matchAll(/^\S+ (\S+)/gm))
+      if (mounted.startsWith(`${path}/`)) Bun.spawnSync(["umount", "--lazy", mounted]);
+    rmSync(path, { recursive: true, force: true });
+  }
 });
 
 process.on("SIGTERM", () => process.exit(143));
