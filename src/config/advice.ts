@@ -4,6 +4,7 @@
 import { isLoopback, readControlAddress, readHostPort } from "./address.ts";
 import type { Path } from "./problem.ts";
 import type { Config } from "./schema.ts";
+import { ruleAdvice } from "./sections/rules.ts";
 
 export type Advice = { readonly path: Path; readonly message: string };
 
@@ -77,6 +78,9 @@ export function adviceOn(config: Config, fromEnvironment: (path: Path) => boolea
     if (alert.domains.length > 0 && !alert.to_recipients) {
       advise(["alerts", index, "domains"], "has no effect without to_recipients: true");
     }
+  }
+  for (const [index, rule] of config.triage.rules.entries()) {
+    for (const { path, message } of ruleAdvice(rule)) advise(["triage", "rules", index, ...path], message);
   }
   return advice;
 }

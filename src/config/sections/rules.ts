@@ -287,6 +287,23 @@ export const triageRule = z
 
 export type TriageRule = z.output<typeof triageRule>;
 
+/** Parameters that no submission by the rule has. */
+export function ruleAdvice({ action, match: conditions, vmray = {} }: TriageRule): readonly Conflict[] {
+  const { kind } = kindOf(conditions);
+  // Where the defaults decide, URLs are asked about for their reputation.
+  const effective = action ?? (kind === "url" ? "reputation" : undefined);
+  const shallow = effective === "reputation" || effective === "static";
+  const only = `has no effect: only a dynamic analysis has it, and this is ${effective}`;
+  const useless = [
+    ...when(kind === "url", "archive_action", "has no effect: a URL is no archive"),
+    ...when(shallow, "analysis_timeout", only),
+    ...when(shallow, "max_jobs", only),
+  ];
+  return useless
+    .filter(({ path: [name = ""] }) => Reflect.get(vmray, name) !== undefined)
+    .map(({ path, message }) => ({ path: ["vmray", ...path], message }));
+}
+
 /** Names given twice, and directions that nobody can tell. */
 export function rulesConflicts({ rules, own_domains }: Unchecked): readonly Conflict[] {
   if (!Array.isArray(rules)) return [];

@@ -362,6 +362,19 @@ describe("a second look", () => {
       `${VMRAY}alerts: [{name: a, relay: 'r:25', from: a@example.org, to: [b@example.org], domains: [example.org]}]`,
       "alerts[0].domains: has no effect",
     ],
+    // Bug: these were taken without a word, and no submission had them.
+    [
+      `${VMRAY}triage: {rules: [{name: a, match: {kind: attachment}, action: static, vmray: {analysis_timeout: 5m}}]}`,
+      "triage.rules[0].vmray.analysis_timeout: has no effect: only a dynamic analysis has it, and this is static",
+    ],
+    [
+      `${VMRAY}triage: {rules: [{name: a, match: {host: a.example}, vmray: {max_jobs: 1}}]}`,
+      "triage.rules[0].vmray.max_jobs: has no effect: only a dynamic analysis has it, and this is reputation",
+    ],
+    [
+      `${VMRAY}triage: {rules: [{name: a, match: {kind: url}, action: dynamic, vmray: {archive_action: sample}}]}`,
+      "triage.rules[0].vmray.archive_action: has no effect: a URL is no archive",
+    ],
     [
       `${VMRAY}siem: [{name: a, https: {kind: webhook, url: 'http://hook.example.org/'}}]`,
       "siem[0].https.url: events, and the token, cross the network unencrypted",
