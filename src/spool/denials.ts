@@ -90,22 +90,20 @@ export function createDenials({ read, write }: StoreAccess, relooks: Relooks, no
     store: {
       deniedFromFile: async (file) => read((db) => positionOf(db, file)),
 
-      denyFromFile: async (file, entries) => {
-        const [at, some] = read((db) => {
-          const from = window(db);
-          const found = from === null ? [] : entries.filter((entry) => mayConcern(db, entry, from));
-          return [positionOf(db, file), found] as const;
+      denyFromFile: async ({ name, fingerprint }, { from, entries, note }) => {
+        const some = read((db) => {
+          const mails = window(db);
+          return mails === null ? [] : entries.filter((entry) => mayConcern(db, entry, mails));
         });
-        const position = at + entries.length;
+        if (some.length === 0 && !note) return;
         await write([], (db) => {
           queue(db, some);
           db.query("INSERT OR REPLACE INTO deny_files (name, fingerprint, position) VALUES (?, ?, ?)").run(
-            file.name,
-            file.fingerprint,
-            position,
+            name,
+            fingerprint,
+            from + entries.length,
           );
         });
-        return position;
       },
 
       keepDenyFiles: (names) =>

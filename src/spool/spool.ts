@@ -522,10 +522,16 @@ export type Spool = {
   ): Promise<"full" | { readonly added: number; readonly changed: number }>;
   /** Gives how many of them were there. */
   removeListEntries(keys: readonly ListKey[]): Promise<number>;
-  /** How many entries of this file, as it is now, were queued to be applied to the mails of that time. */
+  /** How many entries of this file, as it is now, are known to have been looked at. */
   deniedFromFile(file: DenyFile): Promise<number>;
-  /** Queues the next entries of the file, as far as mails may have them; gives how many were in all. */
-  denyFromFile(file: DenyFile, entries: readonly ListEntry[]): Promise<number>;
+  /**
+   * Queues those of the entries from number `from` on that mails may have, to be applied to these. How far it is gets
+   * written down where one was queued, or where `note` is true: a million commits would hold up the mails that come in.
+   */
+  denyFromFile(
+    file: DenyFile,
+    next: { readonly from: number; readonly entries: readonly ListEntry[]; readonly note: boolean },
+  ): Promise<void>;
   /** Forgets files that are not named: should one come back, all of it is new. */
   keepDenyFiles(names: readonly string[]): Promise<void>;
   /**
