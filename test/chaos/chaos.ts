@@ -48,7 +48,8 @@ const KINDS: readonly (readonly [number, object])[] = [
   [0.15, { fault: "reset_after" }],
   [0.1, { fault: "truncated" }],
   [0.05, { fault: "wrong_json" }],
-  [0.05, { fault: "html", when: "after" }],
+  [0.02, { fault: "html", when: "after" }],
+  [0.03, { fault: "html", status: 400, when: "after" }],
   [0.05, { fault: "oversized", size: "9MB" }],
   [0.05, { fault: "slow", delay: "3s" }],
 ];

@@ -62,12 +62,12 @@ export function replyInstead(fault: FaultRule): Reply | "reset" | undefined {
   if (fault.fault === "reset_before") return "reset";
   if (fault.when === "after") return undefined;
   if (fault.fault === "status") return failedReply(fault.status ?? 500, fault.retry_after);
-  return fault.fault === "html" ? portalPage() : undefined;
+  return fault.fault === "html" ? portalPage(fault.status) : undefined;
 }
 
-/** A proxy that wants a login first: status 200, and no JSON. */
-const portalPage = (): Reply => ({
-  status: 200,
+/** A proxy that wants a login first, or, with an error as its status, will not pass the call on: no JSON. */
+const portalPage = (status = 200): Reply => ({
+  status,
   text: "<!doctype html><html><head><title>Sign in</title></head><body><form>Please sign in.</form></body></html>",
   headers: HTML_HEADERS,
 });
@@ -82,7 +82,7 @@ export async function spoiltResponse(reply: Reply, fault: FaultRule): Promise<Re
     case "status":
       return responseOf(failedReply(fault.status ?? 500, fault.retry_after));
     case "html":
-      return responseOf(portalPage());
+      return responseOf(portalPage(fault.status));
     case "slow":
       await Bun.sleep(fault.delay ?? 0);
       return responseOf(reply);

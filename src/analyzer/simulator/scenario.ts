@@ -87,8 +87,8 @@ const fault = z
     if (value.fault === "status" && value.status === undefined) refuse("status", "is missing");
     const waits = value.fault === "slow" || value.fault === "late";
     if (waits && value.delay === undefined) refuse("delay", "is missing");
-    if (value.fault !== "status" && value.status !== undefined)
-      refuse("status", "goes with fault: status alone");
+    if (value.fault !== "status" && value.fault !== "html" && value.status !== undefined)
+      refuse("status", "goes with fault: status or html alone");
     if (value.retry_after !== undefined && value.fault !== "status")
       refuse("retry_after", "goes with fault: status alone");
     if (value.delay !== undefined && !waits) refuse("delay", "goes with fault: slow or late alone");

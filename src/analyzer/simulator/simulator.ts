@@ -86,6 +86,7 @@ export type Simulator = {
   setDown(down: boolean): Promise<void>;
 };
 
+const METHODS = ["GET", "POST"] as const;
 const DEFAULTS = { hostname: "127.0.0.1", port: 0, queuedMs: 1000, inWorkMs: 3000, maxSubmissions: 200_000 };
 
 function isLoopback(address: string | undefined): boolean {
@@ -191,10 +192,10 @@ export async function startSimulator(options: SimulatorOptions): Promise<Simulat
   ): Promise<Reply> {
     if (!keyIsRight(request)) return errorReply(401, "Invalid API key");
     if (match === undefined) {
-      const other = request.method === "POST" ? "GET" : "POST";
-      return route(other, url.pathname) === undefined
+      const allow = METHODS.filter((method) => route(method, url.pathname) !== undefined).join(", ");
+      return allow === ""
         ? errorReply(404, "No such element")
-        : errorReply(405, "Method not allowed", { allow: other });
+        : errorReply(405, "Method not allowed", { allow });
     }
     try {
       const objects = createObjects(store, webAddress(request), platform, now);

@@ -21,6 +21,7 @@ describe("the plan of faults", () => {
   });
 
   test("throws dice that fall alike for the same seed, and about as often as asked", () => {
+    expect(rule("html status=403 count=1")).toMatchObject({ fault: "html", status: 403, count: 1 });
     const some = [rule("html probability=0.2")];
     const seen = hits(some, 5000, 7);
     expect(hits(some, 5000, 7)).toEqual(seen);
@@ -82,7 +83,8 @@ describe("a client sees", () => {
   - {fault: truncated, count: 1}
   - {fault: oversized, size: 1MB, count: 1}
   - {fault: wrong_json, count: 1}
-  - {fault: html, count: 1}`),
+  - {fault: html, count: 1}
+  - {fault: html, status: 400, count: 1}`),
     );
     const raw = () => call("/rest/system_info", { headers: { authorization: `api_key ${KEY}` } });
     await expect(raw()).rejects.toThrow();
@@ -92,6 +94,8 @@ describe("a client sees", () => {
     await expect(raw()).rejects.toThrow(/JSON/);
     const page = await raw();
     expect([page.status, page.headers.get("content-type")]).toEqual([200, "text/html"]);
+    const refusal = await raw();
+    expect([refusal.status, refusal.headers.get("content-type")]).toEqual([400, "text/html"]);
     expect((await raw()).data.version).toBe("2026.2.1");
   });
 

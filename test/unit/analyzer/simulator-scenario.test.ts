@@ -60,8 +60,8 @@ contents:
       "13:5 contents[1].then[0].after: must be a number with a unit, like 30s (ms, s, m, h, d)",
     ]);
     expect(problems("a: [")[0]).toStartWith("1:");
-    expect(problems("faults: [{fault: html, status: 500}]")).toEqual([
-      "1:24 faults[0].status: goes with fault: status alone",
+    expect(problems("faults: [{fault: truncated, status: 500}]")).toEqual([
+      "1:29 faults[0].status: goes with fault: status or html alone",
     ]);
     expect(() => readScenario(text, "s.yaml")).toThrow("the scenario has 11 problems:\ns.yaml:1:1: seed:");
   });
