@@ -94,6 +94,8 @@ export const LIMITS: EventLimits = {
 export const MAX_POINTERS = 50;
 
 const SHORTEST_TEXT = 16;
+/** Where even that is too long, for a header of the longest names and a text that takes six bytes a character. */
+const TINIEST_TEXT = 2;
 
 /** Where a value is in the event that comes out, and where it was in the one that went in. */
 type Place = { readonly at: string; readonly was: string };
@@ -343,6 +345,7 @@ function shrinkingSteps(): readonly Limits[] {
     address: divided("address", divisor),
     messageId: divided("messageId", divisor),
   });
+  const none = { ...LIMITS, ...people(0), ...fewerItems(1024, 0), ...shorterTexts(1024), ...names(1024) };
   return [
     { ...LIMITS, recipients: 100, headerAddresses: 50 },
     { ...LIMITS, ...people(20) },
@@ -360,17 +363,18 @@ function shrinkingSteps(): readonly Limits[] {
       attachments: 0,
       urls: 0,
     })),
-    { ...LIMITS, ...people(0), ...fewerItems(1024, 0), ...shorterTexts(1024), ...names(1024) },
+    none,
+    { ...none, ...shorterTexts(1024, TINIEST_TEXT), address: TINIEST_TEXT, messageId: TINIEST_TEXT },
   ];
 }
 
-function divided(key: keyof EventLimits, divisor: number): number {
-  return Math.max(SHORTEST_TEXT, Math.floor(LIMITS[key] / divisor));
+function divided(key: keyof EventLimits, divisor: number, shortest = SHORTEST_TEXT): number {
+  return Math.max(shortest, Math.floor(LIMITS[key] / divisor));
 }
 
 /** Half of an IOC would be another one, so these are not among them. */
-function shorterTexts(divisor: number) {
-  const text = (key: keyof EventLimits) => divided(key, divisor);
+function shorterTexts(divisor: number, shortest = SHORTEST_TEXT) {
+  const text = (key: keyof EventLimits) => divided(key, divisor, shortest);
   return {
     subject: text("subject"),
     helo: text("helo"),

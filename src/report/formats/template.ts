@@ -259,7 +259,7 @@ function advised(said: string): string {
       : message + meant(tag, engine.tags);
   }
   if (message === "template render limit exceeded") {
-    return `it takes longer than ${MAX_RENDER_MS} ms: loop over less`;
+    return `it takes more than ${MAX_RENDER_MS} ms of CPU time: loop over less`;
   }
   if (message === "memory alloc limit exceeded") return "it takes too much memory: loop over less";
   return message;

@@ -263,6 +263,26 @@ test("an event in a format that takes much room was longer than told where the h
   }
 });
 
+// Behind the longest header, ecs of bidirectional controls was 120 bytes too long.
+test.each(FORMATS)("format %s keeps to its size behind the longest header", (format) => {
+  const least = format === "ocsf" ? 4096 : 2048;
+  const settings = siemDestination.parse({
+    name: "a",
+    syslog: "tcp://127.0.0.1:1",
+    format,
+    ...(format === "template" && { template: "{{ mail | json }}" }),
+    ...{ host_name: "h".repeat(255), app_name: "a".repeat(48), structured_data: "emailsensor@32473" },
+    max_message_size: `${least}B`,
+  });
+  const previewer = createPreviewer(settings, SENSOR.id, Buffer.alloc(32, 1));
+  for (const long of LONG) {
+    for (const payload of previewer.preview(eventWith(long)).payloads) {
+      const message = Buffer.from(payload).toString().replace(/^\d+ /, "");
+      expect(Buffer.byteLength(message)).toBeLessThanOrEqual(least);
+    }
+  }
+});
+
 test("a hostile id of a sensor or state reaches no header", () => {
   const state = { ...composeState("a\n<0>b", `x${END}`, { id: `evil${END}`, version: "1" }, NOON) };
   for (const [name, transport] of Object.entries(TRANSPORTS)) {
