@@ -30,6 +30,8 @@ export type Privacy = {
 const HASH_DIGITS = 32;
 /** Texts shorter than this are not searched for: they would be found in ordinary words. */
 const SHORTEST = 4;
+/** Characters of a value that are searched for in URLs: longer ones cost too much, and nothing else begins so. */
+const MAX_KEY = 64;
 /** Names that are searched for in the texts of one event. */
 const MAX_NAMES = 300;
 
@@ -159,17 +161,28 @@ export function createPrivacy(settings: PrivacySettings, secret: Uint8Array): Pr
         const known = knownAddresses().has(whole);
         return `${value.slice(0, start)}${known ? hiddenUser(whole) : withoutAddresses(user)}@${host}`;
       };
+      /** What is searched for in URLs: of values that begin alike, which a mail may have many of, one stands for all. */
+      const urlLiterals = once(() => {
+        const each = literals().filter(({ value }) => value.length >= SHORTEST && !value.endsWith("\u2026"));
+        return [...new Map(each.map((one) => [one.value.slice(0, MAX_KEY), one])).entries()].map(
+          ([key, { value, hidden }]) => ({ key, value, hidden }),
+        );
+      });
       /** A part of a URL that holds a name or a subject, plain or with escapes, goes as a whole. */
       const withoutNames = (text: string): string => {
-        const searched = literals().filter(({ value }) => value.length >= SHORTEST);
-        if (searched.length === 0) return text;
-        let made = text;
-        for (const { value, hidden } of searched) made = literal(made, value, hidden);
-        return made.replace(URL_PART, (part) => {
-          if (!/[%+]/.test(part)) return part;
-          const plain = escapesDecoded(part);
-          return searched.find(({ value }) => plain.includes(value))?.hidden ?? part;
-        });
+        const plain = escapesDecoded(text);
+        const found = urlLiterals().filter(({ key }) => plain.includes(key));
+        if (found.length === 0) return text;
+        const holds = (one: string) => {
+          const decoded = escapesDecoded(one);
+          return found.find(({ key }) => decoded.includes(key));
+        };
+        const made = found
+          .reduce((left, { value, hidden }) => literal(left, value, hidden), text)
+          .replace(URL_PART, (part) => holds(part)?.hidden ?? part);
+        // One that goes over the marks of a URL.
+        const still = holds(made);
+        return still === undefined ? made : `/${still.hidden}`;
       };
       const url = (value: string): string => {
         const kept = url_queries === "drop" ? value.replace(/[?#].*$/s, "") : value;
