@@ -17,6 +17,8 @@ export const PRODUCT = "email-sensor";
 /** Who judges. */
 export const PROVIDER = "VMRay";
 
+export const isUrl = (part: VisiblePart): part is VisibleUrl => "url" in part;
+
 const rank = (part: VisiblePart): number =>
   part.outcome === "skipped" || part.verdict === undefined ? -1 : VERDICT_ORDER.indexOf(part.verdict);
 

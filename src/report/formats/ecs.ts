@@ -12,6 +12,7 @@ import {
   extensionOf,
   ipOf,
   isBad,
+  isUrl,
   outcomeOf,
   PRODUCT,
   PROVIDER,
@@ -21,7 +22,6 @@ import {
   VENDOR,
   type VisibleAttachment,
   type VisiblePart,
-  type VisibleUrl,
   worstOf,
   worstPart,
 } from "./about.ts";
@@ -68,8 +68,6 @@ function urlOf(url: string | undefined) {
     ...(fragment !== undefined && { fragment }),
   };
 }
-
-const isUrl = (part: VisiblePart): part is VisibleUrl => "url" in part;
 
 /** threat.indicator of a part that is bad. */
 function indicatorOf(part: VisiblePart) {

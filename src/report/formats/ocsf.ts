@@ -15,6 +15,7 @@ import {
   distinct,
   ipOf,
   isBad,
+  isUrl,
   nameOf,
   outcomeOf,
   PRODUCT,
@@ -201,7 +202,17 @@ const CONFIDENCES: Readonly<Partial<Record<Verdict, Numbered>>> = {
   suspicious: [2, "Medium"],
 };
 
-/** How a part was judged, for `enrichments` and `evidences[].data`. */
+/** Where a part stood in the mail, and what is odd about it. */
+function placeOf(part: VisiblePart) {
+  if (isUrl(part)) {
+    const { sources, unwrapped_from } = part;
+    return { ...(sources && { sources }), ...(unwrapped_from && { unwrapped_from }) };
+  }
+  const { path, facts } = part;
+  return { ...(path && { path }), ...(facts && { facts }) };
+}
+
+/** How a part was judged and what of it has no attribute in OCSF, for `enrichments` and `evidences[].data`. */
 const judgementOf = (part: VisiblePart) => ({
   ...(part.verdict !== undefined && { verdict: part.verdict }),
   ...(part.outcome !== undefined && { outcome: part.outcome }),
@@ -210,7 +221,11 @@ const judgementOf = (part: VisiblePart) => ({
   ...(part.threat_names !== undefined && { threat_names: part.threat_names }),
   ...(part.classifications !== undefined && { classifications: part.classifications }),
   ...(part.indicators !== undefined && { indicators: part.indicators }),
+  ...(part.techniques !== undefined && { techniques: part.techniques }),
   ...(part.iocs !== undefined && { iocs: part.iocs }),
+  ...(part.action !== undefined && { action: part.action }),
+  ...(part.rule !== undefined && { rule: part.rule }),
+  ...placeOf(part),
   ...(typeof part.vmray?.url === "string" && { report: part.vmray.url }),
 });
 
@@ -225,7 +240,7 @@ const MAX_ENRICHMENTS = 100;
 /** How each part was judged that policy did not skip, by what names it in `email`. */
 function enrichmentsOf({ attachments = [], urls = [] }: VisibleEvent) {
   const each = (name: string, value: string | undefined, part: VisiblePart) => {
-    const { iocs: _, indicators: __, ...data } = judgementOf(part);
+    const { iocs: _, indicators: __, techniques: ___, ...data } = judgementOf(part);
     return part.outcome === "skipped" || value === undefined
       ? []
       : [{ name, value, provider: PROVIDER, type: "verdict", data }];
@@ -333,7 +348,7 @@ export const OCSF_CLASSES = {
     ),
     row(
       "enrichments",
-      `of each part that policy did not skip, at most ${MAX_ENRICHMENTS}: \`verdict\`, \`outcome\`, \`reason\`, \`threat_names[]\`, \`classifications[]\` and \`vmray.url\``,
+      `of each part that policy did not skip, at most ${MAX_ENRICHMENTS}: \`verdict\`, \`outcome\`, \`reason\`, \`threat_names[]\`, \`classifications[]\`, \`vmray.url\`, what policy wanted, and where it stood`,
       enrichmentsOf,
     ),
     row("src_endpoint.ip", "`mail.envelope.client_ip`", ({ mail }) => ipOf(mail?.envelope?.client_ip)?.ip),
@@ -341,6 +356,7 @@ export const OCSF_CLASSES = {
     row("start_time", "`mail.received_at`, milliseconds since 1970", ({ mail }) => millis(mail?.received_at)),
     row("observables", "addresses and IP address", mailObservables),
     ...statusRows,
+    row("unmapped.email_sensor.mail_sha256", "`mail.sha256`", ({ mail }) => mail?.sha256),
     row("unmapped.email_sensor.mails", "`mails[]`", ({ mails }) => mails),
   ],
   file: [
@@ -351,7 +367,7 @@ export const OCSF_CLASSES = {
     ),
     row(
       "enrichments",
-      "its `verdict`, `outcome`, `reason`, `threat_names[]`, evidence and `vmray.url`",
+      "its `verdict`, `outcome`, `reason`, `threat_names[]`, evidence, `vmray.url`, what policy wanted, and where it stood",
       ({ attachments }) => enrichment("file", attachments?.[0]?.sha256, attachments?.[0]),
     ),
     row("observables", "name and hashes", ({ attachments }) => [
@@ -374,7 +390,7 @@ export const OCSF_CLASSES = {
     ),
     row(
       "enrichments",
-      "its `verdict`, `outcome`, `reason`, `threat_names[]`, evidence and `vmray.url`",
+      "its `verdict`, `outcome`, `reason`, `threat_names[]`, evidence, `vmray.url`, what policy wanted, and where it stood",
       ({ urls }) => enrichment("url.url_string", urls?.[0]?.url, urls?.[0]),
     ),
     row("observables", "the URL and its host", ({ urls }) => [

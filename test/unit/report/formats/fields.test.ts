@@ -256,6 +256,9 @@ describe("ocsf", () => {
       "invoice.pdf.exe",
       "fine.txt",
     ]);
+    expect(email.unmapped.email_sensor.mail_sha256).toMatch(/^[0-9a-f]{64}$/);
+    expect(email.enrichments[0].data).toMatchObject({ path: [], facts: [], rule: "default.archives" });
+    expect(email.enrichments[2].data).toMatchObject({ sources: ["html"], action: "reputation" });
     expect(email.email.urls[0]).toMatchObject({ url_string: "https://pay.example:8443/a/b?user=anna#top" });
     expect(email.enrichments.map(({ name, data }: Enrichment) => [name, data.verdict])).toEqual([
       ["email.files.hashes.value", "malicious"],
