@@ -18,7 +18,7 @@ options:
   --type TYPE         ${Object.keys(API_EVENT_TYPE).join(", ")};
                       repeat it or use commas for several (all)
   --min-verdict V     only this verdict or a worse one: ${Object.keys(API_VERDICT).join(", ")};
-                      events without a verdict are shown all the same
+                      events without a verdict, mail.failed and what is so no more are shown, too
   --after SEQ         start after the event of this seq; 0 starts with the oldest kept (only new ones)
 ${SHARED_USAGE}; one object a line, an event
 

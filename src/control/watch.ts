@@ -7,9 +7,8 @@
  */
 import { Metadata, type ServerWritableStream, status } from "@grpc/grpc-js";
 import type { WatchEventsRequest, WatchEventsResponse } from "../../gen/emailsensor/v1/sensor.ts";
-import type { SensorEvent } from "../report/event.ts";
+import { concerns, type SensorEvent } from "../report/event.ts";
 import type { Spool } from "../spool/spool.ts";
-import { atLeast } from "../verdict/verdict.ts";
 import { eventMessage } from "./messages.ts";
 import { Refusal } from "./refusal.ts";
 import type { WatchQuery } from "./requests.ts";
@@ -20,7 +19,7 @@ const BATCH = 32;
 
 function wanted(event: SensorEvent, query: WatchQuery): boolean {
   if (query.types !== null && !query.types.has(event.type)) return false;
-  return query.minVerdict === null || event.verdict === undefined || atLeast(event.verdict, query.minVerdict);
+  return query.minVerdict === null || concerns(event, query.minVerdict);
 }
 
 export async function watchEvents(

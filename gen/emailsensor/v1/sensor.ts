@@ -837,7 +837,10 @@ export interface WatchEventsRequest {
     | undefined;
   /** Only these types; empty: all. */
   readonly types: readonly EventType[];
-  /** Only events with this verdict or a worse one. Events that carry no verdict pass. */
+  /**
+   * Only events with this verdict or a worse one, or that take the place of one. Those that carry no verdict pass, and
+   * so does mail.failed.
+   */
   readonly minVerdict: Verdict;
 }
 

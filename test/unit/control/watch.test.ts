@@ -85,6 +85,28 @@ describe("WatchEvents", () => {
     await watched.ended;
   });
 
+  test("tells who wants bad verdicts that one is bad no more, and of mails that failed", async () => {
+    open = await harness();
+    const changed = (from: "suspicious" | "malicious") =>
+      ({
+        ...verdictEvent("clean"),
+        type: "verdict.changed",
+        change: { id: "c", because: "late", from, to: "clean", previous_event_id: null, mails: 1 },
+      }) as const;
+    await open.spool.putEvents([
+      changed("suspicious"),
+      changed("malicious"),
+      { ...verdictEvent("not_available"), type: "mail.failed" },
+      verdictEvent("clean"),
+      someEvent("sensor.state"),
+    ]);
+    const watched = watch(open, { afterSeq: 0n, minVerdict: Verdict.MALICIOUS });
+    await until(() => watched.seqs.at(-1) === 5, "the last event");
+    expect(watched.seqs).toEqual([2, 3, 5]);
+    watched.call.cancel();
+    await watched.ended;
+  });
+
   test("refuses a seq that no event has yet", async () => {
     open = await harness();
     await open.spool.putEvents([someEvent()]);
