@@ -21,6 +21,11 @@ export type Piece = {
   readonly event: SensorEvent;
   /** One line without control characters. Throws TEMPLATE_FAILED where a template of the customer fails. */
   write(event: VisibleEvent): string;
+  /**
+   * The same without what other lines of the event say, too, and with that in `truncated`: what takes the place of
+   * `write` where that makes too long a line, before anything of the event is cut.
+   */
+  brief?(event: VisibleEvent): string;
   /** A line that no shorter event makes short enough may be cut itself; otherwise it stays whole. */
   readonly cutLine?: (line: string, maxBytes: number) => string;
 };

@@ -96,7 +96,13 @@ function privacyOf({ name, privacy }: FormatSettings, secret: Uint8Array): Priva
 }
 
 function writtenText(piece: Piece, select: Selection, room: number): string {
-  const { text, fits } = shrinkEvent(piece.event, room, (event) => piece.write(select(event)));
+  const { brief } = piece;
+  if (brief !== undefined) {
+    const whole = piece.write(select(piece.event));
+    if (Buffer.byteLength(whole) <= room) return whole;
+  }
+  const write = brief ?? piece.write;
+  const { text, fits } = shrinkEvent(piece.event, room, (event) => write(select(event)));
   return fits || piece.cutLine === undefined ? text : piece.cutLine(text, room);
 }
 

@@ -240,7 +240,8 @@ const MAX_ENRICHMENTS = 100;
 /** How each part was judged that policy did not skip, by what names it in `email`. */
 function enrichmentsOf({ attachments = [], urls = [] }: VisibleEvent) {
   const each = (name: string, value: string | undefined, part: VisiblePart) => {
-    const { iocs: _, indicators: __, techniques: ___, ...data } = judgementOf(part);
+    const { verdict, outcome, partial, reason, threat_names, report } = judgementOf(part);
+    const data = { verdict, outcome, partial, reason, threat_names, report };
     return part.outcome === "skipped" || value === undefined
       ? []
       : [{ name, value, provider: PROVIDER, type: "verdict", data }];
@@ -348,7 +349,7 @@ export const OCSF_CLASSES = {
     ),
     row(
       "enrichments",
-      `of each part that policy did not skip, at most ${MAX_ENRICHMENTS}: \`verdict\`, \`outcome\`, \`reason\`, \`threat_names[]\`, \`classifications[]\`, \`vmray.url\`, what policy wanted, and where it stood`,
+      `of each part that policy did not skip, at most ${MAX_ENRICHMENTS}: \`verdict\`, \`outcome\`, \`reason\`, \`threat_names[]\` and \`vmray.url\``,
       enrichmentsOf,
     ),
     row("src_endpoint.ip", "`mail.envelope.client_ip`", ({ mail }) => ipOf(mail?.envelope?.client_ip)?.ip),
@@ -477,6 +478,20 @@ function piece(name: "email" | "finding" | "base", event: SensorEvent): Piece {
   return { event, write: (shown) => toJsonLine(fill?.(shown)) };
 }
 
+/** The mail without its parts, which have objects of their own. */
+function withoutParts({ attachments = [], urls = [], truncated = [], ...rest }: VisibleEvent): VisibleEvent {
+  const left = [attachments.length > 0 ? "/attachments" : "", urls.length > 0 ? "/urls" : ""].filter(Boolean);
+  const others = truncated.filter((pointer) => !/^\/(attachments|urls)(\/|$)/.test(pointer));
+  const all = [...others, ...left];
+  return { ...rest, ...(all.length > 0 && { truncated: all }) };
+}
+
+/** The object of the mail: where its lists of parts are too long, recipients stay and these go. */
+function emailPiece(event: SensorEvent): Piece {
+  const whole = piece("email", event);
+  return { ...whole, brief: (shown) => whole.write(withoutParts(shown)) };
+}
+
 const partTables = { file: objectTable(OCSF_CLASSES.file), url: objectTable(OCSF_CLASSES.url) } as const;
 const sharedTable = objectTable(OCSF_SHARED);
 
@@ -507,5 +522,5 @@ export const ocsfFormat: Format = (event) => {
   // What is said of the mail is said once: with the verdict of the mail.
   if (event.type === "attachment.verdict" || event.type === "url.verdict") return [...files, ...links];
   const found = event.verdict !== undefined && findingActivity(event) !== null;
-  return [piece("email", event), ...files, ...links, ...(found ? [piece("finding", event)] : [])];
+  return [emailPiece(event), ...files, ...links, ...(found ? [piece("finding", event)] : [])];
 };

@@ -3,11 +3,22 @@ import { composeChanged, composeMailEvents, composeState } from "../../../../src
 import type { SensorEvent } from "../../../../src/report/event.ts";
 import { writeCef } from "../../../../src/report/formats/cef.ts";
 import { writeEcs } from "../../../../src/report/formats/ecs.ts";
+import { createFormatter } from "../../../../src/report/formats/formatter.ts";
 import { writeLeef } from "../../../../src/report/formats/leef.ts";
 import { OCSF_CLASSES, ocsfFormat } from "../../../../src/report/formats/ocsf.ts";
 import { judge } from "../../../../src/verdict/judge.ts";
 import type { Verdict } from "../../../../src/verdict/verdict.ts";
-import { content, file, link, mailRow, NO_TYPES, NOON, SENSOR, verdictEvent } from "../fixtures.ts";
+import {
+  content,
+  file,
+  link,
+  mailRow,
+  NO_TYPES,
+  NOON,
+  recordingLog,
+  SENSOR,
+  verdictEvent,
+} from "../fixtures.ts";
 // Of Elastic Common Schema 8.11 (Apache-2.0), as @elastic/ecs 8.11.5 on npm has it.
 import ecsFields from "./ecs-fields.json" with { type: "json" };
 import { EVIDENCE, malicious, readCef, readLeef } from "./hostile.ts";
@@ -257,8 +268,9 @@ describe("ocsf", () => {
       "fine.txt",
     ]);
     expect(email.unmapped.email_sensor.mail_sha256).toMatch(/^[0-9a-f]{64}$/);
-    expect(email.enrichments[0].data).toMatchObject({ path: [], facts: [], rule: "default.archives" });
-    expect(email.enrichments[2].data).toMatchObject({ sources: ["html"], action: "reputation" });
+    const [, bad, , url] = objects(malicious());
+    expect(bad.enrichments[0].data).toMatchObject({ path: [], facts: [], rule: "default.archives" });
+    expect(url.enrichments[0].data).toMatchObject({ sources: ["html"], action: "reputation" });
     expect(email.email.urls[0]).toMatchObject({ url_string: "https://pay.example:8443/a/b?user=anna#top" });
     expect(email.enrichments.map(({ name, data }: Enrichment) => [name, data.verdict])).toEqual([
       ["email.files.hashes.value", "malicious"],
@@ -268,6 +280,21 @@ describe("ocsf", () => {
     for (const one of email.enrichments) {
       expect([typeof one.name, typeof one.value, typeof one.data]).toEqual(["string", "string", "object"]);
     }
+  });
+
+  test("keeps recipients rather than lists of parts that have objects of their own", () => {
+    const to = Array.from({ length: 300 }, (_, n) => `recipient-${n}@corp.example`);
+    const mail = mailRow(Array.from({ length: 150 }, (_, n) => file(`${n}.zip`, content())));
+    const event = verdictEvent({ ...mail, envelope: { ...mail.envelope, to } });
+    const made = createFormatter({ name: "a", format: "ocsf" }, recordingLog().log, Buffer.alloc(32)).format(
+      event,
+      () => 65_536,
+    );
+    const email = JSON.parse(made[0]?.text ?? "");
+    expect(email.email.smtp_to).toEqual(to);
+    expect([email.email.files, email.enrichments]).toEqual([undefined, undefined]);
+    expect(email.unmapped.email_sensor.truncated).toEqual(["/attachments"]);
+    expect(made.length).toBe(151);
   });
 
   test("names no field twice in a table", () => {
