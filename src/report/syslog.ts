@@ -8,6 +8,7 @@
 
 import { escapeControls } from "../text.ts";
 import type { SensorEvent } from "./event.ts";
+import type { VisibleEvent } from "./formats/format.ts";
 
 /** RFC 5424 table 1, by the names of syslog.conf. */
 export const FACILITIES = {
@@ -110,8 +111,12 @@ export function severityOf(event: SensorEvent, map: SeverityMap = DEFAULT_SEVERI
   return SEVERITIES[map[name]];
 }
 
-/** All that stands before MSG, the space included. ASCII only. */
-export function syslogHeader(event: SensorEvent, settings: SyslogSettings): string {
+/** All that stands before MSG, the space included. ASCII only. `shown` is what the destination may have of the event. */
+export function syslogHeader(
+  event: SensorEvent,
+  settings: SyslogSettings,
+  shown: VisibleEvent = event,
+): string {
   const priority = FACILITIES[settings.facility] * 8 + severityOf(event, settings.severity);
   const hostname = headerField(settings.hostname, MAX_HOSTNAME);
   if (settings.header === "rfc3164") {
@@ -126,7 +131,7 @@ export function syslogHeader(event: SensorEvent, settings: SyslogSettings): stri
     headerField(settings.appName, MAX_APP_NAME),
     headerField(settings.procId, MAX_PROCID),
     headerField(event.type, MAX_MSGID),
-    structuredData(event, settings.structuredData),
+    structuredData(shown, settings.structuredData),
     "",
   ].join(" ");
 }
@@ -141,11 +146,16 @@ export function bareHeader(settings: SyslogSettings, now: number = Date.now()): 
 
 /** One whole message for `text`, which becomes MSG with its control characters escaped. */
 export function formatSyslog(event: SensorEvent, text: string, settings: SyslogSettings): string {
-  return syslogHeader(event, settings) + escapeControls(text).replace(/^\uFEFF+/, "");
+  return syslogHeader(event, settings) + messageText(text);
+}
+
+/** MSG of a text: one line, without a byte order mark. */
+export function messageText(text: string): string {
+  return escapeControls(text).replace(/^\uFEFF+/, "");
 }
 
 /** An SD-ELEMENT with what a receiver sorts by, without parsing MSG: RFC 5424 section 6.3. */
-function structuredData(event: SensorEvent, id: string | undefined): string {
+function structuredData(event: VisibleEvent, id: string | undefined): string {
   if (id === undefined) return "-";
   const params = [
     ["id", event.id],

@@ -26,6 +26,8 @@ import { compileTemplate, MAX_TEMPLATE_LENGTH, templateFormat } from "./template
 export type Message = { readonly event: SensorEvent; readonly text: string };
 
 export type Formatter = {
+  /** What the destination may have of an event. */
+  readonly select: (event: SensorEvent) => VisibleEvent;
   /**
    * The messages of an event in the order to send them, none or more; the event is delivered when all of them
    * are. `room` says how many bytes the text of a message may have, beside its header.
@@ -66,6 +68,7 @@ export function createFormatter(destination: FormatSettings, log: Log, secret: U
     return [...parts(seen), seen].flatMap(format);
   };
   return {
+    select,
     format: (event, room) =>
       piecesOf(event).map((piece) => ({
         event: piece.event,

@@ -83,6 +83,20 @@ describe("a preview", () => {
     }
   });
 
+  // What fields leave out stood in the header all the same.
+  test("of a message has in its structured data what fields allow", () => {
+    const structured = (exclude: readonly string[]) => {
+      const change = { syslog: "tcp://127.0.0.1:1", structured_data: "a@32473", fields: { exclude } };
+      const previewer = createPreviewer(destination(change), SENSOR.id, SECRET);
+      const verdict = EVENTS.find(({ type }) => type === "mail.verdict");
+      if (verdict === undefined) throw new Error("no sample");
+      const [payload] = previewer.preview(verdict).payloads;
+      return / \[a@32473 .*?\] /.exec(Buffer.from(payload ?? []).toString())?.[0] ?? "";
+    };
+    expect(structured(["mail.subject"])).toMatch(/ verdict="[a-z_]+" mail="[0-9a-f-]{36}"\] $/);
+    expect(structured(["mail.id", "verdict"])).toMatch(/ type="mail\.verdict"\] $/);
+  });
+
   test("of a request has the headers and no secret", async () => {
     const previewer = createPreviewer(
       destination({
