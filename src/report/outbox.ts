@@ -29,7 +29,7 @@ import { createFormatter, type Formatter, type Message } from "./formats/formatt
 import { elastic, type HttpsKind, splunkHec, webhook } from "./https-kinds.ts";
 import { pacedCarrier } from "./paced.ts";
 import { createRefusalNotes } from "./refusals.ts";
-import { bareHeader, messageText, type SyslogSettings, syslogHeader } from "./syslog.ts";
+import { bareHeader, formatSyslog, type SyslogSettings, syslogHeader } from "./syslog.ts";
 
 export type Reporting = {
   status(): Promise<readonly DestinationStatus[]>;
@@ -296,12 +296,13 @@ export function formatMessages(
   log: Log,
 ): readonly Uint8Array[] {
   try {
-    const header = (about: SensorEvent) =>
-      syslogHeader(about, settings, settings.structuredData === undefined ? about : formatter.select(about));
+    const shown = (about: SensorEvent) =>
+      settings.structuredData === undefined ? about : formatter.select(about);
+    const header = (about: SensorEvent) => syslogHeader(about, settings, shown(about));
     return formatter
       .format(event, (about) => maxBytes - header(about).length)
       .map(({ event: about, text }) => {
-        const message = header(about) + messageText(text);
+        const message = formatSyslog(about, text, settings, shown(about));
         return Buffer.from(
           fits(message, maxBytes) ? message : header(about) + bareLine(about, TOO_LONG, log),
         );

@@ -145,13 +145,13 @@ export function bareHeader(settings: SyslogSettings, now: number = Date.now()): 
 }
 
 /** One whole message for `text`, which becomes MSG with its control characters escaped. */
-export function formatSyslog(event: SensorEvent, text: string, settings: SyslogSettings): string {
-  return syslogHeader(event, settings) + messageText(text);
-}
-
-/** MSG of a text: one line, without a byte order mark. */
-export function messageText(text: string): string {
-  return escapeControls(text).replace(/^\uFEFF+/, "");
+export function formatSyslog(
+  event: SensorEvent,
+  text: string,
+  settings: SyslogSettings,
+  shown: VisibleEvent = event,
+): string {
+  return syslogHeader(event, settings, shown) + escapeControls(text).replace(/^\uFEFF+/, "");
 }
 
 /** An SD-ELEMENT with what a receiver sorts by, without parsing MSG: RFC 5424 section 6.3. */
