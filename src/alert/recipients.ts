@@ -9,10 +9,10 @@ import { readMailAddress } from "../config/address.ts";
 import type { AlertConfig } from "../config/schema.ts";
 
 /**
- * Local parts in which mail servers may find another address (percent hack, bang path), or that programs behind them
- * take for an option, a command or a file.
+ * Local parts in which mail servers may find another address (percent hack, bang path, an encoded word that they
+ * decode), or that programs behind them take for an option, a command or a file.
  */
-const REROUTED = /[%!]|^[-|/~]/;
+const REROUTED = /[%!]|=\?|^[-|/~]/;
 
 export type AlertRecipients = {
   /** From the configuration. */

@@ -96,6 +96,7 @@ describe("the recipients of alerts", () => {
       "a@example.org.evil.example",
       "a@evil.example,b@example.org",
       "x%evil.example@example.org",
+      "=?utf-8?q?x=40evil.example=2C?=@example.org",
       "evil.example!x@example.org",
       "@evil.example:a@example.org",
       "@example.org",
