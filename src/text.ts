@@ -29,7 +29,7 @@ export function cutText(text: string, max: number): string {
 export function cutMiddle(name: string, max: number): string {
   if (name.length <= max) return name;
   const end = Math.floor(max / 3);
-  return `${cutText(name, max - end - 1)}\u2026${name.slice(-end)}`.toWellFormed();
+  return `${cutText(name, max - end - 1)}\u2026${name.slice(-end).replace(/^[\uDC00-\uDFFF]/, "")}`;
 }
 
 /**

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { cutText, escapeControls, showText, toJsonLine } from "../../src/text.ts";
+import { cutMiddle, cutText, escapeControls, showText, toJsonLine } from "../../src/text.ts";
 import { cpuNow } from "./extract/clock.ts";
 
 const DANGEROUS = /[\u0000-\u001F\u007F-\u009F\u061C\u200E\u200F\u2028-\u202E\u2066-\u2069]/;
@@ -46,4 +46,15 @@ describe("text out of a mail", () => {
     }
     expect(cpuNow() - started).toBeLessThan(3000);
   });
+});
+
+test("a name that is cut in its middle keeps its end and no half of a character", () => {
+  expect(cutMiddle("short.exe", 9)).toBe("short.exe");
+  expect(cutMiddle(`${"n".repeat(50)}.pdf.exe`, 30)).toBe(`${"n".repeat(19)}\u2026nn.pdf.exe`);
+  for (const max of [30, 31, 32, 33, 34]) {
+    const cut = cutMiddle("\u{1F600}".repeat(40), max);
+    expect(cut.isWellFormed()).toBe(true);
+    expect(cut.length).toBeLessThanOrEqual(max);
+    expect(cut).toMatch(/^\u{1F600}+\u2026\u{1F600}+$/u);
+  }
 });
