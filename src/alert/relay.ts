@@ -154,11 +154,19 @@ function readRefusal(thrown: unknown): Extract<RelayAnswer, { state: "refused" }
   if (typeof status === "number" && (command === "RCPT TO" || command === "DATA")) {
     // 421 closes the session whatever it answers (RFC 5321 section 3.8); 503 is about the session too.
     if (status === 421 || status === 503) return null;
-    return { state: "refused", permanent: status >= 500, message };
+    return { state: "refused", permanent: status >= 500 && !deniesUs(command, thrown.message), message };
   }
   // An address that cannot be written in this session, such as a non-ASCII one without SMTPUTF8.
   if (code === "EENVELOPE" && status === undefined) return { state: "refused", permanent: true, message };
   return null;
+}
+
+/**
+ * True where the relay refuses not the recipient but this client (RFC 3463 section 3.8): it relays for us no more, or
+ * wants a password. That is mended at the relay, and no alert should be lost for it meanwhile.
+ */
+function deniesUs(command: string, message: string): boolean {
+  return command === "RCPT TO" && /\b5\d\d[ -]5\.7\.\d/.test(message);
 }
 
 function readable(message: string): string {

@@ -8,8 +8,8 @@ export type RelayServer = {
   readonly taken: TakenMail[];
   /** Every RCPT seen, refused or not. */
   readonly asked: string[];
-  /** The SMTP code for a recipient, null to take it. */
-  answer: (recipient: string) => number | null;
+  /** The SMTP code for a recipient, with an enhanced one in front of the words where it is a text; null to take it. */
+  answer: (recipient: string) => number | string | null;
   /** What becomes of a mail that is all there: taken where null, else the SMTP code, or the connection is dropped. */
   atData: (recipient: string) => Promise<number | "drop" | null>;
   close(): Promise<void>;
@@ -28,7 +28,9 @@ export async function relayServer(port = 0): Promise<RelayServer> {
       asked.push(address.address);
       const code = relay.answer(address.address);
       if (code === null) return callback();
-      callback(Object.assign(new Error("not now or never"), { responseCode: code }));
+      const [status, ...words] = String(code).split(" ");
+      const text = [...words, "not now or never"].join(" ");
+      callback(Object.assign(new Error(text), { responseCode: Number(status) }));
     },
     onData(stream, session, callback) {
       const chunks: Buffer[] = [];

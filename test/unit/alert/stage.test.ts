@@ -157,6 +157,19 @@ describe("alerts", () => {
     });
   });
 
+  test("wait for a relay that denies the sensor, not the recipient: they used to be given up one by one", async () => {
+    const [spool, relay] = [await someSpool(), await someRelay()];
+    let later = 0;
+    relay.answer = () => "554 5.7.1";
+    const { lines } = start(spool, relay.address, SOC, () => Date.now() + later);
+    await spool.putEvents([bad()]);
+    await until(() => lines.some(({ msg }) => String(msg).startsWith("the relay puts an alert off")));
+    relay.answer = () => null;
+    later = 60_000;
+    await until(() => relay.taken.length === 1);
+    expect(lines.some(({ code }) => code === "ALERT_REFUSED")).toBe(false);
+  });
+
   test("do not go to who is in the configuration no more, though they waited for them", async () => {
     const port = await freePort();
     const spool = await someSpool();
