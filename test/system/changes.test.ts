@@ -334,8 +334,10 @@ test("what is denied over gRPC counts at once, for mails that come and mails tha
     change: { because: "list", mails: 1 },
     attachments: [{ filename: "tool.js", rule: "list.deny_hash" }],
   });
-  await waitFor("four alerts", () => (alerts.length >= 4 ? true : undefined));
-  expect(new Set(alerts.flatMap(({ to }) => to)).size).toBe(4);
+  // One that was being sent when the sensor was killed comes twice.
+  const told = () => new Set(alerts.flatMap(({ to }) => to));
+  await waitFor("alerts to four", () => (told().size >= 4 ? true : undefined));
+  expect(told().size).toBe(4);
 
   await send(sensor, [mail("four", ["eve@example.org"], html("c"))]);
   expect((await waitForEvents(siem, "mail.verdict", 4))[3]).toMatchObject({
