@@ -22,15 +22,44 @@ export type OpenMembers = { readonly waiting: number; readonly malicious: boolea
 
 const NONE: OpenMembers = { waiting: 0, malicious: false };
 
+type File = {
+  readonly n: number;
+  readonly artifact: Extract<PlannedArtifact, { readonly kind: "attachment" }>;
+};
+
+/** Read at a time. */
+const CHUNK = 16;
+
+const partOf = (row: Row): PlannedArtifact => JSON.parse(row.artifact) as PlannedArtifact;
+
+function rowsFrom(db: Database, mail: number, n: number, most: number): readonly Row[] {
+  return db
+    .query<Row, [number, number, number]>(
+      "SELECT n, artifact FROM artifacts WHERE mail = ? AND n >= ? ORDER BY n LIMIT ?",
+    )
+    .all(mail, n, most);
+}
+
+/** What lies in the file `n`, whose path has this length: the deeper ones that follow it, none for most files. */
+function liesIn(db: Database, mail: number, n: number, length: number): readonly File[] {
+  const found: File[] = [];
+  for (let from = n + 1; ; ) {
+    const rows = rowsFrom(db, mail, from, CHUNK);
+    for (const row of rows) {
+      const artifact = partOf(row);
+      if (artifact.kind === "url" || artifact.attachment.path.length <= length) return found;
+      found.push({ n: row.n, artifact });
+      from = row.n + 1;
+    }
+    if (rows.length < CHUNK) return found;
+  }
+}
+
 /** Has the members of the part `n` of a mail looked up that were left out for it. The mail does not count them yet. */
 export function lookUpMembers(db: Database, mail: number, n: number, time: number): OpenMembers {
-  const rows = db
-    .query<Row, [number, number]>("SELECT n, artifact FROM artifacts WHERE mail = ? AND n >= ? ORDER BY n")
-    .all(mail, n)
-    .map((row) => ({ n: row.n, artifact: JSON.parse(row.artifact) as PlannedArtifact }));
-  const [first, ...rest] = rows;
-  if (first === undefined || first.artifact.kind === "url") return NONE;
-  const { attachment: holder, decision: whole } = first.artifact;
+  const part = rowsFrom(db, mail, n, 1).map(partOf).at(0);
+  if (part === undefined || part.kind === "url") return NONE;
+  const { attachment: holder, decision: whole } = part;
   const put = db.query(
     `UPDATE artifacts SET artifact = ?, key = ?, verdict = ?,
        was = CASE WHEN (SELECT verdict FROM mails WHERE seq = mail) IS NULL THEN NULL ELSE 'not_available' END
@@ -39,8 +68,7 @@ export function lookUpMembers(db: Database, mail: number, n: number, time: numbe
   let waiting = 0;
   let malicious = false;
   let within = Number.POSITIVE_INFINITY;
-  for (const { n: at, artifact } of rest) {
-    if (artifact.kind === "url" || artifact.attachment.path.length <= holder.path.length) break;
+  for (const { n: at, artifact } of liesIn(db, mail, n, holder.path.length)) {
     const depth = artifact.attachment.path.length;
     if (depth > within) continue;
     // What is decided by itself answers for what lies in it.
