@@ -192,7 +192,12 @@ export function createFileCarrier(
 
 /** Without this a power cut may take a new file back, with all that was flushed into it. */
 async function flushFolder(path: string): Promise<void> {
-  const folder = await open(dirname(await realpath(path)), "r");
+  // It may have been moved away already.
+  const real = await realpath(path).catch((thrown: unknown) => {
+    ignoreMissing(thrown);
+    return path;
+  });
+  const folder = await open(dirname(real), "r");
   try {
     await folder.sync();
   } catch (thrown) {

@@ -125,6 +125,26 @@ describe("a file of events", () => {
     expect(linesOf(path)).toEqual(["c"]);
   });
 
+  test("was down for a moment where it was moved away while it was made", async () => {
+    const handle = await open(folder.path, "r");
+    const prototype = Object.getPrototypeOf(handle) as FileHandle;
+    const { stat } = prototype;
+    const spy = spyOn(prototype, "stat").mockImplementation(async function (this: FileHandle) {
+      const found = await stat.call(this);
+      if (!existsSync(`${path}.moved`)) renameSync(path, `${path}.moved`);
+      return found;
+    } as FileHandle["stat"]);
+    try {
+      const writer = carrier();
+      expect(await writer.carry(events("a"))).toEqual({ delivered: 1, fault: null });
+      expect(await writer.carry(events("b"))).toEqual({ delivered: 1, fault: null });
+      expect([linesOf(`${path}.moved`), linesOf(path)]).toEqual([["a"], ["b"]]);
+    } finally {
+      spy.mockRestore();
+      await handle.close();
+    }
+  });
+
   test("loses the half line that a crash left, and no whole one", async () => {
     const line = `{"schema":"email-sensor/event/1","id":"${"x".repeat(200_000)}`;
     for (const half of ["{", line]) {
