@@ -4,7 +4,7 @@ export function cpuNow(): number {
   return (user + system) / 1000;
 }
 
-const RUNS = 3;
+const RUNS = 5;
 
 /**
  * The least milliseconds of CPU that a run takes, of a few; none follows one that stays below `bound`. Where processes
